@@ -1,0 +1,27 @@
+//! Every byte on disk. The tables are in `disk/FORMAT.md`; a test compares them with this code.
+//!
+//! Fixed structures are `repr(C)` structs of byte-aligned little-endian fields, without padding the
+//! compiler could choose. Each begins with a [`Head`]: checksum, kind, version, pool, and its own
+//! place, so that a block written to or read from the wrong place is not believed. Decoding is two
+//! steps: [`Head::open`] verifies, only then is the body looked at.
+
+mod container;
+mod head;
+mod journal;
+mod label;
+mod recipe;
+mod run;
+mod state;
+mod superblock;
+
+pub use container::{ContainerFooter, ContainerHeader, Purpose};
+pub use head::{ChecksumKey, Fault, Head, HeadFault, Magic, Place};
+pub use journal::{EntryHeader, JournalEntry, Op, PointRow, RunRow};
+pub use label::{Label, Zones};
+pub use recipe::Recipe;
+pub use run::{ChunkEntry, ChunkKind, Codec, Directory, FrameEntry, RunHeader};
+pub use state::{BlobRef, ContainerRow, RunRef, SessionRow, SourceRow, State, StateRoot};
+pub use superblock::Superblock;
+
+/// Version of the format this code writes. Older ones it reads are listed in FORMAT.md.
+pub const VERSION: u16 = 1;
