@@ -44,7 +44,10 @@ impl ChecksumKey {
         let mut material = [0; 48];
         material[..32].copy_from_slice(secret);
         material[32..].copy_from_slice(salt);
-        Self(blake3::derive_key("keelhold 2026 structure checksum", &material))
+        Self(blake3::derive_key(
+            "keelhold 2026 structure checksum",
+            &material,
+        ))
     }
 
     /// For labels only: the secret is inside them.
@@ -151,16 +154,24 @@ impl Head {
     /// The head alone, believed by nobody yet: how long the structure says it is.
     pub fn peek(bytes: &[u8], magic: Magic) -> Result<Self, HeadFault> {
         let Ok((head, _)) = Self::read_from_prefix(bytes) else {
-            return Err(HeadFault::Len { found: bytes.len() as u32 });
+            return Err(HeadFault::Len {
+                found: bytes.len() as u32,
+            });
         };
         if head.magic.get() != magic as u32 {
-            return Err(HeadFault::Magic { found: head.magic.get() });
+            return Err(HeadFault::Magic {
+                found: head.magic.get(),
+            });
         }
         if head.version.get() != super::VERSION {
-            return Err(HeadFault::Version { found: head.version.get() });
+            return Err(HeadFault::Version {
+                found: head.version.get(),
+            });
         }
         if (head.len.get() as usize) < Self::LEN {
-            return Err(HeadFault::Len { found: head.len.get() });
+            return Err(HeadFault::Len {
+                found: head.len.get(),
+            });
         }
         Ok(head)
     }
@@ -175,7 +186,9 @@ impl Head {
         let head = Self::peek(bytes, magic)?;
         let len = head.len.get() as usize;
         if bytes.len() < len {
-            return Err(HeadFault::Len { found: head.len.get() });
+            return Err(HeadFault::Len {
+                found: head.len.get(),
+            });
         }
         if head.checksum != key.checksum(&bytes[CHECKSUM_LEN..len]) {
             return Err(HeadFault::Checksum);
@@ -189,9 +202,14 @@ impl Head {
     /// Verifies that the structure was written by `pool` for `place`.
     pub fn expect(&self, pool: PoolId, place: Place) -> Result<(), HeadFault> {
         if self.pool != pool.0 {
-            return Err(HeadFault::Pool { found: PoolId(self.pool) });
+            return Err(HeadFault::Pool {
+                found: PoolId(self.pool),
+            });
         }
-        let found = Place { disk: DiskId(self.disk), offset: self.offset.get() };
+        let found = Place {
+            disk: DiskId(self.disk),
+            offset: self.offset.get(),
+        };
         if found != place {
             return Err(HeadFault::Misplaced { found });
         }
@@ -209,7 +227,10 @@ mod tests {
     use super::*;
 
     fn place() -> Place {
-        Place { disk: DiskId([2; 16]), offset: 8192 }
+        Place {
+            disk: DiskId([2; 16]),
+            offset: 8192,
+        }
     }
 
     fn sealed(key: &ChecksumKey) -> Vec<u8> {
@@ -242,11 +263,17 @@ mod tests {
             Some(HeadFault::Checksum)
         );
         let (head, _) = Head::open(&bytes, &key, Magic::Run).unwrap();
-        let elsewhere = Place { offset: 4096, ..place() };
+        let elsewhere = Place {
+            offset: 4096,
+            ..place()
+        };
         assert!(matches!(
             head.expect(PoolId([1; 16]), elsewhere),
             Err(HeadFault::Misplaced { .. })
         ));
-        assert!(matches!(head.expect(PoolId([9; 16]), place()), Err(HeadFault::Pool { .. })));
+        assert!(matches!(
+            head.expect(PoolId([9; 16]), place()),
+            Err(HeadFault::Pool { .. })
+        ));
     }
 }

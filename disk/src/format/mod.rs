@@ -16,12 +16,14 @@ mod superblock;
 
 pub use container::{ContainerFooter, ContainerHeader, Purpose};
 pub use head::{ChecksumKey, Fault, Head, HeadFault, Magic, Place};
-pub use journal::{EntryHeader, JournalEntry, Op, PointRow, RunRow};
+pub use journal::{EntryHeader, JournalEntry, NAME_LEN_MAX, Op, PointRow, RECORD_LEN_MAX, RunRow};
 pub use label::{Label, Zones};
 pub use recipe::Recipe;
-pub use run::{ChunkEntry, ChunkKind, Codec, Directory, FrameEntry, RunHeader};
-pub use state::{BlobRef, ContainerRow, RunRef, SessionRow, SourceRow, State, StateRoot};
-pub use superblock::Superblock;
+pub use run::{ChunkEntry, ChunkKind, Codec, Directory, FRAME_PLAIN_MAX, FrameEntry, RunHeader};
+pub use state::{
+    BlobRef, ContainerRow, RunRef, SeriesRow, SessionRow, SourceRow, State, StateRoot,
+};
+pub use superblock::{DISKS_MAX, Features, Superblock};
 
 /// Version of the format this code writes. Older ones it reads are listed in FORMAT.md.
 pub const VERSION: u16 = 1;

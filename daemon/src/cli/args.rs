@@ -1,0 +1,340 @@
+//! The verbs and flags of `keelhold`. Only what is built is here: everything else is wrong usage.
+
+use crate::api::types::OnClash;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+#[derive(Debug, Parser)]
+#[command(name = "keelhold", version, about = "Backup appliance: the daemon and its command line")]
+#[command(propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Everything the daemon owns beside the pool's disks
+    #[arg(long, global = true, value_name = "DIR", env = "KEELHOLD_STATE")]
+    #[arg(default_value = "/var/lib/keelhold")]
+    pub state: PathBuf,
+    /// Print JSON on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Do not ask before something that cannot be taken back
+    #[arg(long, global = true)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Show the main job end to end on embedded defaults, as a normal user (needs no daemon)
+    Demo(Demo),
+    /// Run the daemon in the foreground
+    Serve(Serve),
+    /// Am I protected? One sentence, then a few lines
+    Status,
+    /// The pool and its disks
+    #[command(subcommand)]
+    Pool(Pool),
+    /// The daemon's view of the pool
+    #[command(subcommand)]
+    Catalog(Catalog),
+    /// Protected machines
+    #[command(subcommand)]
+    Machine(Machine),
+    /// Data sources: what is protected on a machine
+    #[command(subcommand)]
+    Source(Source),
+    /// Make a recovery point of a source now
+    Backup(Backup),
+    /// Recovery points
+    #[command(subcommand)]
+    Point(Point),
+    /// Find paths over all recovery points
+    Find(Find),
+    /// Restore a recovery point or paths of it
+    Restore(Restore),
+    /// Write one file or the whole of a recovery point to a file or standard output
+    Export(Export),
+    /// Show a recovery point as a read-only file system
+    Mount(Mount),
+    /// Jobs: backups and restores, running and over
+    #[command(subcommand)]
+    Job(Job),
+    /// Runs the agent's side of the demo
+    #[command(hide = true)]
+    DemoAgent(DemoAgent),
+    /// Writes a restore's files in a process of its own
+    #[command(name = keelhold_agent::WRITER_VERB, hide = true)]
+    RestoreWriter,
+}
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// A tree to protect; by default a copy of some of this machine's own files
+    pub path: Option<PathBuf>,
+    /// Do not wait for a key at the end
+    #[arg(long)]
+    pub exit: bool,
+    /// Keep the demo's directory
+    #[arg(long)]
+    pub keep: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DemoAgent {
+    #[arg(long)]
+    pub agent_state: PathBuf,
+    /// Enrol first: the server's address
+    #[arg(long, requires = "token")]
+    pub url: Option<String>,
+    #[arg(long)]
+    pub token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Where agents connect; default 0.0.0.0:7447
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub agents: Option<String>,
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Pool {
+    /// Make a new pool (needs no daemon)
+    Create(PoolCreate),
+    /// Size, use and disks
+    Status,
+    /// Take over an existing pool, on this or another machine (needs no daemon)
+    Import(PoolDisks),
+    /// Read and prove every structure and every chunk; changes nothing (needs no daemon)
+    Check(PoolDisks),
+    /// Show what a place of the pool's disks holds; changes nothing (needs no daemon)
+    Inspect(PoolInspect),
+}
+
+#[derive(Debug, Args)]
+pub struct PoolCreate {
+    /// A block device, or a file; with a size the file is made and preallocated
+    #[arg(long = "disk", value_name = "PATH[:SIZE]", required = true)]
+    pub disks: Vec<String>,
+    /// Size of a container
+    #[arg(long, value_name = "SIZE")]
+    pub container: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct PoolDisks {
+    #[arg(long = "disk", value_name = "PATH", required = true)]
+    pub disks: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct PoolInspect {
+    #[arg(long = "disk", value_name = "PATH", required = true)]
+    pub disks: Vec<PathBuf>,
+    /// What to show, as DISK:OFFSET
+    #[arg(value_name = "WHERE")]
+    pub place: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Catalog {
+    /// Throw the view away and make it anew from the pool alone
+    Rebuild,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Machine {
+    /// Print the one line that enrols a machine; an existing name enrols again and keeps its history
+    Token {
+        name: String,
+        /// How long the token may be used
+        #[arg(long, default_value = "1h", value_name = "DURATION")]
+        ttl: String,
+    },
+    List,
+    /// Refuse the machine's certificate from now on, open connections included
+    Revoke { name: String },
+    Rename {
+        old: String,
+        new: String,
+    },
+    /// Remove a machine and its sources; its points stay
+    Remove {
+        name: String,
+        #[arg(long, value_enum, default_value_t = Keep::Keep)]
+        points: Keep,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Keep {
+    Keep,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Source {
+    /// Protect a tree of files on a machine
+    Add(SourceAdd),
+    List,
+    /// Read everything, compare with the newest point and mend what differs
+    Check {
+        #[arg(value_name = "MACHINE/NAME")]
+        source: String,
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Stop protecting a source; its points stay
+    Remove {
+        #[arg(value_name = "MACHINE/NAME")]
+        source: String,
+        #[arg(long, value_enum, default_value_t = Keep::Keep)]
+        points: Keep,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct SourceAdd {
+    pub machine: String,
+    pub name: String,
+    /// Absolute path of the tree on the machine
+    #[arg(long, value_name = "PATH")]
+    pub tree: PathBuf,
+    /// Leave out what matches; relative to the root, or `**/NAME`
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+    /// Enter other file systems mounted below the root
+    #[arg(long)]
+    pub all_file_systems: bool,
+    /// Do not honour CACHEDIR.TAG, .keelholdignore and the nodump flag
+    #[arg(long)]
+    pub no_default_excludes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Backup {
+    #[arg(value_name = "MACHINE/NAME")]
+    pub source: String,
+    /// Follow the job and print its result
+    #[arg(long)]
+    pub wait: bool,
+    /// Accept a machine that is away: the job runs when it is back
+    #[arg(long)]
+    pub queue: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Point {
+    List {
+        #[arg(value_name = "MACHINE/NAME")]
+        source: Option<String>,
+    },
+    Show {
+        point: String,
+    },
+    /// What is in a point, below a path
+    Files {
+        point: String,
+        path: Option<PathBuf>,
+    },
+    /// What changed from the first point to the second
+    Diff {
+        left: String,
+        right: String,
+    },
+    /// Attach a text to a point
+    Note {
+        point: String,
+        text: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Find {
+    /// A glob over whole paths, or a name
+    pub pattern: String,
+    #[arg(long, value_name = "M")]
+    pub machine: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Restore {
+    pub point: String,
+    /// Directory to restore into; it is created
+    #[arg(long, value_name = "DIR", required_unless_present = "original")]
+    pub to: Option<PathBuf>,
+    /// Only this path of the point, and what is below it
+    #[arg(long = "path", value_name = "P")]
+    pub paths: Vec<PathBuf>,
+    /// What to do with a path that exists
+    #[arg(long, value_enum)]
+    pub on_clash: Option<OnClash>,
+    /// Restore on this machine, through its agent
+    #[arg(long, value_name = "MACHINE")]
+    pub machine: Option<String>,
+    /// Restore to where it came from; the machine's own configuration must allow it
+    #[arg(long, conflicts_with = "to")]
+    pub original: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("form").required(true))]
+pub struct Export {
+    pub point: String,
+    /// The bytes of one file, to FILE or - for standard output
+    #[arg(long, value_name = "FILE|-", group = "form", requires = "path")]
+    pub raw: Option<PathBuf>,
+    /// A tar archive, to FILE or - for standard output
+    #[arg(long, value_name = "FILE|-", group = "form")]
+    pub tar: Option<PathBuf>,
+    #[arg(long, value_name = "P")]
+    pub path: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Mount {
+    pub point: String,
+    pub dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Job {
+    List,
+    Show { job: u64 },
+    Cancel { job: u64 },
+    Log { job: u64 },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_verbs_fit_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_flags_stand_before_and_after_the_verb() {
+        for args in [["keelhold", "--json", "status"], ["keelhold", "status", "--json"]] {
+            let cli = Cli::try_parse_from(args).unwrap();
+            assert!(cli.global.json && matches!(cli.verb, Verb::Status));
+        }
+    }
+
+    #[test]
+    fn what_is_not_built_is_wrong_usage() {
+        for args in [&["vault", "status"][..], &["serve", "--web", "x"], &["point", "pin", "x"]] {
+            let line = std::iter::once("keelhold").chain(args.iter().copied());
+            let error = Cli::try_parse_from(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{args:?}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Starting a job and, where asked, following it to its end.
+
+use super::Context;
+use super::client::Client;
+use crate::api::address::Address;
+use crate::api::types::{
+    BackupRequest, BackupResult, Job, JobEvent, JobResult, JobState, Outcome, RestoreResult,
+    Started,
+};
+use crate::failure::{Code, Exit, Failure};
+use crate::record::SourceName;
+use crate::size_text::{count, size};
+use std::time::{Duration, Instant};
+
+/// Off a terminal one line says now and then that the job lives.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+pub async fn start(
+    client: &mut Client,
+    source: &SourceName,
+    request: &BackupRequest,
+) -> Result<Started, Failure> {
+    client.post(&super::source::address(source).segment(b"backup"), request).await
+}
+
+/// Says what was started, or waits for its end and prints the result.
+pub async fn finish(
+    context: &Context,
+    client: Client,
+    started: Started,
+    wait: bool,
+) -> Result<Exit, Failure> {
+    let job = started.job;
+    if started.joined {
+        eprintln!("the source is running already: this is job {job}");
+    }
+    if !wait {
+        context.printer.show(&started, |_| {
+            vec![
+                format!("job {job} is on its way"),
+                format!("follow it with: keelhold job show {job}"),
+            ]
+        })?;
+        return Ok(Exit::Ok);
+    }
+    tokio::select! {
+        job = follow(context, client, job) => show_result(context, &job?),
+        _ = tokio::signal::ctrl_c() => {
+            context.printer.end_progress();
+            eprintln!("job {job} runs on; see it with `keelhold job show {job}`, \
+                stop it with `keelhold job cancel {job}`");
+            Ok(Exit::Cancelled)
+        }
+    }
+}
+
+/// Follows a job to its end.
+pub async fn follow(context: &Context, mut client: Client, job: u64) -> Result<Job, Failure> {
+    let address = Address::new("/jobs").segment(job.to_string().as_bytes()).segment(b"follow");
+    let mut lines = client.lines(&address).await?;
+    let mut told: Option<Instant> = None;
+    while let Some(event) = lines.next::<JobEvent>().await? {
+        match event {
+            JobEvent::Done { job } => {
+                context.printer.end_progress();
+                return Ok(job);
+            }
+            JobEvent::Progress { job } => {
+                let due = told.is_none_or(|told| told.elapsed() >= HEARTBEAT);
+                if context.printer.progress_is_live() || due {
+                    told = Some(Instant::now());
+                    context.printer.progress(&progress_line(&job));
+                }
+            }
+        }
+    }
+    context.printer.end_progress();
+    Err(Failure::new(Code::DaemonUnreachable, format!("the daemon stopped while job {job} ran"))
+        .hint(format!("the job goes on when the daemon is back: `keelhold job show {job}`")))
+}
+
+fn progress_line(job: &Job) -> String {
+    let id = job.id;
+    match job.state {
+        JobState::Queued => format!("job {id} waits for its machine"),
+        JobState::Parked => format!("job {id} is parked until its machine is back"),
+        JobState::Running | JobState::Done => {
+            let done = &job.progress;
+            let moved = done.bytes_sent + done.bytes_written;
+            format!(
+                "job {id}: {} entries, {} read, {} moved",
+                count(done.entries),
+                size(done.bytes_read),
+                size(moved)
+            )
+        }
+    }
+}
+
+fn show_result(context: &Context, job: &Job) -> Result<Exit, Failure> {
+    let outcome = job.result.unwrap_or(Outcome::Failed);
+    match &job.details {
+        Some(JobResult::Backup(result)) => context.printer.show(result, backup_lines)?,
+        Some(JobResult::Restore(result)) => context.printer.show(result, restore_lines)?,
+        None => context.printer.show(job, |_| Vec::new())?,
+    }
+    if let Some(error) = &job.error {
+        let failure = Failure::from_wire(error.clone());
+        eprintln!("error: {failure}");
+        eprintln!("  {}", failure.hint);
+        return Ok(failure.code.exit());
+    }
+    Ok(match outcome {
+        Outcome::Ok => Exit::Ok,
+        Outcome::Partial => Exit::Partial,
+        Outcome::Failed | Outcome::Missed => Exit::Failed,
+    })
+}
+
+fn backup_lines(result: &BackupResult) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(point) = &result.point {
+        lines.push(format!("{}: point {point} of {}", result.result.word(), result.source));
+    }
+    lines.push(format!(
+        "{} files, {} in all; {} changed; {} read, {} sent, {} new, {} stored; {:.1} s",
+        count(result.files),
+        size(result.bytes_source),
+        count(result.files_changed),
+        size(result.bytes_read),
+        size(result.bytes_sent),
+        size(result.bytes_new),
+        size(result.bytes_stored),
+        result.seconds
+    ));
+    if let Some(wrong) = result.wrong_shortcuts {
+        lines.push(format!("{wrong} entries differed although they looked unchanged"));
+    }
+    let skipped = result.skipped.iter().take(20);
+    lines.extend(skipped.map(|skipped| missing(&skipped.path, &skipped.reason)));
+    if result.skipped_count > 20 {
+        let point = result.point.as_deref().unwrap_or("POINT");
+        let more = result.skipped_count - 20;
+        lines.push(format!("and {more} more: keelhold point show {point}"));
+    }
+    lines
+}
+
+fn missing(path: &str, reason: &str) -> String {
+    format!("missing: {} ({reason})", super::print::safe(path))
+}
+
+fn restore_lines(result: &RestoreResult) -> Vec<String> {
+    let mut lines = vec![format!(
+        "{}: {} files, {} written to {}; {:.1} s",
+        result.result.word(),
+        count(result.files),
+        size(result.bytes_written),
+        super::print::safe(&result.target),
+        result.seconds
+    )];
+    lines.extend(result.skipped.iter().take(20).map(|each| missing(&each.path, &each.reason)));
+    lines.extend(result.failed.iter().take(20).map(|each| missing(&each.path, &each.reason)));
+    lines
+}

@@ -1,0 +1,82 @@
+//! Points and their entries as the API shows them.
+
+use crate::api::types::{FileEntry, Outcome, Point, PointDetails};
+use crate::catalog::PointRow;
+use crate::clock::rfc3339;
+use crate::point_facts::path_text;
+use crate::source::Names;
+use keelhold_chunk::{Attributes, Kind};
+use keelhold_disk::units::UnixNanos;
+
+#[must_use]
+pub fn row_to_api(row: &PointRow, names: &Names) -> Point {
+    let time = |at: i64| rfc3339(UnixNanos(at));
+    Point {
+        id: row.id.clone(),
+        source: names.source(&row.source),
+        at: time(row.at),
+        result: if row.partial { Outcome::Partial } else { Outcome::Ok },
+        skipped_count: row.facts.skipped_count,
+        places: vec!["pool".to_owned()],
+        consistency: row.facts.consistency.clone(),
+        bytes_source: row.bytes_source,
+        bytes_exclusive: None,
+        tags: row.facts.tags.clone(),
+        kept_because: vec!["no retention is set".to_owned()],
+        expires_at: None,
+        trashed_until: row.trashed_until.map(time),
+        note: row.facts.note.clone(),
+        entries: row.entries,
+    }
+}
+
+/// Points of all sources or of those named, oldest first.
+#[must_use]
+pub fn rows_to_api(rows: &[PointRow], names: &Names, source: Option<&str>) -> Vec<Point> {
+    let shown = rows.iter().map(|row| row_to_api(row, names));
+    shown.filter(|point| source.is_none_or(|source| point.source == source)).collect()
+}
+
+#[must_use]
+pub fn details(row: &PointRow, names: &Names) -> PointDetails {
+    let root = data_encoding::HEXLOWER.decode(row.facts.root_hex.as_bytes()).unwrap_or_default();
+    PointDetails {
+        point: row_to_api(row, names),
+        committed_at: rfc3339(UnixNanos(row.committed_at)),
+        files: row.facts.files,
+        root: path_text(&root).0,
+        skipped: row.facts.skipped.clone(),
+        not_covered: row.facts.not_covered.clone(),
+    }
+}
+
+#[must_use]
+pub fn file_entry(path: &[u8], attributes: &Attributes) -> FileEntry {
+    let (path, path_hex) = path_text(path);
+    let mtime = jiff::Timestamp::new(attributes.mtime.secs, attributes.mtime.nanos.cast_signed());
+    FileEntry {
+        path,
+        path_hex,
+        kind: attributes.kind.word().to_owned(),
+        size: attributes.size(),
+        mode: attributes.mode,
+        uid: attributes.uid,
+        gid: attributes.gid,
+        // A file may carry a time no calendar has.
+        mtime: match mtime {
+            Ok(mtime) => mtime.to_string(),
+            Err(_) => format!("{}s", attributes.mtime.secs),
+        },
+        target: match &attributes.kind {
+            Kind::Symlink { target } => Some(path_text(target).0),
+            _ => None,
+        },
+        device: match attributes.kind {
+            Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => {
+                Some((major, minor))
+            }
+            _ => None,
+        },
+        link_group: attributes.link_group.map(|group| format!("{}:{}", group.device, group.inode)),
+    }
+}

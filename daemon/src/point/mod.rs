@@ -1,0 +1,15 @@
+//! Recovery points as people name and read them.
+
+mod address;
+mod content;
+mod describe;
+mod diff;
+mod find;
+mod open;
+
+pub use address::{PointAddress, PointError, PointSpec};
+pub use content::{CONTENT_PIECE_LEN, Loaded, load_ordered};
+pub use describe::{details, file_entry, row_to_api, rows_to_api};
+pub use diff::diff;
+pub use find::{Matcher, find};
+pub use open::{OpenPoint, PoolEntry, of_read};

@@ -1,0 +1,106 @@
+//! What the daemon writes down about a point, as the point's attributes in the pool: JSON of
+//! [`PointFacts`]. Format: fields are only added, with a default.
+
+use crate::api::types::Skipped;
+use serde::{Deserialize, Serialize};
+
+/// Skipped entries a point names one by one. The count is always right.
+pub const NAMED_COUNT_MAX: usize = 1_000;
+/// Bytes their paths and reasons may take in all.
+pub const NAMED_LEN_MAX: usize = 64 << 10;
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PointFacts {
+    #[serde(default)]
+    pub job: u64,
+    #[serde(default)]
+    pub root_hex: String,
+    #[serde(default)]
+    pub consistency: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    #[serde(default)]
+    pub files: u64,
+    #[serde(default)]
+    pub skipped_count: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<Skipped>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_covered: Vec<Skipped>,
+}
+
+impl PointFacts {
+    /// Attributes this version cannot read say nothing; the point itself is none the worse.
+    #[must_use]
+    pub fn parse(attributes: &[u8]) -> Self {
+        serde_json::from_slice(attributes).unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+/// A list of skipped entries that names as many as it may and counts all.
+#[derive(Debug, Clone, Default)]
+pub struct SkippedList {
+    pub named: Vec<Skipped>,
+    pub count: u64,
+    len: usize,
+}
+
+impl SkippedList {
+    pub fn push(&mut self, skipped: Skipped) {
+        self.count += 1;
+        let len = skipped.path.len() + skipped.reason.len();
+        if self.named.len() < NAMED_COUNT_MAX && self.len + len <= NAMED_LEN_MAX {
+            self.len += len;
+            self.named.push(skipped);
+        }
+    }
+}
+
+/// A path as JSON has it: text, and its bytes in hex where they are no text.
+#[must_use]
+pub fn path_text(path: &[u8]) -> (String, Option<String>) {
+    match std::str::from_utf8(path) {
+        Ok(text) => (text.to_owned(), None),
+        Err(_) => {
+            let hex = data_encoding::HEXLOWER.encode(path);
+            (String::from_utf8_lossy(path).into_owned(), Some(hex))
+        }
+    }
+}
+
+#[must_use]
+pub fn skipped(path: &[u8], reason: String) -> Skipped {
+    let (path, path_hex) = path_text(path);
+    Skipped { path, path_hex, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_attributes_are_no_error() {
+        assert_eq!(PointFacts::parse(b"\xff"), PointFacts::default());
+        let newer = br#"{"job":3,"something_new":[1]}"#;
+        assert_eq!(PointFacts::parse(newer).job, 3);
+        let facts = PointFacts { note: Some("x".into()), files: 9, ..PointFacts::default() };
+        assert_eq!(PointFacts::parse(&facts.to_bytes()), facts);
+    }
+
+    #[test]
+    fn a_long_list_is_counted_to_its_end() {
+        let mut list = SkippedList::default();
+        for number in 0..5_000 {
+            list.push(skipped(format!("path{number}").as_bytes(), "gone".into()));
+        }
+        assert_eq!((list.count, list.named.len()), (5_000, NAMED_COUNT_MAX));
+        assert_eq!(path_text(b"a\xff").1.as_deref(), Some("61ff"));
+    }
+}

@@ -1,0 +1,79 @@
+//! What the pool's errors mean to people.
+
+use crate::failure::{Code, Failure, chain};
+use crate::pool_thread::PoolClosed;
+use crate::store::StoreError;
+use keelhold_disk::error::{CommitError, CreateError, IngestError, OpenError, ReadError};
+
+#[must_use]
+pub fn of_closed(closed: PoolClosed) -> Failure {
+    Failure::of(Code::Stopping, &closed)
+}
+
+#[must_use]
+pub fn of_store(error: &StoreError) -> Failure {
+    match error {
+        StoreError::Closed(closed) => of_closed(*closed),
+        StoreError::Commit(error) => of_commit(error),
+        StoreError::Record { .. } | StoreError::Encode { .. } => Failure::of(Code::Internal, error),
+    }
+}
+
+#[must_use]
+pub fn of_commit(error: &CommitError) -> Failure {
+    let code = match error {
+        CommitError::Fenced { .. } => Code::DiskFenced,
+        CommitError::Full { .. } => Code::PoolFull,
+        CommitError::NoSession { .. } => Code::SessionLapsed,
+        CommitError::NoPoint { .. } => Code::PointUnknown,
+        CommitError::Read(error) => return of_read(error),
+        _ => Code::Internal,
+    };
+    Failure::of(code, error)
+}
+
+#[must_use]
+pub fn of_read(error: &ReadError) -> Failure {
+    let code = match error {
+        ReadError::NoPoint { .. } => Code::PointUnknown,
+        ReadError::Device { .. } => Code::DiskUnusable,
+        _ => Code::PoolDamaged,
+    };
+    Failure::of(code, error)
+}
+
+/// Errors of taking in what an agent sends. What the agent is to blame for is a breach.
+#[must_use]
+pub fn of_ingest(error: &IngestError) -> Failure {
+    match error {
+        IngestError::Commit(error) => of_commit(error),
+        IngestError::Read(error) => of_read(error),
+        _ => Failure::of(Code::AgentBroke, error),
+    }
+}
+
+#[must_use]
+pub fn of_create(error: &CreateError) -> Failure {
+    let code = match error {
+        CreateError::InUse { .. } => Code::DiskOccupied,
+        CreateError::DiskCount { .. } | CreateError::ContainerLen { .. } => Code::BadRequest,
+        CreateError::TooSmall { .. } | CreateError::Device { .. } => Code::DiskUnusable,
+        CreateError::Commit(error) => return of_commit(error),
+    };
+    Failure::of(code, error)
+}
+
+#[must_use]
+pub fn of_open(error: &OpenError) -> Failure {
+    let code = match error {
+        OpenError::Missing { .. } => Code::DiskMissing,
+        OpenError::NoLabel { .. }
+        | OpenError::OtherPool { .. }
+        | OpenError::Twice { .. }
+        | OpenError::Features { .. } => Code::PoolForeign,
+        OpenError::Device { .. } => Code::DiskUnusable,
+        OpenError::Commit(error) => return of_commit(error),
+        _ => Code::PoolDamaged,
+    };
+    Failure::new(code, chain(error))
+}

@@ -1,0 +1,280 @@
+//! From paths of disks to a running pool thread, and the works on a pool that need no daemon.
+
+use crate::clock::{Clock as _, SharedClock};
+use crate::failure::{Code, Failure, chain};
+use crate::pool_failure::{of_commit, of_create, of_open};
+use crate::pool_thread::{LivePool, PoolHandle, TaskQueue};
+use crate::pool_work::ThreadWork;
+use keelhold_disk::device::{
+    AnyDevice, Backend, Choice, Contents, Device as _, OpenDiskError, OpenedDisk, contents,
+    create_file, open_disk,
+};
+use keelhold_disk::exec::{Executor, Fifo, Spawner};
+use keelhold_disk::mutants::Mutants;
+use keelhold_disk::pool::{CreateOptions, Entropy, LabelFound, Surroundings, read_label};
+use keelhold_disk::units::{DiskId, PoolId};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use tokio::sync::oneshot;
+
+/// A disk somebody named, with the size it is to be made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskSpec {
+    pub path: PathBuf,
+    pub create_len: Option<u64>,
+}
+
+/// A disk of an opened pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundDisk {
+    pub id: DiskId,
+    pub path: PathBuf,
+}
+
+struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        // Ids and salts without randomness would be worse than no daemon.
+        getrandom::fill(bytes).expect("the kernel gives random bytes");
+    }
+}
+
+fn of_disk(error: &OpenDiskError) -> Failure {
+    let code = match error {
+        OpenDiskError::Missing { .. } => Code::DiskMissing,
+        OpenDiskError::Exists { .. } => Code::DiskOccupied,
+        OpenDiskError::InUse { .. } | OpenDiskError::Mounted { .. } => Code::DiskBusy,
+        _ => Code::DiskUnusable,
+    };
+    Failure::of(code, error)
+}
+
+/// What a thread that owns a pool works with.
+pub struct Bench {
+    backend: Backend<ThreadWork>,
+    work: ThreadWork,
+    spawner: Spawner,
+}
+
+impl std::fmt::Debug for Bench {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bench")
+    }
+}
+
+/// Runs `job` on this thread with everything a pool needs around it.
+pub fn on_bench<F, Fut, T>(workers: usize, job: F) -> Result<T, Failure>
+where
+    F: FnOnce(Bench) -> Fut,
+    Fut: Future<Output = Result<T, Failure>>,
+{
+    let work = ThreadWork::start(workers).map_err(|error| Failure::of(Code::Internal, &error))?;
+    let (backend, why_not) = Backend::new(Choice::Best, work.clone())
+        .map_err(|error| Failure::of(Code::Internal, &error))?;
+    if let Some(why) = why_not {
+        let why = chain(&why);
+        tracing::warn!(why, "no io_uring here, disks are reached by pread and pwrite");
+    }
+    let mut executor = Executor::new(backend.driver(), Fifo);
+    let bench = Bench { backend, work, spawner: executor.spawner() };
+    executor.run_until(job(bench))
+}
+
+impl Bench {
+    fn surroundings(&self) -> Surroundings<ThreadWork> {
+        Surroundings {
+            work: self.work.clone(),
+            spawner: self.spawner.clone(),
+            entropy: Box::new(SystemEntropy),
+            mutants: Mutants::default(),
+        }
+    }
+
+    fn attach(&self, disk: OpenedDisk) -> AnyDevice<ThreadWork> {
+        if !disk.geometry().direct {
+            let disk = disk.geometry().name.to_string();
+            tracing::warn!(disk, "direct I/O refused by the file system, written through its cache");
+        }
+        self.backend.attach(disk)
+    }
+
+    fn open_disks(&self, paths: &[PathBuf]) -> Result<Vec<AnyDevice<ThreadWork>>, Failure> {
+        let open = |path: &PathBuf| open_disk(path).map_err(|error| of_disk(&error));
+        paths.iter().map(|path| Ok(self.attach(open(path)?))).collect()
+    }
+
+    /// Formats a new pool over disks that carry nothing.
+    pub async fn create(
+        &self,
+        specs: &[DiskSpec],
+        container_len: Option<u64>,
+        clock: &SharedClock,
+    ) -> Result<(PoolId, Vec<FoundDisk>), Failure> {
+        let mut devices = Vec::new();
+        let mut made = MadeFiles::default();
+        for spec in specs {
+            let disk = match spec.create_len {
+                Some(len) => {
+                    let disk = create_file(&spec.path, len).map_err(|error| of_disk(&error))?;
+                    made.paths.push(spec.path.clone());
+                    disk
+                }
+                None => open_disk(&spec.path).map_err(|error| of_disk(&error))?,
+            };
+            let device = self.attach(disk);
+            if spec.create_len.is_none() {
+                refuse_contents(&spec.path, &device).await?;
+            }
+            devices.push(device);
+        }
+        let options = CreateOptions { container_len, ..CreateOptions::default() };
+        let created =
+            LivePool::create(devices.clone(), self.surroundings(), options, clock.now()).await;
+        let pool = created.map_err(|error| of_create(&error))?;
+        let id = pool.id();
+        pool.close(clock.now()).await.map_err(|error| of_commit(&error))?;
+        made.paths.clear();
+        let paths: Vec<PathBuf> = specs.iter().map(|spec| spec.path.clone()).collect();
+        Ok((id, found(&devices, &paths).await?))
+    }
+
+    /// Who the disks are, and a check that they belong to one pool.
+    pub async fn identify(&self, paths: &[PathBuf]) -> Result<(PoolId, Vec<FoundDisk>), Failure> {
+        let devices = self.open_disks(paths)?;
+        let pool = LivePool::open_read_only(devices.clone(), self.surroundings()).await;
+        let pool = pool.map_err(|error| of_open(&error))?;
+        Ok((pool.id(), found(&devices, paths).await?))
+    }
+
+    pub async fn open(&self, paths: &[PathBuf], clock: &SharedClock) -> Result<LivePool, Failure> {
+        let devices = self.open_disks(paths)?;
+        let pool = LivePool::open(devices, self.surroundings(), clock.now()).await;
+        pool.map_err(|error| of_open(&error))
+    }
+
+    pub async fn open_read_only(&self, paths: &[PathBuf]) -> Result<LivePool, Failure> {
+        let devices = self.open_disks(paths)?;
+        let pool = LivePool::open_read_only(devices, self.surroundings()).await;
+        pool.map_err(|error| of_open(&error))
+    }
+
+    /// The disks alone, for looking at them.
+    pub fn devices(&self, paths: &[PathBuf]) -> Result<Vec<AnyDevice<ThreadWork>>, Failure> {
+        self.open_disks(paths)
+    }
+}
+
+/// Files made for a pool that did not come to be are taken away again.
+#[derive(Debug, Default)]
+struct MadeFiles {
+    paths: Vec<PathBuf>,
+}
+
+impl Drop for MadeFiles {
+    fn drop(&mut self) {
+        for path in &self.paths {
+            if let Err(error) = std::fs::remove_file(path) {
+                tracing::warn!(error = chain(&error), "a file made for the pool stays");
+            }
+        }
+    }
+}
+
+async fn refuse_contents(path: &Path, device: &AnyDevice<ThreadWork>) -> Result<(), Failure> {
+    let path = path.display();
+    let occupied = |what: String| Err(Failure::new(Code::DiskOccupied, what));
+    match read_label(device).await.map_err(|error| of_open(&error))? {
+        LabelFound::Ours(label) => {
+            let id = label.disk;
+            return occupied(format!("{path} is disk {id} of Keelhold pool {}", label.pool));
+        }
+        LabelFound::Damaged { .. } => {
+            return occupied(format!("{path} carries the damaged label of a Keelhold pool"));
+        }
+        LabelFound::None => {}
+    }
+    let unusable = |error| Failure::of(Code::DiskUnusable, &error);
+    match contents(device).await.map_err(unusable)? {
+        Contents::Empty => Ok(()),
+        Contents::Known(what) => occupied(format!("{path} carries {what}")),
+        Contents::Unknown => occupied(format!("{path} is not empty")),
+    }
+}
+
+async fn found(
+    devices: &[AnyDevice<ThreadWork>],
+    paths: &[PathBuf],
+) -> Result<Vec<FoundDisk>, Failure> {
+    let mut disks = Vec::new();
+    for (device, path) in devices.iter().zip(paths) {
+        if let LabelFound::Ours(label) = read_label(device).await.map_err(|error| of_open(&error))? {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            disks.push(FoundDisk { id: label.disk, path });
+        }
+    }
+    Ok(disks)
+}
+
+/// A pool with its thread.
+#[derive(Debug)]
+pub struct RunningPool {
+    pub handle: PoolHandle,
+    pub thread: JoinHandle<()>,
+}
+
+/// Opens the pool on a thread of its own, which ends when the last handle is gone.
+pub async fn start(
+    paths: Vec<PathBuf>,
+    workers: usize,
+    clock: SharedClock,
+) -> Result<RunningPool, Failure> {
+    let (opened, open) = oneshot::channel();
+    let (handle, queue) = PoolHandle::channel();
+    let thread = std::thread::Builder::new()
+        .name("pool".into())
+        .spawn(move || {
+            // Neither half of the pool's state nor a half-done request may outlive a panic here.
+            let guard = AbortOnPanic;
+            own_pool(&paths, workers, &clock, queue, opened);
+            std::mem::forget(guard);
+        })
+        .map_err(|error| Failure::of(Code::Internal, &error))?;
+    let gone = |_| Failure::new(Code::Internal, "the pool's thread ended before the pool was open");
+    open.await.map_err(gone)??;
+    Ok(RunningPool { handle, thread })
+}
+
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        std::process::abort();
+    }
+}
+
+fn own_pool(
+    paths: &[PathBuf],
+    workers: usize,
+    clock: &SharedClock,
+    queue: TaskQueue,
+    opened: oneshot::Sender<Result<(), Failure>>,
+) {
+    let mut opened = Some(opened);
+    let ended = on_bench(workers, async |bench: Bench| {
+        let pool = bench.open(paths, clock).await?;
+        if let Some(opened) = opened.take() {
+            let _ = opened.send(Ok(()));
+        }
+        queue.serve(&pool, &bench.spawner).await;
+        pool.close(clock.now()).await.map_err(|error| of_commit(&error))
+    });
+    match (ended, opened) {
+        (Err(failure), Some(opened)) => drop(opened.send(Err(failure))),
+        (Err(failure), None) => {
+            tracing::error!(error = failure.message, "the pool could not be closed in order");
+        }
+        (Ok(()), _) => {}
+    }
+}

@@ -1,0 +1,74 @@
+//! The thread that owns the pool, and the handle through which everybody else asks it.
+//!
+//! The pool is single-threaded: it and every future it makes live and die on one thread, which runs
+//! the engine's own executor. Callers on any thread send a closure over a bounded channel; it becomes
+//! a task there, and what it makes comes back. A caller that goes away does not stop its task, so
+//! no operation of the pool is cut off halfway. A panic on this thread ends the process: the pool is
+//! made to be opened again after that, and not to go on with half a thought.
+
+use crate::pool_work::ThreadWork;
+use futures_util::future::LocalBoxFuture;
+use keelhold_disk::device::AnyDevice;
+use keelhold_disk::exec::Spawner;
+use std::future::Future;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+
+pub type LivePool = keelhold_disk::Pool<AnyDevice<ThreadWork>, ThreadWork>;
+
+type Task = Box<dyn FnOnce(LivePool) -> LocalBoxFuture<'static, ()> + Send>;
+
+/// Requests on their way to the pool before callers are held back.
+const QUEUE_LEN: usize = 256;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the pool has been closed")]
+pub struct PoolClosed;
+
+/// Asks the pool. Clones ask the same one.
+#[derive(Debug, Clone)]
+pub struct PoolHandle {
+    tasks: mpsc::Sender<Task>,
+}
+
+impl PoolHandle {
+    /// Runs `job` on the pool's thread and gives back what it made.
+    pub async fn call<T, F, Fut>(&self, job: F) -> Result<T, PoolClosed>
+    where
+        F: FnOnce(LivePool) -> Fut + Send + 'static,
+        Fut: Future<Output = T> + 'static,
+        T: Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let task: Task = Box::new(move |pool| {
+            Box::pin(async move {
+                // Nobody waiting any more is no reason to stop.
+                let _ = answer.send(job(pool).await);
+            })
+        });
+        self.tasks.send(task).await.map_err(|_| PoolClosed)?;
+        answered.await.map_err(|_| PoolClosed)
+    }
+
+    /// A handle and the queue it fills, for the thread that will own the pool.
+    #[must_use]
+    pub fn channel() -> (Self, TaskQueue) {
+        let (tasks, queue) = mpsc::channel(QUEUE_LEN);
+        (Self { tasks }, TaskQueue { queue })
+    }
+}
+
+/// The pool thread's end.
+#[derive(Debug)]
+pub struct TaskQueue {
+    queue: mpsc::Receiver<Task>,
+}
+
+impl TaskQueue {
+    /// Starts every task that is asked for, until no handle is left.
+    pub async fn serve(mut self, pool: &LivePool, spawner: &Spawner) {
+        while let Some(task) = self.queue.recv().await {
+            drop(spawner.spawn(task(pool.clone())));
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What the daemon keeps inside the pool as records: JSON of these types under these names.
+//!
+//! | record | type | meaning |
+//! |---|---|---|
+//! | `ca` | [`AuthorityRecord`] | the appliance's own certificate authority |
+//! | `machine/ID` | [`MachineRecord`] | a protected machine, removed ones included: their points name it |
+//! | `source/ID` | [`SourceRecord`] | a data source, removed ones included |
+//! | `token/HASH` | [`TokenRecord`] | an enrolment token, by the hash of its secret |
+//! | `job/NUMBER` | [`JobRecord`] | a job that is not over |
+//! | `jobs` | [`JobCounter`] | the last job number given |
+//!
+//! Jobs that are over are entries of the series `jobs`. Names and fields are format: a pool outlives
+//! the daemon that wrote it, so fields are only added, with a default.
+
+mod name;
+
+pub use name::{NameError, SourceName, check_name};
+
+use serde::{Deserialize, Serialize};
+
+pub const AUTHORITY: &str = "ca";
+pub const JOB_COUNTER: &str = "jobs";
+pub const FINISHED_JOBS: &str = "jobs";
+
+#[must_use]
+pub fn machine_key(id: &str) -> String {
+    format!("machine/{id}")
+}
+
+#[must_use]
+pub fn source_key(id: &str) -> String {
+    format!("source/{id}")
+}
+
+#[must_use]
+pub fn token_key(hash: &str) -> String {
+    format!("token/{hash}")
+}
+
+#[must_use]
+pub fn job_key(id: u64) -> String {
+    format!("job/{id}")
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorityRecord {
+    pub certificate_der: String,
+    /// PKCS#8, base64. The pool is as secret as what it protects.
+    pub key_der: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MachineState {
+    /// A token was made; nobody has used it yet.
+    Invited,
+    Active,
+    Revoked,
+    Removed,
+}
+
+impl MachineState {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Invited => "invited",
+            Self::Active => "active",
+            Self::Revoked => "revoked",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineRecord {
+    pub id: String,
+    pub name: String,
+    pub state: MachineState,
+    /// Fingerprint of the one public key that is accepted.
+    pub key: Option<String>,
+    /// Fingerprint of a key that was certified by renewal and takes over when it is first used: until
+    /// then the machine may not have got its new certificate.
+    #[serde(default)]
+    pub next_key: Option<String>,
+    /// Keys that were accepted once and never will be again.
+    #[serde(default)]
+    pub denied_keys: Vec<String>,
+    #[serde(default)]
+    pub version: Option<String>,
+    #[serde(default)]
+    pub last_seen: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRecord {
+    pub id: String,
+    pub machine: String,
+    pub name: String,
+    pub kind: SourceKind,
+    #[serde(default)]
+    pub removed: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceKind {
+    Tree {
+        /// Bytes of the path in hex: it need not be text.
+        root_hex: String,
+        #[serde(default)]
+        exclude: Vec<String>,
+        #[serde(default)]
+        all_file_systems: bool,
+        #[serde(default = "yes")]
+        default_excludes: bool,
+    },
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRecord {
+    pub machine: String,
+    /// Nanoseconds since 1970.
+    pub expires_at: i64,
+    #[serde(default)]
+    pub used: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobCounter {
+    pub last: u64,
+}
+
+/// A job that must survive a stop of the daemon. Restores do not: their caller is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRecord {
+    pub id: u64,
+    pub source: String,
+    pub check: bool,
+    pub created_at: i64,
+    #[serde(default)]
+    pub started_at: Option<i64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an older daemon wrote is read for ever.
+    #[test]
+    fn first_forms_of_the_records_are_read() {
+        let machine: MachineRecord =
+            serde_json::from_str(r#"{"id":"a","name":"web","state":"active","key":"00"}"#).unwrap();
+        assert_eq!((machine.state, machine.version), (MachineState::Active, None));
+        let source: SourceRecord = serde_json::from_str(
+            r#"{"id":"a","machine":"b","name":"etc","kind":{"tree":{"root_hex":"2f"}}}"#,
+        )
+        .unwrap();
+        let SourceKind::Tree { default_excludes, exclude, .. } = source.kind;
+        assert!(default_excludes && exclude.is_empty() && !source.removed);
+        let token = r#"{"machine":"a","expires_at":5}"#;
+        assert!(!serde_json::from_str::<TokenRecord>(token).unwrap().used);
+        let job = r#"{"id":1,"source":"a","check":false,"created_at":5}"#;
+        assert!(serde_json::from_str::<JobRecord>(job).unwrap().started_at.is_none());
+    }
+}

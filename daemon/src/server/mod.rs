@@ -1,0 +1,15 @@
+//! The agents' side of the daemon: their listener, enrolment, connections and sessions.
+
+mod budget;
+mod connection;
+mod convert;
+mod enrolment;
+pub mod intake;
+mod lanes;
+pub mod listen;
+mod outbox;
+mod restore;
+mod session;
+pub mod tls;
+
+pub use session::{End, Task};

@@ -1,0 +1,526 @@
+//! One backup, from the server's side: drives the pool by what [`Intake`] allows.
+//!
+//! The session belongs to the pool. This task may end at any moment (a lost connection, a stop of the
+//! daemon, a kill); what was stepped or parked stays, and the next task for the same job begins the
+//! same stream again and is told what need not be sent.
+
+use super::budget::{Arrivals, Arrived};
+use super::intake::{Breach, Intake};
+use super::lanes::{self, Done, FrameWork, ItemWork};
+use super::outbox::{Gone, Outbox};
+use crate::api::types::{BackupResult, Outcome, Progress};
+use crate::daemon::Daemon;
+use crate::failure::{Code, Failure};
+use crate::id_text;
+use crate::job::JobId;
+use crate::point_facts::{PointFacts, SkippedList, skipped};
+use crate::pool_failure::{of_closed, of_ingest};
+use crate::pool_thread::LivePool;
+use crate::record::SourceRecord;
+use keelhold_disk::pool::{BeginSession, CommitPoint, PointInfo};
+use keelhold_disk::units::{DomainId, SessionId, SourceId, UnixNanos};
+use keelhold_wire::header::HEADER_LEN;
+use keelhold_wire::{
+    BackupStats, Basis, Cancel, Codec, Committed, Credit, Finish, FromAgent, FromServer,
+    JobRefusal, Message as _, Mode, Runs, StartBackup, Want,
+};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+
+/// Seven days of witnessed time: a laptop's holiday.
+const LEASE_NANOS: i64 = 7 * 86_400 * 1_000_000_000;
+/// Content up to this length travels and is stored inside its entry.
+const INLINE_MAX: u32 = 512;
+/// Bytes kept between two journaled steps: what a crash makes an agent send again at most.
+const STEP_LEN: u64 = 32 << 20;
+/// An agent has this long to answer a cancellation.
+const CANCEL_WAIT: Duration = Duration::from_secs(10);
+
+/// How a session's task ended.
+#[derive(Debug)]
+pub enum End {
+    /// The job is over.
+    Over { outcome: Outcome, result: Box<BackupResult>, failure: Option<Failure> },
+    /// The session waits in the pool for the machine to come back.
+    Parked,
+}
+
+/// What a backup is about.
+#[derive(Debug)]
+pub struct Task {
+    pub job: JobId,
+    pub source: SourceRecord,
+    pub check: bool,
+    pub name: String,
+}
+
+enum Stop {
+    /// The connection ended, or the daemon stops.
+    Away,
+    Cancelled,
+    Failed(Failure),
+    /// The agent is at fault; nothing of its session is kept.
+    Breach(Failure),
+}
+
+impl From<Breach> for Stop {
+    fn from(breach: Breach) -> Self {
+        Self::Breach(Failure::of(Code::AgentBroke, &breach))
+    }
+}
+
+impl From<Gone> for Stop {
+    fn from(_: Gone) -> Self {
+        Self::Away
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        // Whatever the pool found wrong with what was sent is the sender's fault.
+        if failure.code == Code::AgentBroke { Self::Breach(failure) } else { Self::Failed(failure) }
+    }
+}
+
+pub struct Session<'a> {
+    daemon: &'a Daemon,
+    task: &'a Task,
+    outbox: &'a Outbox,
+    session: SessionId,
+    basis: Option<PointInfo>,
+    at: UnixNanos,
+    began: Instant,
+    intake: Intake,
+    frames: mpsc::UnboundedSender<FrameWork>,
+    items: mpsc::UnboundedSender<ItemWork>,
+    permits: std::collections::VecDeque<(u64, tokio::sync::OwnedSemaphorePermit)>,
+    pushed_seq: u64,
+    last_seq: u64,
+    frame_bytes: u64,
+    unstepped: u64,
+    stepping: bool,
+    started: bool,
+    finish: Option<Finish>,
+    skipped: SkippedList,
+    not_covered: SkippedList,
+    bytes_sent: u64,
+}
+
+/// Runs a backup to its end, as far as this connection carries it.
+pub async fn run(
+    daemon: &Daemon,
+    task: &Task,
+    outbox: &Outbox,
+    arrivals: &mut Arrivals,
+    stopping: &mut watch::Receiver<bool>,
+) -> End {
+    let (done, mut dones) = mpsc::unbounded_channel();
+    let mut session = match Session::begin(daemon, task, outbox, &done).await {
+        Ok(session) => session,
+        Err(failure) => {
+            let refusal = JobRefusal { job: task.job, refusal: failure.refusal() };
+            let _ = outbox.send(FromServer::Failed(refusal)).await;
+            return over(task, failure);
+        }
+    };
+    let stop = match session.drive(arrivals, &mut dones, &done, stopping).await {
+        Ok(()) => match session.commit().await {
+            Ok(end) => return end,
+            Err(stop) => stop,
+        },
+        Err(stop) => stop,
+    };
+    session.stop(stop, arrivals).await
+}
+
+fn over(task: &Task, failure: Failure) -> End {
+    let result = BackupResult {
+        result: Outcome::Failed,
+        job: task.job,
+        point: None,
+        source: task.name.clone(),
+        bytes_source: 0,
+        bytes_read: 0,
+        bytes_sent: 0,
+        bytes_new: 0,
+        bytes_stored: 0,
+        files: 0,
+        files_changed: 0,
+        wrong_shortcuts: None,
+        skipped: Vec::new(),
+        skipped_count: 0,
+        not_covered: Vec::new(),
+        seconds: 0.0,
+        error: Some(failure.to_wire()),
+    };
+    End::Over { outcome: Outcome::Failed, result: Box::new(result), failure: Some(failure) }
+}
+
+impl<'a> Session<'a> {
+    async fn begin(
+        daemon: &'a Daemon,
+        task: &'a Task,
+        outbox: &'a Outbox,
+        done: &lanes::DoneSender,
+    ) -> Result<Self, Failure> {
+        let broken = || Failure::new(Code::Internal, "a record holds an id that is none");
+        let source = SourceId(id_text::decode(&task.source.id).ok_or_else(broken)?);
+        let domain = DomainId(id_text::decode(&task.source.machine).ok_or_else(broken)?);
+        let now = daemon.store.clock.now();
+        let begin = move |pool: LivePool| async move {
+            let basis = pool.newest_point(&source).and_then(|point| pool.point(&point));
+            let lease_until = UnixNanos(now.0.saturating_add(LEASE_NANOS));
+            let of_basis = basis.as_ref().map(|point| point.id);
+            let request = BeginSession { source, domain, basis: of_basis, lease_until };
+            let session = pool.begin(request, now).await?;
+            Ok((session, basis, pool.id_key(), pool.cut_params()))
+        };
+        let begun: Result<_, keelhold_disk::IngestError> =
+            daemon.store.pool.call(begin).await.map_err(of_closed)?;
+        let (session, basis, id_key, cut) = begun.map_err(|error| of_ingest(&error))?;
+        // Two points of a source never stand for the same time, whatever the clock does.
+        let at = basis.as_ref().map_or(now, |basis| UnixNanos(now.0.max(basis.at.0 + 1)));
+        let (frames, frame_queue) = mpsc::unbounded_channel();
+        let (items, item_queue) = mpsc::unbounded_channel();
+        let pool = &daemon.store.pool;
+        tokio::spawn(lanes::frames(pool.clone(), session, frame_queue, done.clone()));
+        tokio::spawn(lanes::items(pool.clone(), session, item_queue, done.clone()));
+        let start = StartBackup {
+            job: task.job,
+            session: session.0,
+            source: task.source.to_wire(),
+            id_key: *id_key.as_bytes(),
+            cut: cut.to_bytes(),
+            inline_max: INLINE_MAX,
+            frame_len: u32::try_from(keelhold_disk::pool::FRAME_TARGET).unwrap_or(256 << 10),
+            codec: Codec::Zstd,
+            mode: if task.check { Mode::Check } else { Mode::Backup },
+            basis: basis.as_ref().map(|basis| Basis { id: basis.id.0, entries: basis.entries }),
+            read_again: Runs::new(),
+        };
+        // A connection that is gone already is noticed by the first look at what arrives.
+        let _ = outbox.send(FromServer::StartBackup(start)).await;
+        Ok(Self {
+            daemon,
+            task,
+            outbox,
+            session,
+            basis,
+            at,
+            began: Instant::now(),
+            intake: Intake::default(),
+            frames,
+            items,
+            permits: std::collections::VecDeque::new(),
+            pushed_seq: 0,
+            last_seq: 0,
+            frame_bytes: 0,
+            unstepped: 0,
+            stepping: false,
+            started: false,
+            finish: None,
+            skipped: SkippedList::default(),
+            not_covered: SkippedList::default(),
+            bytes_sent: 0,
+        })
+    }
+
+    async fn drive(
+        &mut self,
+        arrivals: &mut Arrivals,
+        dones: &mut mpsc::UnboundedReceiver<Done>,
+        done: &lanes::DoneSender,
+        stopping: &mut watch::Receiver<bool>,
+    ) -> Result<(), Stop> {
+        let mut cancelled = self.daemon.jobs.cancelled(self.task.job).ok_or(Stop::Cancelled)?;
+        while !self.is_complete() {
+            tokio::select! {
+                arrived = arrivals.recv() => match arrived {
+                    Some(arrived) => self.take(arrived).await?,
+                    None => return Err(Stop::Away),
+                },
+                told = dones.recv() => {
+                    if let Some(told) = told {
+                        self.done(told, done).await?;
+                    }
+                }
+                _ = cancelled.wait_for(|cancelled| *cancelled) => return Err(Stop::Cancelled),
+                _ = stopping.wait_for(|stopping| *stopping) => return Err(Stop::Away),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_complete(&self) -> bool {
+        self.intake.is_complete() && self.pushed_seq == self.last_seq && !self.stepping
+    }
+
+    async fn take(&mut self, arrived: Arrived) -> Result<(), Stop> {
+        let Arrived { message, body_len, permit } = arrived;
+        self.bytes_sent += HEADER_LEN as u64 + body_len;
+        let sent = self.bytes_sent;
+        self.daemon.jobs.progress(self.task.job, |progress| progress.bytes_sent = sent);
+        if !self.started && !matches!(message, FromAgent::Started(_) | FromAgent::Declined(_)) {
+            return Err(Breach::NotStarted.into());
+        }
+        match message {
+            FromAgent::Started(_) => self.started = true,
+            FromAgent::Declined(refused) | FromAgent::Aborted(refused) => {
+                return Err(Stop::Failed(Failure::of_agent(refused.refusal)));
+            }
+            FromAgent::Items(items) => {
+                let seq = items.seq;
+                if let Some(offer) = self.intake.items(items)? {
+                    self.last_seq = seq;
+                    self.permits.push_back((seq, permit));
+                    self.answer(offer).await?;
+                    self.hand_on();
+                }
+            }
+            FromAgent::Frame(frame) => {
+                let chunks = self.intake.frame(&frame)?;
+                let _ = self.frames.send(FrameWork { frame, chunks, body_len, permit });
+            }
+            FromAgent::Skipped(list) => self.note_skipped(list.entries),
+            FromAgent::Progress(progress) => {
+                self.daemon.jobs.progress(self.task.job, |shown| {
+                    *shown = Progress {
+                        entries: progress.entries,
+                        files: progress.files,
+                        bytes_read: progress.bytes,
+                        ..*shown
+                    };
+                });
+            }
+            FromAgent::Finish(finish) => {
+                self.intake.finish()?;
+                self.finish = Some(finish);
+            }
+            other => return Err(Breach::Misplaced { name: other.name() }.into()),
+        }
+        Ok(())
+    }
+
+    /// Asks the pool which of the offered chunks it has, and the agent for the others.
+    async fn answer(&mut self, offer: super::intake::Offer) -> Result<(), Stop> {
+        if offer.chunks.is_empty() {
+            return Ok(());
+        }
+        let (session, chunks) = (self.session, offer.chunks.clone());
+        let ask = move |pool: LivePool| async move { pool.offer(session, &chunks).await };
+        let have = self.daemon.store.pool.call(ask).await.map_err(of_closed)?;
+        let have = have.map_err(|error| Stop::from(of_ingest(&error)))?;
+        let answer = self.intake.answer(&offer, &have);
+        let want = Want { job: self.task.job, upto: answer.upto, wanted: answer.wanted };
+        Ok(self.outbox.send(FromServer::Want(want)).await?)
+    }
+
+    fn hand_on(&mut self) {
+        while let Some((seq, items)) = self.intake.ready() {
+            let _ = self.items.send(ItemWork { seq, items });
+        }
+    }
+
+    async fn done(&mut self, done: Done, sender: &lanes::DoneSender) -> Result<(), Stop> {
+        match done {
+            Done::Kept { chunks, body_len, permit } => {
+                drop(permit);
+                self.intake.kept(&chunks);
+                self.hand_on();
+                self.frame_bytes += body_len;
+                self.unstepped += body_len;
+                if self.unstepped >= STEP_LEN && !self.stepping {
+                    self.step(sender.clone());
+                }
+            }
+            Done::Pushed { seq } => {
+                self.pushed_seq = seq;
+                while self.permits.front().is_some_and(|(of, _)| *of <= seq) {
+                    self.permits.pop_front();
+                }
+            }
+            Done::Stepped => {
+                self.stepping = false;
+                return Ok(());
+            }
+            Done::Failed(failure) => return Err(failure.into()),
+        }
+        let (items_seq, frame_bytes) = (self.pushed_seq, self.frame_bytes);
+        let credit = Credit { job: self.task.job, items_seq, frame_bytes };
+        Ok(self.outbox.send(FromServer::Credit(credit)).await?)
+    }
+
+    /// Journals what was kept, beside everything else.
+    fn step(&mut self, done: lanes::DoneSender) {
+        (self.unstepped, self.stepping) = (0, true);
+        let (pool, session) = (self.daemon.store.pool.clone(), self.session);
+        let now = self.daemon.store.clock.now();
+        tokio::spawn(async move {
+            let step = move |pool: LivePool| async move { pool.step(session, now).await };
+            let told = match pool.call(step).await {
+                Ok(Ok(())) => Done::Stepped,
+                Ok(Err(error)) => Done::Failed(of_ingest(&error)),
+                Err(closed) => Done::Failed(of_closed(closed)),
+            };
+            let _ = done.send(told);
+        });
+    }
+
+    fn note_skipped(&mut self, entries: Vec<keelhold_wire::SkippedEntry>) {
+        for entry in entries {
+            let word = entry.reason.word();
+            let reason =
+                if entry.text.is_empty() { word.to_owned() } else { format!("{word}: {}", entry.text) };
+            let named = skipped(&entry.path, reason);
+            if entry.reason.makes_partial() {
+                self.skipped.push(named);
+            } else {
+                self.not_covered.push(named);
+            }
+        }
+    }
+
+    fn facts(&self, stats: &BackupStats) -> PointFacts {
+        let told = stats.skipped.saturating_sub(self.not_covered.count);
+        let crate::record::SourceKind::Tree { root_hex, .. } = &self.task.source.kind;
+        PointFacts {
+            job: self.task.job,
+            root_hex: root_hex.clone(),
+            consistency: String::from("none"),
+            tags: Vec::new(),
+            note: None,
+            files: stats.files,
+            skipped_count: told.max(self.skipped.count),
+            skipped: self.skipped.named.clone(),
+            not_covered: self.not_covered.named.clone(),
+        }
+    }
+
+    async fn commit(&mut self) -> Result<End, Stop> {
+        let stats = self.finish.map(|finish| finish.stats).unwrap_or_default();
+        let facts = self.facts(&stats);
+        let partial = facts.skipped_count > 0;
+        let (session, now) = (self.session, self.daemon.store.clock.now());
+        let commit = CommitPoint {
+            working: false,
+            at: self.at,
+            partial,
+            attributes: facts.to_bytes(),
+            records: Vec::new(),
+        };
+        let make = move |pool: LivePool| async move {
+            let used = |pool: &LivePool| pool.status().bytes_used;
+            let (before, bytes) = (used(&pool), pool.session_bytes(session)?);
+            let point = pool.commit(session, commit, now).await?;
+            let stored = bytes.1 + used(&pool).saturating_sub(before);
+            Ok((point, bytes.0, stored))
+        };
+        let made: Result<_, keelhold_disk::IngestError> =
+            self.daemon.store.pool.call(make).await.map_err(of_closed)?;
+        let (point, bytes_new, bytes_stored) = made.map_err(|error| Stop::from(of_ingest(&error)))?;
+        self.daemon.point_committed(&point).await;
+        let basis = Basis { id: point.id.0, entries: point.entries };
+        let committed = Committed { job: self.task.job, point: point.id.0, basis, partial };
+        // The point is there; an agent that cannot be told finds out at the next start.
+        let _ = self.outbox.send(FromServer::Committed(committed)).await;
+        let outcome = if partial { Outcome::Partial } else { Outcome::Ok };
+        let result = BackupResult {
+            result: outcome,
+            job: self.task.job,
+            point: Some(id_text::encode(&point.id.0)),
+            source: self.task.name.clone(),
+            bytes_source: point.bytes_source,
+            bytes_read: stats.bytes_read,
+            bytes_sent: self.bytes_sent,
+            bytes_new,
+            bytes_stored,
+            files: stats.files,
+            files_changed: stats.files_changed,
+            wrong_shortcuts: self.task.check.then_some(stats.wrong_shortcuts),
+            skipped: facts.skipped,
+            skipped_count: facts.skipped_count,
+            not_covered: facts.not_covered,
+            seconds: self.began.elapsed().as_secs_f64(),
+            error: None,
+        };
+        Ok(End::Over { outcome, result: Box::new(result), failure: None })
+    }
+
+    async fn stop(self, stop: Stop, arrivals: &mut Arrivals) -> End {
+        let (session, now) = (self.session, self.daemon.store.clock.now());
+        let failure = match stop {
+            Stop::Away => {
+                let park = move |pool: LivePool| async move { pool.park(session, now).await };
+                let parked = self.daemon.store.pool.call(park).await;
+                if let Ok(Err(error)) = parked {
+                    let error = crate::failure::chain(&error);
+                    tracing::info!(job = self.task.job, error, "session left as it was last journaled");
+                    self.release();
+                }
+                return End::Parked;
+            }
+            Stop::Failed(failure) => {
+                self.release();
+                failure
+            }
+            Stop::Breach(failure) => {
+                tracing::warn!(job = self.task.job, error = failure.message, "agent broke the protocol");
+                self.end_session().await;
+                failure
+            }
+            Stop::Cancelled => {
+                self.cancel(arrivals).await;
+                self.end_session().await;
+                Failure::new(Code::Cancelled, format!("job {} was cancelled", self.task.job))
+            }
+        };
+        let refusal = JobRefusal { job: self.task.job, refusal: failure.refusal() };
+        let _ = self.outbox.send(FromServer::Failed(refusal)).await;
+        let End::Over { outcome, mut result, failure } = over(self.task, failure) else {
+            return End::Parked;
+        };
+        result.bytes_sent = self.bytes_sent;
+        result.skipped = self.skipped.named;
+        result.skipped_count = self.skipped.count;
+        result.seconds = self.began.elapsed().as_secs_f64();
+        End::Over { outcome, result, failure }
+    }
+
+    /// The session stays as it was last journaled: the next backup of the source takes it up.
+    fn release(&self) {
+        let (pool, session) = (self.daemon.store.pool.clone(), self.session);
+        tokio::spawn(async move {
+            pool.call(move |pool| async move { pool.forget_live(session) }).await
+        });
+    }
+
+    async fn end_session(&self) {
+        let (session, now) = (self.session, self.daemon.store.clock.now());
+        let cancel = move |pool: LivePool| async move { pool.cancel(session, now).await };
+        if let Ok(Err(error)) = self.daemon.store.pool.call(cancel).await {
+            let error = crate::failure::chain(&error);
+            tracing::warn!(job = self.task.job, error, "session not ended; its lease will");
+        }
+    }
+
+    /// Tells the agent and waits until it has stopped sending.
+    async fn cancel(&self, arrivals: &mut Arrivals) {
+        if self.outbox.send(FromServer::Cancel(Cancel { job: self.task.job })).await.is_err() {
+            return;
+        }
+        let aborted = async {
+            while let Some(arrived) = arrivals.recv().await {
+                if matches!(arrived.message, FromAgent::Aborted(_) | FromAgent::Declined(_)) {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(CANCEL_WAIT, aborted).await;
+    }
+}
+
+impl std::fmt::Debug for Session<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Session({}, basis {})", self.session, self.basis.is_some())
+    }
+}

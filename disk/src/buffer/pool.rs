@@ -1,0 +1,280 @@
+//! A hard limit on the memory of buffers, and reuse of it.
+//!
+//! Buffers are kept by length. When a new length is asked for and the limit is reached, kept ones of
+//! other lengths are freed first; what is out is waited for. Waiters are served in the order they
+//! came, so that a stream of small requests cannot starve a large one.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use super::{AlignedBuf, Page, allocate};
+use crate::units::BLOCK;
+
+/// Handle of a pool of buffers; clones share it.
+#[derive(Clone)]
+pub struct BufferPool {
+    shared: Arc<Mutex<State>>,
+}
+
+struct State {
+    limit: usize,
+    /// Bytes given out.
+    out: usize,
+    /// Bytes kept for reuse: `out + kept <= limit` always.
+    kept: usize,
+    free: BTreeMap<usize, Vec<Vec<Page>>>,
+    waiters: VecDeque<(u64, Option<Waker>)>,
+    next_ticket: u64,
+}
+
+impl BufferPool {
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        let state = State {
+            limit,
+            out: 0,
+            kept: 0,
+            free: BTreeMap::new(),
+            waiters: VecDeque::new(),
+            next_ticket: 0,
+        };
+        Self {
+            shared: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// A buffer of `len` bytes, as soon as the limit allows it.
+    ///
+    /// # Panics
+    /// If `len` alone is over the limit: it could never be given. Callers check lengths that came
+    /// from a disk before they ask.
+    pub fn take(&self, len: usize) -> Take {
+        assert!(
+            len <= self.limit(),
+            "{len} is more than the pool may ever hold"
+        );
+        Take {
+            pool: self.clone(),
+            len,
+            ticket: None,
+        }
+    }
+
+    /// A buffer now, or nothing: also nothing while others wait.
+    #[must_use]
+    pub fn try_take(&self, len: usize) -> Option<AlignedBuf> {
+        let mut state = self.lock();
+        if !state.waiters.is_empty() {
+            return None;
+        }
+        let pages = state.pages(len)?;
+        drop(state);
+        Some(AlignedBuf {
+            pages,
+            len,
+            home: Some(self.clone()),
+        })
+    }
+
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.lock().limit
+    }
+
+    /// Bytes given out at this moment.
+    #[must_use]
+    pub fn out_len(&self) -> usize {
+        self.lock().out
+    }
+
+    pub(super) fn give_back(&self, pages: Vec<Page>) {
+        let len = pages.len() * BLOCK;
+        let mut state = self.lock();
+        state.out -= len;
+        state.kept += len;
+        state.free.entry(len).or_default().push(pages);
+        let waker = state.first_waker();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    // A panic under this lock leaves only counts and lists that are whole, so poison means nothing.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn pages(&mut self, len: usize) -> Option<Vec<Page>> {
+        if let Some(pages) = self.free.get_mut(&len).and_then(Vec::pop) {
+            self.kept -= len;
+            self.out += len;
+            return Some(pages);
+        }
+        if self.out + len > self.limit {
+            return None;
+        }
+        while self.out + self.kept + len > self.limit {
+            self.free_one();
+        }
+        self.out += len;
+        Some(allocate(len))
+    }
+
+    fn free_one(&mut self) {
+        let Some(mut entry) = self.free.last_entry() else {
+            return;
+        };
+        match entry.get_mut().pop() {
+            Some(pages) => self.kept -= pages.len() * BLOCK,
+            None => drop(entry.remove()),
+        }
+    }
+
+    fn first_waker(&mut self) -> Option<Waker> {
+        self.waiters.front_mut().and_then(|(_, waker)| waker.take())
+    }
+}
+
+impl fmt::Debug for BufferPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.lock();
+        write!(
+            f,
+            "BufferPool({} out, {} kept of {})",
+            state.out, state.kept, state.limit
+        )
+    }
+}
+
+/// A place in the queue for a buffer. Dropping it leaves the queue.
+#[derive(Debug)]
+pub struct Take {
+    pool: BufferPool,
+    len: usize,
+    ticket: Option<u64>,
+}
+
+impl Future for Take {
+    type Output = AlignedBuf;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<AlignedBuf> {
+        let pool = self.pool.clone();
+        let mut state = pool.lock();
+        let ticket = *self.ticket.get_or_insert_with(|| {
+            let ticket = state.next_ticket;
+            state.next_ticket += 1;
+            state.waiters.push_back((ticket, None));
+            ticket
+        });
+        let first = state
+            .waiters
+            .front()
+            .is_some_and(|(front, _)| *front == ticket);
+        if first && let Some(pages) = state.pages(self.len) {
+            // What is left of the room may do for the next in line.
+            state.waiters.pop_front();
+            let next = state.first_waker();
+            drop(state);
+            self.ticket = None;
+            if let Some(next) = next {
+                next.wake();
+            }
+            return Poll::Ready(AlignedBuf {
+                pages,
+                len: self.len,
+                home: Some(pool),
+            });
+        }
+        if let Some((_, waker)) = state.waiters.iter_mut().find(|(other, _)| *other == ticket) {
+            *waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Take {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket else { return };
+        let mut state = self.pool.lock();
+        state.waiters.retain(|(other, _)| *other != ticket);
+        let next = state.first_waker();
+        drop(state);
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    fn poll_once(take: &mut Take) -> Poll<AlignedBuf> {
+        Pin::new(take).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn holds_the_limit_and_reuses() {
+        let pool = BufferPool::new(4 * BLOCK);
+        let mut first = pool.try_take(3 * BLOCK).unwrap();
+        first[0] = 9;
+        assert!(pool.try_take(2 * BLOCK).is_none());
+        assert!(pool.try_take(BLOCK).is_some());
+        drop(first);
+        assert_eq!(
+            pool.try_take(3 * BLOCK).unwrap()[0],
+            9,
+            "the same memory again"
+        );
+        assert_eq!(pool.out_len(), 0);
+    }
+
+    #[test]
+    fn kept_buffers_give_way_to_another_length() {
+        let pool = BufferPool::new(4 * BLOCK);
+        let small: Vec<_> = (0..4).map(|_| pool.try_take(BLOCK).unwrap()).collect();
+        drop(small);
+        let large = pool.try_take(4 * BLOCK).unwrap();
+        assert_eq!(large.len(), 4 * BLOCK);
+        assert_eq!(pool.lock().kept, 0);
+    }
+
+    #[test]
+    fn a_large_request_is_not_overtaken() {
+        let pool = BufferPool::new(2 * BLOCK);
+        let held = pool.try_take(BLOCK).unwrap();
+        let mut large = pool.take(2 * BLOCK);
+        let mut small = pool.take(BLOCK);
+        assert!(poll_once(&mut large).is_pending());
+        assert!(poll_once(&mut small).is_pending(), "it came later");
+        assert!(pool.try_take(BLOCK).is_none());
+        drop(held);
+        let Poll::Ready(buf) = poll_once(&mut large) else {
+            panic!("room for the first")
+        };
+        assert!(poll_once(&mut small).is_pending());
+        drop(buf);
+        assert!(poll_once(&mut small).is_ready());
+    }
+
+    #[test]
+    fn whoever_gives_up_leaves_the_queue() {
+        let pool = BufferPool::new(BLOCK);
+        let held = pool.try_take(BLOCK).unwrap();
+        let mut first = pool.take(BLOCK);
+        let mut second = pool.take(BLOCK);
+        assert!(poll_once(&mut first).is_pending() && poll_once(&mut second).is_pending());
+        drop(held);
+        drop(first);
+        assert!(poll_once(&mut second).is_ready());
+    }
+}

@@ -1,0 +1,501 @@
+//! Journal entries: what changed since the checkpoint. An entry is the unit of atomicity: everything
+//! in it happened, or nothing.
+
+use keelhold_chunk::{DecodeError, Reader, SpanDigest, Writer};
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::container::Purpose;
+use super::head::{ChecksumKey, Head, HeadFault, Magic, Place};
+use super::state::RunRef;
+use crate::units::{BLOCK, ChunkNumber, DomainId, PointId, PoolId, SessionId, SourceId};
+
+/// Longest name of a record or series.
+pub const NAME_LEN_MAX: usize = 256;
+/// Longest value of a record, and longest entry of a series.
+pub const RECORD_LEN_MAX: usize = 1 << 20;
+/// Longest encoded set or attribute blob inside an operation.
+pub const BLOB_LEN_MAX: usize = 64 << 20;
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawEntry {
+    head: Head,
+    parent: [u8; 16],
+    epoch: U64,
+    position: U64,
+    witnessed: U64,
+    body_len: U32,
+    op_count: U32,
+}
+
+const _: () = assert!(size_of::<RawEntry>() == 128);
+
+/// What stands before an entry's operations. `sequence` of the head counts entries without a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryHeader {
+    pub sequence: u64,
+    /// Link of the entry before: entries form a chain.
+    pub parent: [u8; 16],
+    /// Opening of the pool that wrote it; an older one behind a newer root is void.
+    pub epoch: u64,
+    /// Bytes written to the ring before this entry since the pool was made.
+    pub position: u64,
+    pub witnessed: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalEntry {
+    pub header: EntryHeader,
+    pub ops: Vec<Op>,
+}
+
+/// A run that is durable and part of the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunRow {
+    pub run: RunRef,
+    pub session: SessionId,
+    /// Runs of the container before it.
+    pub ordinal: u64,
+}
+
+/// A point as tables and journal carry it. Sets and tree are in the recipe it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PointRow {
+    pub id: PointId,
+    pub source: SourceId,
+    /// Replaced by the next synchronisation; never listed.
+    pub working: bool,
+    /// Time the point stands for, and time it was committed: both the caller's.
+    pub at: i64,
+    pub committed_at: i64,
+    /// 0 ok, 1 partial.
+    pub result: u8,
+    pub recipe: ChunkNumber,
+    pub recipe_digest: SpanDigest,
+    pub bytes_source: u64,
+    pub entry_count: u64,
+    /// End of the undo window of a forgotten point; 0 when it is not forgotten.
+    pub trashed_until: i64,
+    /// Tags, pins, note, consistency: the daemon's bytes, changeable without touching the recipe.
+    pub attributes: Vec<u8>,
+}
+
+/// One change of the pool. Codes are format; unknown ones make the pool unreadable to this program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Numbers `first .. first + count` belong to the streams of `source`.
+    Lease {
+        source: SourceId,
+        domain: DomainId,
+        first: ChunkNumber,
+        count: u64,
+    },
+    ContainerOpened {
+        container: u32,
+        generation: u64,
+        purpose: Purpose,
+        salt: [u8; 16],
+    },
+    RunPlaced(RunRow),
+    ContainerSealed {
+        container: u32,
+        has_footer: bool,
+    },
+    ContainerFreed {
+        container: u32,
+    },
+    SessionOpened {
+        session: SessionId,
+        source: SourceId,
+        domain: DomainId,
+        basis: Option<PointId>,
+        opened_at: i64,
+        lease_until: i64,
+    },
+    /// Numbers the session was told to exist or has stored since its last step (a roaring set).
+    SessionStep {
+        session: SessionId,
+        numbers: Vec<u8>,
+    },
+    SessionEnded {
+        session: SessionId,
+    },
+    PointCommitted {
+        session: SessionId,
+        point: PointRow,
+    },
+    PointAttributes {
+        point: PointId,
+        attributes: Vec<u8>,
+        trashed_until: i64,
+    },
+    /// The point leaves the pool; its neighbours' sets were joined in `successor`'s new delta.
+    PointDropped {
+        point: PointId,
+    },
+    /// `value` of `None` removes the record.
+    Record {
+        name: String,
+        version: u64,
+        value: Option<Vec<u8>>,
+    },
+    SeriesAppended {
+        name: String,
+        sequence: u64,
+        entry: Vec<u8>,
+    },
+}
+
+impl EntryHeader {
+    pub const LEN: usize = size_of::<RawEntry>();
+}
+
+impl JournalEntry {
+    /// The entry padded to whole blocks, and its link: what the next entry names as its parent. The
+    /// link does not depend on the place, so that the copies of an entry have the same.
+    #[must_use]
+    pub fn encode(&self, key: &ChecksumKey, pool: PoolId, place: Place) -> (Vec<u8>, [u8; 16]) {
+        let mut body = Writer::over(vec![0; EntryHeader::LEN]);
+        self.ops.iter().for_each(|op| op.encode(&mut body));
+        let mut bytes = body.finish();
+        let mut raw =
+            RawEntry::read_from_bytes(&[0; EntryHeader::LEN]).expect("size is asserted above");
+        raw.parent = self.header.parent;
+        raw.epoch = U64::new(self.header.epoch);
+        raw.position = U64::new(self.header.position);
+        raw.witnessed = U64::new(self.header.witnessed as u64);
+        raw.body_len = U32::new((bytes.len() - EntryHeader::LEN) as u32);
+        raw.op_count = U32::new(self.ops.len() as u32);
+        bytes[..EntryHeader::LEN].copy_from_slice(raw.as_bytes());
+        let sequence = self.header.sequence;
+        Head::seal(&mut bytes, key, Magic::JournalEntry, pool, place, sequence);
+        let link = link(sequence, &bytes[Head::LEN..]);
+        bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+        (bytes, link)
+    }
+
+    /// Bytes the entry at the start of `block` says it has, padding excluded; not verified.
+    pub fn peek_len(block: &[u8]) -> Result<usize, HeadFault> {
+        Ok(Head::peek(block, Magic::JournalEntry)?.len.get() as usize)
+    }
+
+    /// Verified entry and its link. The chain is checked by who knows the parent.
+    pub fn decode(
+        bytes: &[u8],
+        key: &ChecksumKey,
+        pool: PoolId,
+        place: Place,
+    ) -> Result<(Self, [u8; 16]), HeadFault> {
+        let (head, covered) = Head::open(bytes, key, Magic::JournalEntry)?;
+        head.expect(pool, place)?;
+        let (raw, body) = RawEntry::read_from_prefix(covered).map_err(|_| HeadFault::Len {
+            found: head.len.get(),
+        })?;
+        if raw.body_len.get() as usize != body.len() {
+            return Err(HeadFault::Content);
+        }
+        let mut reader = Reader::new(body);
+        let ops = (0..raw.op_count.get())
+            .map(|_| Op::decode(&mut reader))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| HeadFault::Content)?;
+        reader.finish().map_err(|_| HeadFault::Content)?;
+        let header = EntryHeader {
+            sequence: head.sequence(),
+            parent: raw.parent,
+            epoch: raw.epoch.get(),
+            position: raw.position.get(),
+            witnessed: raw.witnessed.get() as i64,
+        };
+        Ok((
+            Self { header, ops },
+            link(head.sequence(), &covered[Head::LEN..]),
+        ))
+    }
+}
+
+/// First half of BLAKE3 over sequence and everything behind the head, the parent's link included.
+fn link(sequence: u64, behind_head: &[u8]) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&sequence.to_le_bytes()).update(behind_head);
+    let mut link = [0; 16];
+    link.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    link
+}
+
+impl RunRow {
+    pub(super) fn encode(&self, writer: &mut Writer) {
+        self.run.encode(writer);
+        writer.raw(&self.session.0);
+        writer.varint(self.ordinal);
+    }
+
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let run = RunRef::decode(reader)?;
+        let session = SessionId(reader.array()?);
+        Ok(Self {
+            run,
+            session,
+            ordinal: reader.varint()?,
+        })
+    }
+}
+
+impl PointRow {
+    pub fn encode(&self, writer: &mut Writer) {
+        writer.raw(&self.id.0);
+        writer.raw(&self.source.0);
+        writer.u8(u8::from(self.working));
+        writer.signed(self.at);
+        writer.signed(self.committed_at);
+        writer.u8(self.result);
+        writer.varint(self.recipe.0);
+        writer.raw(self.recipe_digest.as_bytes());
+        writer.varint(self.bytes_source);
+        writer.varint(self.entry_count);
+        writer.signed(self.trashed_until);
+        writer.bytes(&self.attributes);
+    }
+
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            id: PointId(reader.array()?),
+            source: SourceId(reader.array()?),
+            working: decode_bool(reader)?,
+            at: reader.signed()?,
+            committed_at: reader.signed()?,
+            result: reader.u8()?,
+            recipe: ChunkNumber(reader.varint()?),
+            recipe_digest: SpanDigest::from_bytes(reader.array()?),
+            bytes_source: reader.varint()?,
+            entry_count: reader.varint()?,
+            trashed_until: reader.signed()?,
+            attributes: reader.bytes(BLOB_LEN_MAX)?.to_vec(),
+        })
+    }
+}
+
+pub(super) fn decode_bool(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
+    match reader.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(reader.undefined("flag", u64::from(other))),
+    }
+}
+
+pub(super) fn decode_name(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
+    let bytes = reader.bytes(NAME_LEN_MAX)?;
+    String::from_utf8(bytes.to_vec()).map_err(|_| reader.undefined("name encoding", 0))
+}
+
+impl Op {
+    /// About as many bytes as it takes in an entry, never fewer.
+    #[must_use]
+    pub fn len_bound(&self) -> usize {
+        let blob = match self {
+            Self::SessionStep { numbers, .. } => numbers.len(),
+            Self::PointCommitted { point, .. } => point.attributes.len(),
+            Self::PointAttributes { attributes, .. } => attributes.len(),
+            Self::Record { name, value, .. } => name.len() + value.as_ref().map_or(0, Vec::len),
+            Self::SeriesAppended { name, entry, .. } => name.len() + entry.len(),
+            _ => 0,
+        };
+        192 + blob
+    }
+
+    fn encode(&self, writer: &mut Writer) {
+        match self {
+            Self::Lease {
+                source,
+                domain,
+                first,
+                count,
+            } => {
+                writer.u8(1);
+                writer.raw(&source.0);
+                writer.raw(&domain.0);
+                writer.varint(first.0);
+                writer.varint(*count);
+            }
+            Self::ContainerOpened {
+                container,
+                generation,
+                purpose,
+                salt,
+            } => {
+                writer.u8(2);
+                writer.u32(*container);
+                writer.varint(*generation);
+                writer.u8(*purpose as u8);
+                writer.raw(salt);
+            }
+            Self::RunPlaced(row) => {
+                writer.u8(3);
+                row.encode(writer);
+            }
+            Self::ContainerSealed {
+                container,
+                has_footer,
+            } => {
+                writer.u8(4);
+                writer.u32(*container);
+                writer.u8(u8::from(*has_footer));
+            }
+            Self::ContainerFreed { container } => {
+                writer.u8(5);
+                writer.u32(*container);
+            }
+            Self::SessionOpened {
+                session,
+                source,
+                domain,
+                basis,
+                opened_at,
+                lease_until,
+            } => {
+                writer.u8(6);
+                writer.raw(&session.0);
+                writer.raw(&source.0);
+                writer.raw(&domain.0);
+                writer.u8(u8::from(basis.is_some()));
+                if let Some(basis) = basis {
+                    writer.raw(&basis.0);
+                }
+                writer.signed(*opened_at);
+                writer.signed(*lease_until);
+            }
+            Self::SessionStep { session, numbers } => {
+                writer.u8(7);
+                writer.raw(&session.0);
+                writer.bytes(numbers);
+            }
+            Self::SessionEnded { session } => {
+                writer.u8(8);
+                writer.raw(&session.0);
+            }
+            Self::PointCommitted { session, point } => {
+                writer.u8(9);
+                writer.raw(&session.0);
+                point.encode(writer);
+            }
+            Self::PointAttributes {
+                point,
+                attributes,
+                trashed_until,
+            } => {
+                writer.u8(10);
+                writer.raw(&point.0);
+                writer.bytes(attributes);
+                writer.signed(*trashed_until);
+            }
+            Self::PointDropped { point } => {
+                writer.u8(11);
+                writer.raw(&point.0);
+            }
+            Self::Record {
+                name,
+                version,
+                value,
+            } => {
+                writer.u8(12);
+                writer.bytes(name.as_bytes());
+                writer.varint(*version);
+                writer.u8(u8::from(value.is_some()));
+                if let Some(value) = value {
+                    writer.bytes(value);
+                }
+            }
+            Self::SeriesAppended {
+                name,
+                sequence,
+                entry,
+            } => {
+                writer.u8(13);
+                writer.bytes(name.as_bytes());
+                writer.varint(*sequence);
+                writer.bytes(entry);
+            }
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match reader.u8()? {
+            1 => Self::Lease {
+                source: SourceId(reader.array()?),
+                domain: DomainId(reader.array()?),
+                first: ChunkNumber(reader.varint()?),
+                count: reader.varint()?,
+            },
+            2 => {
+                let (container, generation) = (reader.u32()?, reader.varint()?);
+                let code = reader.u8()?;
+                let purpose = Purpose::from_code(code)
+                    .ok_or(reader.undefined("container purpose", u64::from(code)))?;
+                Self::ContainerOpened {
+                    container,
+                    generation,
+                    purpose,
+                    salt: reader.array()?,
+                }
+            }
+            3 => Self::RunPlaced(RunRow::decode(reader)?),
+            4 => Self::ContainerSealed {
+                container: reader.u32()?,
+                has_footer: decode_bool(reader)?,
+            },
+            5 => Self::ContainerFreed {
+                container: reader.u32()?,
+            },
+            6 => Self::SessionOpened {
+                session: SessionId(reader.array()?),
+                source: SourceId(reader.array()?),
+                domain: DomainId(reader.array()?),
+                basis: if decode_bool(reader)? {
+                    Some(PointId(reader.array()?))
+                } else {
+                    None
+                },
+                opened_at: reader.signed()?,
+                lease_until: reader.signed()?,
+            },
+            7 => Self::SessionStep {
+                session: SessionId(reader.array()?),
+                numbers: reader.bytes(BLOB_LEN_MAX)?.to_vec(),
+            },
+            8 => Self::SessionEnded {
+                session: SessionId(reader.array()?),
+            },
+            9 => Self::PointCommitted {
+                session: SessionId(reader.array()?),
+                point: PointRow::decode(reader)?,
+            },
+            10 => Self::PointAttributes {
+                point: PointId(reader.array()?),
+                attributes: reader.bytes(BLOB_LEN_MAX)?.to_vec(),
+                trashed_until: reader.signed()?,
+            },
+            11 => Self::PointDropped {
+                point: PointId(reader.array()?),
+            },
+            12 => Self::Record {
+                name: decode_name(reader)?,
+                version: reader.varint()?,
+                value: if decode_bool(reader)? {
+                    Some(reader.bytes(RECORD_LEN_MAX)?.to_vec())
+                } else {
+                    None
+                },
+            },
+            13 => Self::SeriesAppended {
+                name: decode_name(reader)?,
+                sequence: reader.varint()?,
+                entry: reader.bytes(RECORD_LEN_MAX)?.to_vec(),
+            },
+            code => return Err(reader.undefined("journal operation", u64::from(code))),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,206 @@
+//! The root of the pool's state: which checkpoint holds, and where the journal goes on.
+
+use keelhold_chunk::{DecodeError, Reader, Writer};
+
+use super::head::{ChecksumKey, Head, HeadFault, Magic, Place};
+use super::state::RunRef;
+use crate::units::{BLOCK, DiskId, PoolId};
+
+/// Disks a superblock can name: their ids fill a quarter of the block.
+pub const DISKS_MAX: usize = 64;
+
+/// Feature words: a reader that does not know a bit of `compatible` may go on, of
+/// `read_only_compatible` may only read, of `incompatible` must refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Features {
+    pub compatible: u32,
+    pub read_only_compatible: u32,
+    pub incompatible: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Superblock {
+    /// Counts checkpoints; the highest that two copies confirm is the root.
+    pub sequence: u64,
+    /// Checksum of the superblock before this one, as on the disk of lowest index.
+    pub parent: [u8; 16],
+    pub features: Features,
+    /// Counts openings: journal entries of an earlier one are void behind this root.
+    pub epoch: u64,
+    /// First journal entry that is not in the checkpoint, and where it lies or will lie.
+    pub journal_sequence: u64,
+    pub journal_position: u64,
+    /// Link of the journal entry before that one.
+    pub journal_parent: [u8; 16],
+    /// Highest time the pool ever saw; no clock makes data deletable before it.
+    pub witnessed: i64,
+    /// In clear, or sealed under the pool's wrapping key when the pool is encrypted.
+    pub id_key: [u8; 32],
+    pub cut_params: Vec<u8>,
+    pub index_secret: [u8; 32],
+    /// Number of the key that wraps the fields above: 0 is none.
+    pub key_number: u32,
+    /// Wrapped data key and its check value when the pool is encrypted; else empty.
+    pub wrapped_key: Vec<u8>,
+    /// Root of the checkpoint, at one or two places.
+    pub root: Vec<RunRef>,
+    pub disks: Vec<DiskId>,
+}
+
+const CUT_PARAMS_LEN_MAX: usize = 64;
+const WRAPPED_KEY_LEN_MAX: usize = 512;
+
+impl Superblock {
+    #[must_use]
+    pub fn encode(&self, key: &ChecksumKey, pool: PoolId, place: Place) -> [u8; BLOCK] {
+        let mut body = Writer::new();
+        body.raw(&self.parent);
+        body.u32(self.features.compatible);
+        body.u32(self.features.read_only_compatible);
+        body.u32(self.features.incompatible);
+        body.u64(self.epoch);
+        body.u64(self.journal_sequence);
+        body.u64(self.journal_position);
+        body.raw(&self.journal_parent);
+        body.signed(self.witnessed);
+        body.raw(&self.id_key);
+        body.bytes(&self.cut_params);
+        body.raw(&self.index_secret);
+        body.u32(self.key_number);
+        body.bytes(&self.wrapped_key);
+        body.varint(self.root.len() as u64);
+        self.root.iter().for_each(|run| run.encode(&mut body));
+        body.varint(self.disks.len() as u64);
+        self.disks.iter().for_each(|disk| body.raw(&disk.0));
+        let body = body.finish();
+        let mut block = [0; BLOCK];
+        block[Head::LEN..Head::LEN + body.len()].copy_from_slice(&body);
+        Head::seal(
+            &mut block,
+            key,
+            Magic::Superblock,
+            pool,
+            place,
+            self.sequence,
+        );
+        block
+    }
+
+    pub fn decode(
+        block: &[u8],
+        key: &ChecksumKey,
+        pool: PoolId,
+        place: Place,
+    ) -> Result<Self, HeadFault> {
+        let (head, covered) = Head::open(block, key, Magic::Superblock)?;
+        head.expect(pool, place)?;
+        let mut reader = Reader::new(&covered[Head::LEN..]);
+        let superblock =
+            Self::decode_body(head.sequence(), &mut reader).map_err(|_| HeadFault::Content)?;
+        let rest = reader.left();
+        if reader
+            .raw(rest)
+            .map_err(|_| HeadFault::Content)?
+            .iter()
+            .any(|byte| *byte != 0)
+        {
+            return Err(HeadFault::Reserved);
+        }
+        Ok(superblock)
+    }
+
+    fn decode_body(sequence: u64, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let parent = reader.array()?;
+        let features = Features {
+            compatible: reader.u32()?,
+            read_only_compatible: reader.u32()?,
+            incompatible: reader.u32()?,
+        };
+        let epoch = reader.u64()?;
+        let journal_sequence = reader.u64()?;
+        let journal_position = reader.u64()?;
+        let journal_parent = reader.array()?;
+        let witnessed = reader.signed()?;
+        let id_key = reader.array()?;
+        let cut_params = reader.bytes(CUT_PARAMS_LEN_MAX)?.to_vec();
+        let index_secret = reader.array()?;
+        let key_number = reader.u32()?;
+        let wrapped_key = reader.bytes(WRAPPED_KEY_LEN_MAX)?.to_vec();
+        let root_count = reader.count(2)?;
+        let root = (0..root_count)
+            .map(|_| RunRef::decode(reader))
+            .collect::<Result<_, _>>()?;
+        let disk_count = reader.count(DISKS_MAX)?;
+        let disks = (0..disk_count)
+            .map(|_| Ok(DiskId(reader.array()?)))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            sequence,
+            parent,
+            features,
+            epoch,
+            journal_sequence,
+            journal_position,
+            journal_parent,
+            witnessed,
+            id_key,
+            cut_params,
+            index_secret,
+            key_number,
+            wrapped_key,
+            root,
+            disks,
+        })
+    }
+
+    /// What two copies must agree on to confirm each other: everything but their place.
+    #[must_use]
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        self == other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comes_back() {
+        let superblock = Superblock {
+            sequence: 7,
+            parent: [1; 16],
+            features: Features::default(),
+            epoch: 2,
+            journal_sequence: 3,
+            journal_position: 4096,
+            journal_parent: [4; 16],
+            witnessed: -5,
+            id_key: [6; 32],
+            cut_params: vec![1, 2, 3],
+            index_secret: [7; 32],
+            key_number: 0,
+            wrapped_key: Vec::new(),
+            root: vec![
+                RunRef {
+                    container: 9,
+                    generation: 10,
+                    block: 11,
+                    blocks: 12,
+                    check: [13; 16]
+                };
+                2
+            ],
+            disks: vec![DiskId([14; 16]); DISKS_MAX],
+        };
+        let key = ChecksumKey::new(&[1; 32], &[0; 16]);
+        let place = Place {
+            disk: DiskId([14; 16]),
+            offset: 4096,
+        };
+        let block = superblock.encode(&key, PoolId([1; 16]), place);
+        assert_eq!(
+            Superblock::decode(&block, &key, PoolId([1; 16]), place),
+            Ok(superblock)
+        );
+    }
+}

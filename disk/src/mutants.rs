@@ -1,0 +1,68 @@
+//! Protections that can be switched off, one at a time, in a build made for it: a test that does not
+//! notice is no test. Without the feature `mutants` every question here is a constant.
+
+/// A protection to leave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutant {
+    /// The journal entry is written though what it names was not flushed.
+    PayloadFlush,
+    /// The caller is told before the journal entry was flushed.
+    JournalFlush,
+    /// Span digests are not compared.
+    SpanDigest,
+    /// Chunk bytes are not compared with their id.
+    ChunkId,
+    /// What an agent sends is believed without hashing it.
+    IncomingId,
+    /// "Have" is answered for chunks of any machine.
+    ForeignHave,
+    /// Numbers are used before their block is journaled.
+    Lease,
+    /// The superblock is moved before the checkpoint is flushed.
+    CheckpointFlush,
+    /// One superblock copy suffices for a new root.
+    Quorum,
+}
+
+impl Mutant {
+    pub const ALL: [Self; 9] = [
+        Self::PayloadFlush,
+        Self::JournalFlush,
+        Self::SpanDigest,
+        Self::ChunkId,
+        Self::IncomingId,
+        Self::ForeignHave,
+        Self::Lease,
+        Self::CheckpointFlush,
+        Self::Quorum,
+    ];
+}
+
+/// The protection left out in this pool, if any.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mutants {
+    #[cfg(feature = "mutants")]
+    left_out: Option<Mutant>,
+}
+
+impl Mutants {
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub fn without(mutant: Mutant) -> Self {
+        Self {
+            left_out: Some(mutant),
+        }
+    }
+
+    /// Whether the protection is in place.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn keeps(self, mutant: Mutant) -> bool {
+        self.left_out != Some(mutant)
+    }
+
+    #[cfg(not(feature = "mutants"))]
+    #[inline]
+    pub(crate) const fn keeps(self, _mutant: Mutant) -> bool {
+        true
+    }
+}

@@ -1,0 +1,357 @@
+//! Checkpoints: the only place that moves the root.
+//!
+//! Order: 1. under the journal's lock, memory is exactly what the entries so far made true: it is
+//! copied and the journal's position noted. 2. The copy, and what of the index no segment holds, are
+//! written to state containers at two places, and flushed. 3. One pair of superblocks is written and
+//! flushed, then the other: whatever a crash leaves, two copies agree on the old root or on the new.
+//! 4. Only now memory forgets the old root.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::join_all;
+
+use super::journal::Tail;
+use super::run::RunParts;
+use super::tables::{Tables, encode_set};
+use super::{Inner, Pool, Work};
+use crate::buffer::AlignedBuf;
+use crate::device::Device;
+use crate::error::{CommitError, ReadError};
+use crate::format::{
+    BlobRef, Codec, Features, Purpose, RunRef, SessionRow, SourceRow, State, StateRoot, Superblock,
+};
+use crate::index::segment::{Change, Entry, SegmentReader, SegmentWriter};
+use crate::mutants::Mutant;
+use crate::units::{DomainId, SessionId, UnixNanos};
+
+/// Segments above this many entries are not merged any more: merging happens in memory.
+const MERGE_ENTRIES_MAX: u64 = 1 << 20;
+
+/// The newest root, as superblocks name it.
+#[derive(Debug, Clone)]
+pub(super) struct Checkpoints {
+    pub(super) sequence: u64,
+    pub(super) parent: [u8; 16],
+    pub(super) epoch: u64,
+}
+
+struct Snapshot {
+    tables: Vec<u8>,
+    unsaved: Vec<Entry>,
+    root: StateRoot,
+    tail: Tail,
+    witnessed: i64,
+    /// Containers whose slots are free once the new root is durable.
+    freed: Vec<u32>,
+}
+
+impl<D: Device, W: Work> Pool<D, W> {
+    /// Makes a new root durable, so that the journal before it is no longer needed.
+    pub async fn checkpoint(&self, now: UnixNanos) -> Result<(), CommitError> {
+        self.inner.witness(now);
+        self.inner.checkpoint().await
+    }
+
+    /// Parks every session and makes the last checkpoint. The pool takes no more calls afterwards.
+    pub async fn close(self, now: UnixNanos) -> Result<(), CommitError> {
+        let running: Vec<SessionId> = self.inner.live.borrow().keys().copied().collect();
+        for session in running {
+            // A session that cannot be parked is as it was last journaled.
+            let _ = self.park(session, now).await;
+        }
+        self.checkpoint(now).await
+    }
+}
+
+impl<D: Device, W: Work> Inner<D, W> {
+    /// Makes a checkpoint when a quarter of the journal is in use.
+    pub(super) async fn checkpoint_if_due(&self) -> Result<(), CommitError> {
+        let due = || {
+            let used = self.journal.end.get() - self.journal.start.get();
+            used > self.fixed.journal_len / 4
+        };
+        while due() {
+            let mut checkpoints = self.checkpoints.lock().await;
+            if due() {
+                self.make_checkpoint(&mut checkpoints).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn checkpoint(&self) -> Result<(), CommitError> {
+        let mut checkpoints = self.checkpoints.lock().await;
+        self.make_checkpoint(&mut checkpoints).await
+    }
+
+    async fn make_checkpoint(&self, checkpoints: &mut Checkpoints) -> Result<(), CommitError> {
+        let sequence = checkpoints.sequence + 1;
+        let snapshot = self.settle(|tail| self.snapshot(sequence, *tail)).await?;
+        let segments = self
+            .save_index(snapshot.root.segments, snapshot.unsaved)
+            .await?;
+        let root = StateRoot {
+            tables: self.write_blob(snapshot.tables).await?,
+            segments,
+        };
+        let root_blob = self.write_blob(root.to_bytes()).await?;
+        let root_runs: Vec<RunRef> = root_blob.copies.iter().map(|runs| runs[0]).collect();
+        assert!(
+            root_blob.copies.iter().all(|runs| runs.len() == 1),
+            "the root is one run"
+        );
+        if self.mutants.keeps(Mutant::CheckpointFlush) {
+            self.writes_ended().await?;
+            self.flush_disks().await?;
+        }
+        let superblock = Superblock {
+            sequence,
+            parent: checkpoints.parent,
+            features: Features::default(),
+            epoch: checkpoints.epoch,
+            journal_sequence: snapshot.tail.sequence,
+            journal_position: snapshot.tail.position,
+            journal_parent: snapshot.tail.parent,
+            witnessed: snapshot.witnessed,
+            id_key: *self.fixed.id_key.as_bytes(),
+            cut_params: self.fixed.cut.to_bytes(),
+            index_secret: self.fixed.index_secret,
+            key_number: 0,
+            wrapped_key: Vec::new(),
+            root: root_runs.clone(),
+            disks: self.disks.iter().map(|disk| disk.id).collect(),
+        };
+        checkpoints.parent = self.write_superblocks(&superblock).await?;
+        checkpoints.sequence = sequence;
+        self.journal.older_start.set(self.journal.start.get());
+        self.journal.start.set(snapshot.tail.position);
+        let mut tables = self.tables.borrow_mut();
+        tables.root = root;
+        tables.root_runs = root_runs;
+        for container in snapshot.freed {
+            self.cache.borrow_mut().forget_container(container);
+            let (disk, slot) = super::layout::container_slot(container);
+            tables.free[disk].insert(slot);
+        }
+        Ok(())
+    }
+
+    fn snapshot(&self, sequence: u64, tail: Tail) -> Snapshot {
+        let mut tables = self.tables.borrow_mut();
+        let freed = self.free_state_containers(&mut tables, sequence);
+        let mut unsaved = std::mem::take(&mut tables.unsaved);
+        unsaved.sort_by_key(|entry| entry.number);
+        Snapshot {
+            tables: tables_state(&tables).to_bytes(),
+            unsaved,
+            root: tables.root.clone(),
+            tail,
+            witnessed: tables.witnessed,
+            freed,
+        }
+    }
+
+    /// State containers that neither the newest root nor the one before it needs leave the tables.
+    fn free_state_containers(&self, tables: &mut Tables, sequence: u64) -> Vec<u32> {
+        let needed: BTreeSet<u32> = tables
+            .root
+            .runs()
+            .chain(&tables.root_runs)
+            .map(|run| run.container)
+            .collect();
+        let mut freed = Vec::new();
+        for (number, container) in &mut tables.containers {
+            let row = &mut container.row;
+            if row.purpose != Purpose::State || needed.contains(number) || self.is_open(*number) {
+                row.freed_at = 0;
+            } else if row.freed_at == 0 {
+                row.freed_at = sequence;
+            } else if row.freed_at < sequence {
+                freed.push(*number);
+            }
+        }
+        for number in &freed {
+            tables.containers.remove(number);
+        }
+        freed
+    }
+
+    /// Writes the index entries no segment holds as a new one, joined with older ones of like size:
+    /// there are never more than a few, and an entry is written anew a logarithmic number of times.
+    async fn save_index(
+        &self,
+        mut segments: Vec<(u64, BlobRef)>,
+        unsaved: Vec<Entry>,
+    ) -> Result<Vec<(u64, BlobRef)>, CommitError> {
+        if unsaved.is_empty() {
+            return Ok(segments);
+        }
+        // Later entries of a number replace earlier ones.
+        let mut newest: BTreeMap<_, Entry> = BTreeMap::new();
+        newest.extend(unsaved.into_iter().map(|entry| (entry.number, entry)));
+        while let Some((count, blob)) = segments.last() {
+            let joined = count + newest.len() as u64;
+            if *count > 2 * newest.len() as u64 || joined > MERGE_ENTRIES_MAX {
+                break;
+            }
+            let mut older = self.read_segment(blob).await?;
+            older.append(&mut newest);
+            newest = older;
+            segments.pop();
+        }
+        let mut writer = SegmentWriter::new();
+        let last = segments.is_empty();
+        for entry in newest.values() {
+            // Below the oldest segment there is nothing that a tombstone could hide.
+            if !(last && entry.change == Change::Gone) {
+                writer.push(entry);
+            }
+        }
+        let count = newest.len() as u64;
+        segments.push((count, self.write_blob(writer.finish()).await?));
+        Ok(segments)
+    }
+
+    async fn read_segment(
+        &self,
+        blob: &BlobRef,
+    ) -> Result<BTreeMap<crate::units::ChunkNumber, Entry>, ReadError> {
+        let bytes = self.read_blob(blob).await?;
+        let undecodable = |source| ReadError::Undecodable {
+            number: crate::units::ChunkNumber(0),
+            source,
+        };
+        let reader = SegmentReader::new(&bytes).map_err(undecodable)?;
+        let mut entries = BTreeMap::new();
+        for entry in reader {
+            let entry = entry.map_err(undecodable)?;
+            entries.insert(entry.number, entry);
+        }
+        Ok(entries)
+    }
+
+    /// Writes a byte stream at two places.
+    async fn write_blob(&self, bytes: Vec<u8>) -> Result<BlobRef, CommitError> {
+        let len = bytes.len() as u64;
+        let piece_len = self.frame_len();
+        // So many frames fit a run whatever they compress to.
+        let frames_per_run = (self.run_len_max() / (piece_len + piece_len / 8)).clamp(1, 16);
+        let mut frames = Vec::new();
+        // Empty streams have one empty frame: every blob is at least one run.
+        let pieces: Vec<&[u8]> = if bytes.is_empty() {
+            vec![&[]]
+        } else {
+            bytes.chunks(piece_len).collect()
+        };
+        for piece in pieces {
+            frames.push(self.build_frame(Codec::Zstd, piece.to_vec()).await);
+        }
+        let mut copies = Vec::new();
+        for copy in 0..2u8 {
+            let mut runs = Vec::new();
+            for frames in frames.chunks(frames_per_run) {
+                let parts = RunParts {
+                    purpose: Purpose::State,
+                    domain: DomainId([0; 16]),
+                    session: state_copy(copy),
+                    frames: frames
+                        .iter()
+                        .map(|frame| (frame.clone(), Vec::new()))
+                        .collect(),
+                };
+                runs.push(self.place_run(parts).await?);
+            }
+            copies.push(runs);
+        }
+        Ok(BlobRef { len, copies })
+    }
+
+    /// Writes all superblocks, one pair after the other; gives the checksum the next one names.
+    async fn write_superblocks(&self, superblock: &Superblock) -> Result<[u8; 16], CommitError> {
+        let mut parent = [0; 16];
+        for pair in [[0, 2], [1, 3]] {
+            let mut writes = Vec::new();
+            for disk in &self.disks {
+                for copy in pair {
+                    let offset = disk.zones.superblocks()[copy];
+                    let place = disk.place(offset);
+                    let block = superblock.encode(&self.fixed.key, self.fixed.pool, place);
+                    if disk.id == superblock.disks[0] && copy == 0 {
+                        parent.copy_from_slice(&block[..16]);
+                    }
+                    let buf = AlignedBuf::padded(&block);
+                    writes.push(async move { (disk.id, disk.write(offset, buf).await) });
+                }
+            }
+            for (disk, result) in join_all(writes).await {
+                result.map_err(|_| self.journal.fail(disk))?;
+            }
+            self.flush_disks().await?;
+        }
+        Ok(parent)
+    }
+}
+
+/// The two copies of the state fill different containers: each is a stream of its own.
+fn state_copy(copy: u8) -> SessionId {
+    SessionId([copy; 16])
+}
+
+/// The state as it is written down.
+fn tables_state(tables: &Tables) -> State {
+    State {
+        next_number: tables.next_number,
+        next_generation: tables.next_generation,
+        containers: tables
+            .containers
+            .values()
+            .map(|container| container.row)
+            .collect(),
+        sources: tables
+            .sources
+            .iter()
+            .map(|(id, source)| SourceRow {
+                source: *id,
+                domain: source.domain,
+                lease_next: source.lease_next,
+                lease_end: source.lease_end,
+                newest: refs_bytes(&source.newest),
+                history: encode_set(&source.history),
+                working: source
+                    .working
+                    .as_ref()
+                    .map(|(row, refs)| (row.clone(), refs_bytes(refs))),
+            })
+            .collect(),
+        points: tables.points.clone(),
+        sessions: tables
+            .sessions
+            .iter()
+            .map(|(id, session)| SessionRow {
+                session: *id,
+                source: session.source,
+                domain: session.domain,
+                basis: session.basis,
+                opened_at: session.opened_at,
+                lease_until: session.lease_until,
+                numbers: encode_set(&session.numbers),
+            })
+            .collect(),
+        records: tables
+            .records
+            .iter()
+            .map(|(name, record)| (name.clone(), record.version, record.value.clone()))
+            .collect(),
+        series: tables
+            .series
+            .iter()
+            .map(|(name, series)| series.row(name))
+            .collect(),
+    }
+}
+
+fn refs_bytes(refs: &crate::sets::RefCounts) -> Vec<u8> {
+    let mut writer = keelhold_chunk::Writer::new();
+    refs.encode(&mut writer);
+    writer.finish()
+}

@@ -1,0 +1,173 @@
+//! The pool: many disks, one log of numbered chunks, and the points that refer to them.
+//!
+//! One thread. [`Pool`] is a handle; everything it does is an asynchronous function over an
+//! asynchronous [`Device`], so that the simulator runs the same code over a lying disk.
+//!
+//! **The road of a backup.** [`Pool::begin`] opens a session. [`Pool::offer`] tells which chunks the
+//! machine need not send. [`Pool::verify_frame`] proves what it sends, [`Pool::place_frame`] keeps what
+//! is new. [`Pool::push`] describes the tree. [`Pool::commit`] makes a point of it: payload durable,
+//! then the journal entry that names it, then the answer.
+//!
+//! **What protects what from what**
+//!
+//! | starting \ running | ingest | commit | checkpoint | read |
+//! |---|---|---|---|---|
+//! | ingest | own builder, own container | runs issued before the entry are waited for | sees only journaled effects | waits for runs on their way |
+//! | commit | the journal's lock, entries shared | the journal's lock | position noted under the journal's lock | nothing |
+//! | checkpoint | as commit | as commit | one at a time | freed slots wait for two checkpoints |
+//! | read | nothing | nothing | nothing | caches only |
+
+mod cache;
+mod checkpoint;
+mod create;
+mod event;
+mod frame;
+mod inspect;
+mod journal;
+mod layout;
+mod open;
+mod read;
+mod reader;
+mod records;
+mod recover;
+mod run;
+mod session;
+mod source;
+mod space;
+mod status;
+mod store;
+mod tables;
+mod verify;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::{Rc, Weak};
+
+use futures_util::lock::Mutex;
+use keelhold_chunk::IdKey;
+use keelhold_chunk::cut::CutParams;
+
+use crate::device::Device;
+use crate::exec::Spawner;
+use crate::format::Codec;
+use crate::mutants::Mutants;
+use crate::units::{PoolId, SessionId, UnixNanos};
+use crate::work::Work;
+
+pub use create::CreateOptions;
+pub use frame::{FRAME_TARGET, IncomingFrame, VerifiedFrame};
+pub use inspect::{DiskReport, inspect_disk};
+pub use open::{LabelFound, read_label};
+pub use reader::{Piece, PointReader};
+pub use records::{Record, RecordChange};
+pub use session::{BeginSession, CommitPoint, NewContent, NewExtent, NewItem, Placed, SessionInfo};
+pub use status::{DiskStatus, PointInfo, PoolStatus};
+pub use store::PageError;
+pub use verify::{VerifyFinding, VerifyReport};
+
+/// Where random bytes come from: salts and ids. Injected, as the engine draws none itself.
+pub trait Entropy {
+    fn fill(&mut self, bytes: &mut [u8]);
+}
+
+/// What the engine is given besides its disks.
+pub struct Surroundings<W> {
+    pub work: W,
+    pub spawner: Spawner,
+    pub entropy: Box<dyn Entropy>,
+    pub mutants: Mutants,
+}
+
+impl<W> fmt::Debug for Surroundings<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Surroundings")
+    }
+}
+
+/// An open pool. Clones are the same pool.
+pub struct Pool<D: Device, W: Work> {
+    inner: Rc<Inner<D, W>>,
+}
+
+struct Inner<D: Device, W: Work> {
+    this: Weak<Self>,
+    fixed: layout::Fixed,
+    disks: Vec<layout::Disk<D>>,
+    work: W,
+    spawner: Spawner,
+    entropy: RefCell<Box<dyn Entropy>>,
+    mutants: Mutants,
+    tables: RefCell<tables::Tables>,
+    journal: journal::Journal,
+    space: space::Space,
+    cache: RefCell<cache::Cache>,
+    live: RefCell<BTreeMap<SessionId, Rc<session::Live>>>,
+    trees: RefCell<BTreeMap<SessionId, session::Tree<D, W>>>,
+    leasing: Mutex<()>,
+    recording: Mutex<()>,
+    checkpoints: Mutex<checkpoint::Checkpoints>,
+    codec: Cell<Codec>,
+}
+
+impl<D: Device, W: Work> Inner<D, W> {
+    fn handle(&self) -> Rc<Self> {
+        self.this
+            .upgrade()
+            .expect("whoever calls a method holds the pool")
+    }
+
+    fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.entropy.borrow_mut().fill(&mut bytes);
+        bytes
+    }
+
+    /// Time only goes forward: what any caller once said, the pool has seen.
+    fn witness(&self, now: UnixNanos) {
+        let mut tables = self.tables.borrow_mut();
+        tables.witnessed = tables.witnessed.max(now.0);
+    }
+}
+
+impl<D: Device, W: Work> Pool<D, W> {
+    #[must_use]
+    pub fn id(&self) -> PoolId {
+        self.inner.fixed.pool
+    }
+
+    #[must_use]
+    pub fn id_key(&self) -> IdKey {
+        self.inner.fixed.id_key.clone()
+    }
+
+    #[must_use]
+    pub fn cut_params(&self) -> CutParams {
+        self.inner.fixed.cut.clone()
+    }
+
+    /// Highest time any caller ever told the pool.
+    #[must_use]
+    pub fn witnessed(&self) -> UnixNanos {
+        UnixNanos(self.inner.tables.borrow().witnessed)
+    }
+
+    /// Codec of frames the pool makes itself. Frames that arrive keep theirs.
+    pub fn set_codec(&self, codec: Codec) {
+        self.inner.codec.set(codec);
+    }
+}
+
+impl<D: Device, W: Work> Clone for Pool<D, W> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Rc::clone(&self.inner),
+        }
+    }
+}
+
+impl<D: Device, W: Work> fmt::Debug for Pool<D, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pool({})", self.inner.fixed.pool)
+    }
+}

@@ -1,0 +1,274 @@
+//! Reading chunks, every byte proved: the directory by its checksum and place, the frame by its hash,
+//! the chunk by its id, and that id by the digest of the span or page that referred to it.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use keelhold_chunk::{ChunkId, SpanDigest};
+
+use super::frame;
+use super::layout::container_slot;
+use super::space::RunKey;
+use super::{Inner, Work};
+use crate::device::Device;
+use crate::error::ReadError;
+use crate::format::{ChunkEntry, Directory, Fault, FrameEntry, HeadFault, Place, RunRef};
+use crate::mutants::Mutant;
+use crate::units::{BLOCK, ChunkNumber};
+
+/// What is read at once to get a directory: nearly all fit, and the first frames often come along.
+const DIRECTORY_READ: usize = 32 << 10;
+
+/// A chunk as its directory describes it, and where that is.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) run: RunKey,
+    pub(super) directory: Rc<Directory>,
+    pub(super) chunk: ChunkEntry,
+}
+
+impl<D: Device, W: Work> Inner<D, W> {
+    /// The directory of the run at `run`.
+    pub(super) async fn directory(&self, run: RunKey) -> Result<Rc<Directory>, ReadError> {
+        if let Some(directory) = self.cache.borrow_mut().directory(run) {
+            return Ok(directory);
+        }
+        self.run_written(run).await;
+        let (container, block) = run;
+        let salt = self
+            .salt(container)
+            .ok_or_else(|| self.fault(run, HeadFault::Content))?;
+        let directory = Rc::new(self.read_directory(container, block, &salt).await?);
+        self.cache
+            .borrow_mut()
+            .keep_directory(run, Rc::clone(&directory));
+        Ok(directory)
+    }
+
+    pub(super) async fn read_directory(
+        &self,
+        container: u32,
+        block: u16,
+        salt: &[u8; 16],
+    ) -> Result<Directory, ReadError> {
+        let run = (container, block);
+        let disk = &self.disks[container_slot(container).0];
+        let offset = disk.offset(container, block);
+        let within = (self.fixed.container_len as usize) - usize::from(block) * BLOCK;
+        let mut bytes = disk.read(offset, DIRECTORY_READ.min(within)).await?;
+        let len = Directory::peek_len(&bytes).map_err(|fault| self.fault(run, fault))?;
+        if len > within {
+            return Err(self.fault(run, HeadFault::Len { found: len as u32 }));
+        }
+        if len > bytes.len() {
+            bytes = disk.read(offset, len).await?;
+        }
+        let key = self.fixed.run_key(salt);
+        let directory = Directory::decode(&bytes, &key, self.fixed.pool, disk.place(offset))
+            .map_err(|fault| self.fault(run, fault))?;
+        if directory.header.container != container || directory.header.run_len as usize > within {
+            return Err(self.fault(run, HeadFault::Content));
+        }
+        Ok(directory)
+    }
+
+    fn salt(&self, container: u32) -> Option<[u8; 16]> {
+        self.tables
+            .borrow()
+            .containers
+            .get(&container)
+            .map(|container| container.row.salt)
+    }
+
+    pub(super) fn run_place(&self, run: RunKey) -> Place {
+        let disk = &self.disks[container_slot(run.0).0];
+        disk.place(disk.offset(run.0, run.1))
+    }
+
+    fn fault(&self, run: RunKey, fault: HeadFault) -> ReadError {
+        Fault {
+            what: "run directory",
+            place: self.run_place(run),
+            fault,
+        }
+        .into()
+    }
+
+    /// Where a chunk is. Its number is proved by the directory; whether it is the chunk somebody
+    /// means is for the caller to prove by a digest.
+    pub(super) async fn locate(&self, number: ChunkNumber) -> Result<Found, ReadError> {
+        let slot = self.tables.borrow().index.slot(number);
+        let place = slot.ok_or(ReadError::NoChunk { number })?.place;
+        let run = (place.container, place.run_block);
+        let directory = self.directory(run).await?;
+        match directory.chunks.get(usize::from(place.ordinal)) {
+            Some(chunk) if chunk.number == number => {
+                let chunk = *chunk;
+                Ok(Found {
+                    run,
+                    directory,
+                    chunk,
+                })
+            }
+            _ => Err(ReadError::WrongChunk {
+                number,
+                place: self.run_place(run),
+            }),
+        }
+    }
+
+    /// The chunks of a span, proved to be those the recipe means.
+    pub(super) async fn locate_span(
+        &self,
+        first: ChunkNumber,
+        count: u64,
+        digest: SpanDigest,
+    ) -> Result<Vec<Found>, ReadError> {
+        let mut found = Vec::with_capacity(count as usize);
+        for number in first.0..first.0 + count {
+            found.push(self.locate(ChunkNumber(number)).await?);
+        }
+        if self.mutants.keeps(Mutant::SpanDigest) {
+            let ids = found.iter().map(|found| &found.chunk.id);
+            if self.fixed.id_key.span_digest(ids) != digest {
+                return Err(ReadError::WrongSpan { first });
+            }
+        }
+        Ok(found)
+    }
+
+    /// The bytes of a located chunk.
+    pub(super) async fn chunk_bytes(&self, found: &Found) -> Result<Bytes, ReadError> {
+        let plain = self
+            .frame_plain(found.run, &found.directory, found.chunk.frame)
+            .await?;
+        let start = found.chunk.offset as usize;
+        Ok(plain.slice(start..start + found.chunk.len as usize))
+    }
+
+    /// The bytes of several located chunks, in order; frames they share are read once.
+    pub(super) async fn chunks_bytes(&self, found: &[Found]) -> Result<Vec<Bytes>, ReadError> {
+        let mut frames: Vec<&Found> = Vec::new();
+        for each in found {
+            let same = |last: &&Found| (last.run, last.chunk.frame) == (each.run, each.chunk.frame);
+            if !frames.last().is_some_and(same) {
+                frames.push(each);
+            }
+        }
+        let plains = join_all(
+            frames
+                .iter()
+                .map(|each| self.frame_plain(each.run, &each.directory, each.chunk.frame)),
+        )
+        .await;
+        let mut plains = frames.iter().zip(plains).peekable();
+        let mut bytes = Vec::with_capacity(found.len());
+        for each in found {
+            while let Some((of, _)) = plains.peek() {
+                if (of.run, of.chunk.frame) == (each.run, each.chunk.frame) {
+                    break;
+                }
+                plains.next();
+            }
+            let Some((_, plain)) = plains.peek() else {
+                break;
+            };
+            let start = each.chunk.offset as usize;
+            let plain = plain.as_ref().map_err(Clone::clone)?;
+            bytes.push(plain.slice(start..start + each.chunk.len as usize));
+        }
+        Ok(bytes)
+    }
+
+    /// A whole plain frame, its stored bytes and every chunk in it proved.
+    pub(super) async fn frame_plain(
+        &self,
+        run: RunKey,
+        directory: &Rc<Directory>,
+        frame: u16,
+    ) -> Result<Bytes, ReadError> {
+        if let Some(plain) = self.cache.borrow_mut().frame(run, frame) {
+            return Ok(plain);
+        }
+        self.run_written(run).await;
+        let entry = directory.frames[usize::from(frame)];
+        let stored = self.stored_frame(run, &entry).await?;
+        let chunks: Vec<(ChunkNumber, ChunkId, u32)> = directory
+            .chunks
+            .iter()
+            .filter(|chunk| chunk.frame == frame)
+            .map(|chunk| (chunk.number, chunk.id, chunk.len))
+            .collect();
+        let first = chunks.first().map_or(ChunkNumber(0), |chunk| chunk.0);
+        let id_key = self.fixed.id_key.clone();
+        let place = self.frame_place(run, &entry);
+        let check_ids = self.mutants.keeps(Mutant::ChunkId);
+        let opened = self
+            .work
+            .run(move || {
+                let plain = open_frame(&entry, &stored).ok_or(first)?;
+                let mut offset = 0;
+                for (number, id, len) in chunks {
+                    let end = offset + len as usize;
+                    if check_ids && id_key.id(&plain[offset..end]) != id {
+                        return Err(number);
+                    }
+                    offset = end;
+                }
+                Ok(Bytes::from(plain))
+            })
+            .await;
+        let plain = opened.map_err(|number| ReadError::Frame { number, place })?;
+        self.cache
+            .borrow_mut()
+            .keep_frame(run, frame, plain.clone());
+        Ok(plain)
+    }
+
+    fn frame_place(&self, run: RunKey, entry: &FrameEntry) -> Place {
+        let place = self.run_place(run);
+        Place {
+            offset: place.offset + u64::from(entry.offset),
+            ..place
+        }
+    }
+
+    async fn stored_frame(&self, run: RunKey, entry: &FrameEntry) -> Result<Bytes, ReadError> {
+        let disk = &self.disks[container_slot(run.0).0];
+        let start = self.frame_place(run, entry).offset;
+        let aligned = start - start % BLOCK as u64;
+        let before = (start - aligned) as usize;
+        let buf = disk
+            .read(aligned, before + entry.stored_len as usize)
+            .await?;
+        Ok(Bytes::from_owner(buf).slice(before..before + entry.stored_len as usize))
+    }
+
+    /// All plain frames of a run of the pool's own state, joined.
+    pub(super) async fn read_state_run(
+        &self,
+        run: &RunRef,
+        salt: &[u8; 16],
+    ) -> Result<Vec<u8>, ReadError> {
+        let key = (run.container, run.block);
+        let directory = self.read_directory(run.container, run.block, salt).await?;
+        let mut bytes = Vec::new();
+        for entry in &directory.frames {
+            let stored = self.stored_frame(key, entry).await?;
+            let place = self.frame_place(key, entry);
+            let number = ChunkNumber(0);
+            let plain = open_frame(entry, &stored).ok_or(ReadError::Frame { number, place })?;
+            bytes.extend_from_slice(&plain);
+        }
+        Ok(bytes)
+    }
+}
+
+/// Verifies the stored bytes and opens them.
+pub(super) fn open_frame(entry: &FrameEntry, stored: &[u8]) -> Option<Vec<u8>> {
+    if *blake3::hash(stored).as_bytes() != entry.hash {
+        return None;
+    }
+    frame::decompress(entry.codec, stored, entry.plain_len as usize)
+}

@@ -1,0 +1,316 @@
+//! Putting runs together and sending them on their way.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use keelhold_chunk::ChunkId;
+
+use super::frame::{self, BuiltFrame, FRAME_TARGET};
+use super::space::Room;
+use super::tables::Effect;
+use super::{Inner, Work};
+use crate::buffer::AlignedBuf;
+use crate::device::Device;
+use crate::error::CommitError;
+use crate::format::{
+    ChunkEntry, ChunkKind, Codec, Directory, FrameEntry, Op, Place, Purpose, RunHeader, RunRef,
+    RunRow,
+};
+use crate::index::segment::{Change, Entry};
+use crate::index::{self, STORED_LEN_LIMIT};
+use crate::units::{BLOCK, ChunkNumber, DomainId, SessionId};
+
+/// Stored bytes a run is filled up to: long enough that a disk's rate is reached with a few under
+/// way, short enough that four of them are little memory.
+const RUN_TARGET: usize = 4 << 20;
+
+/// A chunk that the pool is about to store.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NewChunk {
+    pub(super) number: ChunkNumber,
+    pub(super) id: ChunkId,
+    pub(super) len: u32,
+    pub(super) kind: ChunkKind,
+}
+
+/// Frames of the next run of one stream, and chunks that are not framed yet.
+#[derive(Default)]
+pub(super) struct RunBuilder {
+    frames: Vec<(BuiltFrame, Vec<NewChunk>)>,
+    stored_len: usize,
+    chunk_count: usize,
+    data: Loose,
+    pages: Loose,
+}
+
+/// Chunks waiting for neighbours to be compressed with.
+#[derive(Default)]
+struct Loose {
+    chunks: Vec<NewChunk>,
+    plain: Vec<u8>,
+}
+
+/// What a run is made of.
+pub(super) struct RunParts {
+    pub(super) purpose: Purpose,
+    pub(super) domain: DomainId,
+    pub(super) session: SessionId,
+    pub(super) frames: Vec<(BuiltFrame, Vec<NewChunk>)>,
+}
+
+impl RunBuilder {
+    pub(super) fn push_frame(&mut self, frame: BuiltFrame, chunks: Vec<NewChunk>) {
+        self.stored_len += frame.stored.len();
+        self.chunk_count += chunks.len();
+        self.frames.push((frame, chunks));
+    }
+
+    /// Takes one chunk. Gives back what is to be framed when enough has come together.
+    pub(super) fn push_chunk(
+        &mut self,
+        chunk: NewChunk,
+        bytes: &[u8],
+        frame_len: usize,
+    ) -> Option<(Vec<u8>, Vec<NewChunk>)> {
+        let loose = if chunk.kind == ChunkKind::Data {
+            &mut self.data
+        } else {
+            &mut self.pages
+        };
+        let full = !loose.plain.is_empty() && loose.plain.len() + bytes.len() > frame_len;
+        let due = if full { Some(loose.take()) } else { None };
+        loose.plain.extend_from_slice(bytes);
+        loose.chunks.push(chunk);
+        due
+    }
+
+    /// Everything not framed yet, data and pages apart: they compress better among their own.
+    pub(super) fn take_loose(&mut self) -> Vec<(Vec<u8>, Vec<NewChunk>)> {
+        [self.data.take(), self.pages.take()]
+            .into_iter()
+            .filter(|(_, chunks)| !chunks.is_empty())
+            .collect()
+    }
+
+    /// Whether one more frame of `next` stored bytes and `chunks` would make the run too long.
+    pub(super) fn is_full(&self, next: usize, chunks: usize, run_len_max: usize) -> bool {
+        let chunk_count = self.chunk_count + chunks;
+        let directory = Directory::len_for(self.frames.len() + 1, chunk_count);
+        let target = RUN_TARGET.min(run_len_max - run_len_max / 4);
+        !self.frames.is_empty()
+            && (self.stored_len + next + directory > target || chunk_count > u16::MAX.into())
+    }
+
+    pub(super) fn take_frames(&mut self) -> Vec<(BuiltFrame, Vec<NewChunk>)> {
+        self.stored_len = 0;
+        self.chunk_count = 0;
+        std::mem::take(&mut self.frames)
+    }
+}
+
+impl Loose {
+    fn take(&mut self) -> (Vec<u8>, Vec<NewChunk>) {
+        (
+            std::mem::take(&mut self.plain),
+            std::mem::take(&mut self.chunks),
+        )
+    }
+}
+
+impl<D: Device, W: Work> Inner<D, W> {
+    /// Plain bytes frames of this pool are filled up to.
+    pub(super) fn frame_len(&self) -> usize {
+        FRAME_TARGET.min(self.fixed.container_len as usize / 8)
+    }
+
+    pub(super) async fn build_frame(&self, codec: Codec, plain: Vec<u8>) -> BuiltFrame {
+        self.work.run(move || frame::build(codec, plain)).await
+    }
+
+    /// Writes a run: afterwards its chunks are in the index, its bytes on their way to the disk, and
+    /// the next journal entry will name it. Gives where it lies.
+    pub(super) async fn place_run(&self, parts: RunParts) -> Result<RunRef, CommitError> {
+        let chunk_count = parts.frames.iter().map(|(_, chunks)| chunks.len()).sum();
+        let directory_len = Directory::len_for(parts.frames.len(), chunk_count);
+        let stored: usize = parts
+            .frames
+            .iter()
+            .map(|(frame, _)| frame.stored.len())
+            .sum();
+        let run_len = (directory_len + stored).next_multiple_of(BLOCK);
+        if run_len > self.run_len_max() {
+            let limit = self.run_len_max() as u64;
+            return Err(CommitError::TooLarge {
+                len: run_len as u64,
+                limit,
+            });
+        }
+        self.room_in_flight().await;
+        self.journal.check()?;
+        let blocks = (run_len / BLOCK) as u32;
+        let room = self.reserve(parts.purpose, parts.session, blocks, directory_len)?;
+        let (session, purpose) = (parts.session, parts.purpose);
+        let place = self.run_place((room.container, room.block));
+        let key = self.fixed.run_key(&room.salt);
+        let (pool, salt) = (self.fixed.pool, self.random());
+        let assembled = self
+            .work
+            .run(move || assemble(parts, &room, salt, run_len, &key, pool, place))
+            .await;
+        self.finish_room(&room, &assembled.buf[..directory_len]);
+        let run = RunRef {
+            container: room.container,
+            generation: room.generation,
+            block: room.block,
+            blocks,
+            check: assembled.check,
+        };
+        let entries = self.index_entries(&room, &assembled.directory);
+        let run_key = (room.container, room.block);
+        self.tables.borrow_mut().index_run(&entries);
+        self.cache
+            .borrow_mut()
+            .keep_directory(run_key, Rc::new(assembled.directory));
+        let (disk, _) = super::layout::container_slot(room.container);
+        self.start_write(disk, place.offset, assembled.buf, Some(run_key));
+        if purpose == Purpose::Data {
+            let row = RunRow {
+                run,
+                session,
+                ordinal: room.ordinal,
+            };
+            self.journal.push(Op::RunPlaced(row), Effect::Run(entries));
+        }
+        Ok(run)
+    }
+
+    pub(super) fn index_entries(&self, room: &Room, directory: &Directory) -> Vec<Entry> {
+        let (container, run_block) = (room.container, room.block);
+        index_entries(&self.tables.borrow().index, container, run_block, directory)
+    }
+}
+
+/// What the index has to know of a run's chunks.
+pub(super) fn index_entries(
+    index: &index::Index,
+    container: u32,
+    run_block: u16,
+    directory: &Directory,
+) -> Vec<Entry> {
+    let entry = |(ordinal, chunk): (usize, &ChunkEntry)| Entry {
+        number: chunk.number,
+        fingerprint: index.fingerprint(&chunk.id),
+        change: Change::Stored {
+            place: index::Place {
+                container,
+                run_block,
+                ordinal: ordinal as u16,
+            },
+            stored_len: share(&directory.frames[usize::from(chunk.frame)], chunk.len),
+        },
+    };
+    directory.chunks.iter().enumerate().map(entry).collect()
+}
+
+/// A chunk's part of its frame's stored length, by plain length.
+fn share(frame: &FrameEntry, len: u32) -> u32 {
+    let plain_len = u64::from(frame.plain_len.max(1));
+    let share = u64::from(frame.stored_len) * u64::from(len) / plain_len;
+    (share as u32).clamp(1, STORED_LEN_LIMIT - 1)
+}
+
+struct Assembled {
+    buf: AlignedBuf,
+    directory: Directory,
+    check: [u8; 16],
+}
+
+/// The run as it will stand on the disk. Work: it copies every stored byte once.
+fn assemble(
+    parts: RunParts,
+    room: &Room,
+    salt: [u8; 16],
+    run_len: usize,
+    key: &crate::format::ChecksumKey,
+    pool: crate::units::PoolId,
+    place: Place,
+) -> Assembled {
+    let chunk_count = parts.frames.iter().map(|(_, chunks)| chunks.len()).sum();
+    let mut offset = Directory::len_for(parts.frames.len(), chunk_count) as u32;
+    let header = RunHeader {
+        ordinal: room.ordinal,
+        container: room.container,
+        key_number: 0,
+        domain: parts.domain,
+        session: parts.session,
+        salt,
+        run_len: run_len as u32,
+    };
+    let mut directory = Directory {
+        header,
+        frames: Vec::new(),
+        chunks: Vec::new(),
+    };
+    let mut buf = AlignedBuf::zeroed(run_len);
+    for (index, (frame, chunks)) in parts.frames.iter().enumerate() {
+        let stored_len = frame.stored.len() as u32;
+        let (codec, plain_len, hash) = (frame.codec, frame.plain_len, frame.hash);
+        directory.frames.push(FrameEntry {
+            offset,
+            stored_len,
+            plain_len,
+            codec,
+            hash,
+        });
+        buf[offset as usize..][..frame.stored.len()].copy_from_slice(&frame.stored);
+        offset += stored_len;
+        let mut within = 0;
+        for chunk in chunks {
+            let NewChunk {
+                number,
+                id,
+                len,
+                kind,
+            } = *chunk;
+            let frame = index as u16;
+            directory.chunks.push(ChunkEntry {
+                number,
+                id,
+                len,
+                frame,
+                kind,
+                offset: within,
+            });
+            within += len;
+        }
+        // Frames of the pool's own state hold no chunks.
+        assert!(
+            chunks.is_empty() || within == frame.plain_len,
+            "chunks fill their frame"
+        );
+    }
+    let bytes = directory.encode(key, pool, place);
+    buf[..bytes.len()].copy_from_slice(&bytes);
+    let mut check = [0; 16];
+    check.copy_from_slice(&bytes[..16]);
+    Assembled {
+        buf,
+        directory,
+        check,
+    }
+}
+
+/// A frame whose stored bytes came from elsewhere and are kept as they are.
+pub(super) fn keep_frame(
+    codec: Codec,
+    plain_len: u32,
+    stored: Bytes,
+    hash: [u8; 32],
+) -> BuiltFrame {
+    BuiltFrame {
+        codec,
+        plain_len,
+        stored,
+        hash,
+    }
+}

@@ -1,0 +1,722 @@
+//! Sessions: one agent's backup in progress. What a session stored or was told to exist is journaled
+//! in steps, so that it survives a restart; the tree it describes is not, the agent says it again.
+
+mod items;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+
+use keelhold_chunk::{ChunkId, Reader, Writer};
+use roaring::RoaringTreemap;
+
+use super::event::Event;
+use super::frame::{self, IncomingFrame, VerifiedFrame};
+use super::records::RecordChange;
+use super::run::{NewChunk, RunBuilder, RunParts, keep_frame};
+use super::status::PointInfo;
+use super::tables::{Effect, Pending, PointEffect, encode_set};
+use super::{Inner, Pool, Work};
+use crate::device::Device;
+use crate::error::{CommitError, IngestError};
+use crate::format::{ChunkKind, Op, PointRow, Purpose, Recipe};
+use crate::mutants::Mutant;
+use crate::sets::{RefChange, RefCounts, SetDelta, SetError};
+use crate::tree::TreeRoot;
+use crate::units::{ChunkNumber, ChunkRef, DomainId, PointId, SessionId, SourceId, UnixNanos};
+
+pub(super) use items::Tree;
+pub use items::{NewContent, NewExtent, NewItem};
+
+/// Ids remembered per session before the older half is dropped: what an agent may have outstanding,
+/// twice over. Beyond it the index is asked.
+const RECENT_COUNT: usize = 1 << 16;
+/// Runs of one session put together at the same time.
+const EMITTING_MAX: u32 = 3;
+
+/// What a session is for.
+#[derive(Debug, Clone)]
+pub struct BeginSession {
+    pub source: SourceId,
+    pub domain: DomainId,
+    /// The point whose entries the agent may refer to.
+    pub basis: Option<PointId>,
+    /// When the session's pins end if nobody takes it up again.
+    pub lease_until: UnixNanos,
+}
+
+/// What a commit makes.
+#[derive(Debug, Clone, Default)]
+pub struct CommitPoint {
+    /// A working state instead of a point: restorable, replaced by the next, never listed.
+    pub working: bool,
+    pub at: UnixNanos,
+    /// Something is missing from it.
+    pub partial: bool,
+    pub attributes: Vec<u8>,
+    /// Records that change in the same breath.
+    pub records: Vec<RecordChange>,
+}
+
+#[derive(Debug, Clone)]
+pub struct SessionInfo {
+    pub id: SessionId,
+    pub source: SourceId,
+    pub domain: DomainId,
+    pub basis: Option<PointId>,
+    pub opened_at: UnixNanos,
+    pub lease_until: UnixNanos,
+    pub chunks: u64,
+    /// Somebody works on it now; otherwise it is parked.
+    pub running: bool,
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Placed {
+    pub new_chunks: u64,
+    /// Plain bytes of chunks the pool did not have.
+    pub bytes_new: u64,
+}
+
+/// A session somebody works on.
+pub(super) struct Live {
+    pub(super) id: SessionId,
+    pub(super) source: SourceId,
+    pub(super) domain: DomainId,
+    pub(super) basis: Option<(PointId, TreeRoot)>,
+    parts: RefCell<Parts>,
+    emitting: Cell<u32>,
+    failure: RefCell<Option<CommitError>>,
+    changed: Event,
+}
+
+#[derive(Default)]
+struct Parts {
+    run: RunBuilder,
+    /// Chunks that are in no run yet, or in one that is being put together.
+    fresh: BTreeMap<ChunkId, (ChunkNumber, u32)>,
+    recent: [BTreeMap<ChunkId, (ChunkNumber, u32)>; 2],
+    /// All numbers this session stored or was told of.
+    mine: RoaringTreemap,
+    /// Those of them that no step has journaled.
+    unjournaled: RoaringTreemap,
+    numbers_used: u64,
+    bytes_new: u64,
+    bytes_stored: u64,
+}
+
+impl Parts {
+    fn known(&self, id: &ChunkId) -> Option<(ChunkNumber, u32)> {
+        let recent = || self.recent.iter().find_map(|recent| recent.get(id));
+        self.fresh.get(id).or_else(recent).copied()
+    }
+
+    fn remember(&mut self, id: ChunkId, number: ChunkNumber, len: u32) {
+        if self.recent[0].len() >= RECENT_COUNT {
+            self.recent[1] = std::mem::take(&mut self.recent[0]);
+        }
+        self.recent[0].insert(id, (number, len));
+    }
+
+    fn tell(&mut self, number: ChunkNumber) {
+        if self.mine.insert(number.0) {
+            self.unjournaled.insert(number.0);
+        }
+    }
+}
+
+impl<D: Device, W: Work> Inner<D, W> {
+    pub(super) fn live(&self, session: SessionId) -> Result<Rc<Live>, CommitError> {
+        self.live
+            .borrow()
+            .get(&session)
+            .cloned()
+            .ok_or(CommitError::NoSession { session })
+    }
+
+    /// Stores a chunk of the pool's own making, unless it is there. The bytes are trusted.
+    pub(super) async fn put_chunk(
+        &self,
+        live: &Rc<Live>,
+        kind: ChunkKind,
+        bytes: Vec<u8>,
+    ) -> Result<(ChunkNumber, ChunkId), CommitError> {
+        let id = self.fixed.id_key.id(&bytes);
+        let len = bytes.len() as u32;
+        let known = live.parts.borrow().known(&id);
+        let known = match known {
+            Some(known) => Some(known),
+            None => self.find(&id).await,
+        };
+        if let Some((number, _)) = known {
+            let mut parts = live.parts.borrow_mut();
+            parts.remember(id, number, len);
+            parts.tell(number);
+            return Ok((number, id));
+        }
+        let number = self.new_number(live).await?;
+        self.add_chunk(
+            live,
+            NewChunk {
+                number,
+                id,
+                len,
+                kind,
+            },
+            &bytes,
+        )
+        .await?;
+        Ok((number, id))
+    }
+
+    async fn new_number(&self, live: &Live) -> Result<ChunkNumber, CommitError> {
+        let used = live.parts.borrow().numbers_used;
+        let number = self.next_number(live.source, live.domain, used).await?;
+        live.parts.borrow_mut().numbers_used += 1;
+        Ok(number)
+    }
+
+    async fn add_chunk(
+        &self,
+        live: &Rc<Live>,
+        chunk: NewChunk,
+        bytes: &[u8],
+    ) -> Result<(), CommitError> {
+        let due = {
+            let mut parts = live.parts.borrow_mut();
+            parts.fresh.insert(chunk.id, (chunk.number, chunk.len));
+            parts.tell(chunk.number);
+            parts.bytes_new += u64::from(chunk.len);
+            parts.run.push_chunk(chunk, bytes, self.frame_len())
+        };
+        if let Some((plain, chunks)) = due {
+            let frame = self.build_frame(self.codec.get(), plain).await;
+            self.add_frame(live, frame, chunks).await?;
+        }
+        Ok(())
+    }
+
+    async fn add_frame(
+        &self,
+        live: &Rc<Live>,
+        frame: frame::BuiltFrame,
+        chunks: Vec<NewChunk>,
+    ) -> Result<(), CommitError> {
+        let full = {
+            let parts = live.parts.borrow();
+            parts
+                .run
+                .is_full(frame.stored.len(), chunks.len(), self.run_len_max())
+        };
+        if full {
+            self.emit(live).await?;
+        }
+        live.parts.borrow_mut().run.push_frame(frame, chunks);
+        Ok(())
+    }
+
+    /// Sends the frames so far on their way as a run. The run is put together in the background.
+    async fn emit(&self, live: &Rc<Live>) -> Result<(), CommitError> {
+        live.changed
+            .until(|| (live.emitting.get() < EMITTING_MAX).then_some(()))
+            .await;
+        live.check()?;
+        let frames = live.parts.borrow_mut().run.take_frames();
+        if frames.is_empty() {
+            return Ok(());
+        }
+        live.emitting.set(live.emitting.get() + 1);
+        let (inner, live) = (self.handle(), Rc::clone(live));
+        self.spawner.spawn(async move {
+            let ids: Vec<NewChunk> = frames
+                .iter()
+                .flat_map(|(_, chunks)| chunks.iter().copied())
+                .collect();
+            let (domain, session) = (live.domain, live.id);
+            let parts = RunParts {
+                purpose: Purpose::Data,
+                domain,
+                session,
+                frames,
+            };
+            let placed = inner.place_run(parts).await;
+            live.finish_emit(&ids, placed.map(|run| u64::from(run.blocks) * 4096));
+        });
+        Ok(())
+    }
+
+    /// Frames and emits everything, and waits until it is in the index and on its way.
+    pub(super) async fn emit_all(&self, live: &Rc<Live>) -> Result<(), CommitError> {
+        let loose = live.parts.borrow_mut().run.take_loose();
+        for (plain, chunks) in loose {
+            let frame = self.build_frame(self.codec.get(), plain).await;
+            self.add_frame(live, frame, chunks).await?;
+        }
+        self.emit(live).await?;
+        live.changed
+            .until(|| (live.emitting.get() == 0).then_some(()))
+            .await;
+        live.check()
+    }
+}
+
+impl Live {
+    fn check(&self) -> Result<(), CommitError> {
+        self.failure.borrow().clone().map_or(Ok(()), Err)
+    }
+
+    fn finish_emit(&self, chunks: &[NewChunk], placed: Result<u64, CommitError>) {
+        let mut parts = self.parts.borrow_mut();
+        for chunk in chunks {
+            parts.fresh.remove(&chunk.id);
+            parts.remember(chunk.id, chunk.number, chunk.len);
+        }
+        match placed {
+            Ok(stored) => parts.bytes_stored += stored,
+            Err(error) => {
+                self.failure.borrow_mut().get_or_insert(error);
+            }
+        }
+        drop(parts);
+        self.emitting.set(self.emitting.get() - 1);
+        self.changed.notify();
+    }
+}
+
+impl<D: Device, W: Work> Pool<D, W> {
+    /// Opens a session, or takes up the one that is parked for the source.
+    pub async fn begin(
+        &self,
+        request: BeginSession,
+        now: UnixNanos,
+    ) -> Result<SessionId, IngestError> {
+        let inner = &self.inner;
+        inner.journal.check()?;
+        inner.witness(now);
+        let basis = match request.basis {
+            Some(point) => Some((point, inner.point_root(&point).await?)),
+            None => None,
+        };
+        let parked = {
+            let tables = inner.tables.borrow();
+            let of_source = |(_, session): &(&SessionId, &super::tables::Session)| {
+                session.source == request.source
+            };
+            tables
+                .sessions
+                .iter()
+                .find(of_source)
+                .map(|(id, session)| (*id, session.clone()))
+        };
+        let (id, mine) = match parked {
+            Some((id, session)) => (id, session.numbers),
+            None => (SessionId(inner.random()), RoaringTreemap::new()),
+        };
+        // Also for a session taken up: its basis and lease may be others now.
+        inner.journal.push(
+            Op::SessionOpened {
+                session: id,
+                source: request.source,
+                domain: request.domain,
+                basis: request.basis,
+                opened_at: now.0,
+                lease_until: request.lease_until.0,
+            },
+            Effect::None,
+        );
+        let unjournaled = mine.clone();
+        let live = Rc::new(Live {
+            id,
+            source: request.source,
+            domain: request.domain,
+            basis,
+            parts: RefCell::new(Parts {
+                mine,
+                unjournaled,
+                ..Parts::default()
+            }),
+            emitting: Cell::new(0),
+            failure: RefCell::new(None),
+            changed: Event::default(),
+        });
+        inner.begin_tree(&live);
+        inner.live.borrow_mut().insert(id, live);
+        Ok(id)
+    }
+
+    /// For each chunk whether it need not be sent: only what this machine's own history or this
+    /// session holds.
+    pub async fn offer(
+        &self,
+        session: SessionId,
+        chunks: &[ChunkRef],
+    ) -> Result<Vec<bool>, IngestError> {
+        let live = self.inner.live(session)?;
+        let mut have = Vec::with_capacity(chunks.len());
+        for chunk in chunks {
+            have.push(self.inner.has(&live, chunk).await);
+        }
+        Ok(have)
+    }
+
+    /// Opens a frame and hashes every chunk in it. Several frames may be verified at once.
+    pub async fn verify_frame(&self, frame: IncomingFrame) -> Result<VerifiedFrame, IngestError> {
+        let key = self.inner.fixed.id_key.clone();
+        let check = self.inner.mutants.keeps(Mutant::IncomingId);
+        self.inner
+            .work
+            .run(move || frame::verify(&key, frame, check))
+            .await
+    }
+
+    /// Keeps what is new of a verified frame. Frames of a session are placed one after another, in
+    /// the order in which the machine reads them.
+    pub async fn place_frame(
+        &self,
+        session: SessionId,
+        frame: VerifiedFrame,
+    ) -> Result<Placed, IngestError> {
+        let live = self.inner.live(session)?;
+        live.check()?;
+        Ok(self.inner.place_verified(&live, frame).await?)
+    }
+
+    /// Journals what the session stored and was told, so that a crash does not make it send it again.
+    pub async fn step(&self, session: SessionId, now: UnixNanos) -> Result<(), IngestError> {
+        let live = self.inner.live(session)?;
+        self.inner.witness(now);
+        self.inner.emit_all(&live).await?;
+        let numbers = std::mem::take(&mut live.parts.borrow_mut().unjournaled);
+        let op = Op::SessionStep {
+            session,
+            numbers: encode_set(&numbers),
+        };
+        self.inner
+            .append(vec![Pending {
+                op,
+                effect: Effect::None,
+            }])
+            .await?;
+        Ok(())
+    }
+
+    /// Stops working on a session; it stays, and [`begin`](Self::begin) takes it up again.
+    pub async fn park(&self, session: SessionId, now: UnixNanos) -> Result<(), IngestError> {
+        self.step(session, now).await?;
+        self.forget_live(session);
+        Ok(())
+    }
+
+    /// Leaves a session as it was last journaled, without writing: its agent went away.
+    pub fn forget_live(&self, session: SessionId) {
+        self.inner.live.borrow_mut().remove(&session);
+        self.inner.trees.borrow_mut().remove(&session);
+        self.inner.release(session);
+    }
+
+    /// Ends a session. What it stored is nobody's and may be reclaimed.
+    pub async fn cancel(&self, session: SessionId, now: UnixNanos) -> Result<(), CommitError> {
+        self.inner.witness(now);
+        self.forget_live(session);
+        let op = Op::SessionEnded { session };
+        self.inner
+            .append(vec![Pending {
+                op,
+                effect: Effect::None,
+            }])
+            .await
+    }
+
+    #[must_use]
+    pub fn sessions(&self) -> Vec<SessionInfo> {
+        let tables = self.inner.tables.borrow();
+        let live = self.inner.live.borrow();
+        let info = |(id, session): (&SessionId, &super::tables::Session)| SessionInfo {
+            id: *id,
+            source: session.source,
+            domain: session.domain,
+            basis: session.basis,
+            opened_at: UnixNanos(session.opened_at),
+            lease_until: UnixNanos(session.lease_until),
+            chunks: session.numbers.len(),
+            running: live.contains_key(id),
+        };
+        tables.sessions.iter().map(info).collect()
+    }
+
+    /// Plain bytes of new chunks, and bytes of runs written, in this session so far.
+    pub fn session_bytes(&self, session: SessionId) -> Result<(u64, u64), CommitError> {
+        let live = self.inner.live(session)?;
+        let parts = live.parts.borrow();
+        Ok((parts.bytes_new, parts.bytes_stored))
+    }
+
+    /// Makes a point of what the session described. When this returns, the point survives anything.
+    pub async fn commit(
+        &self,
+        session: SessionId,
+        commit: CommitPoint,
+        now: UnixNanos,
+    ) -> Result<PointInfo, IngestError> {
+        let inner = &self.inner;
+        let live = inner.live(session)?;
+        inner.witness(now);
+        let (root, change) = inner.finish_tree(&live).await?;
+        let id = PointId(inner.random());
+        let (refs, delta, extra) = inner.next_refs(&live, change);
+        let recipe = Recipe {
+            pool: inner.fixed.pool,
+            point: id,
+            source: live.source,
+            at: commit.at.0,
+            root: encoded(|writer| root.encode(writer)),
+            delta: encoded(|writer| delta.encode(writer)),
+            extra,
+            attributes: commit.attributes.clone(),
+        };
+        let (number, chunk) = inner
+            .put_chunk(&live, ChunkKind::Recipe, recipe.to_bytes())
+            .await?;
+        inner.emit_all(&live).await?;
+        let point = PointRow {
+            id,
+            source: live.source,
+            working: commit.working,
+            at: commit.at.0,
+            committed_at: now.0,
+            result: u8::from(commit.partial),
+            recipe: number,
+            recipe_digest: inner.fixed.id_key.span_digest([&chunk]),
+            bytes_source: root.byte_count,
+            entry_count: root.entry_count,
+            trashed_until: 0,
+            attributes: commit.attributes,
+        };
+        let effect = Effect::Point(Box::new(PointEffect {
+            refs,
+            born: delta.born,
+        }));
+        let mut batch = inner.record_ops(commit.records)?;
+        let op = Op::PointCommitted {
+            session,
+            point: point.clone(),
+        };
+        batch.push(Pending { op, effect });
+        inner.append(batch).await?;
+        self.forget_live(session);
+        Ok(PointInfo::from_row(&point))
+    }
+}
+
+/// How a recipe lets a replay come to the references of its tree.
+enum RefsRecord<'a> {
+    /// All references.
+    Whole(&'a RefCounts),
+    /// Relative to the newest point. Most changes are no more than their delta.
+    Change(&'a RefChange, &'a SetDelta),
+}
+
+const REFS_WHOLE: u8 = 0;
+const REFS_CHANGE: u8 = 1;
+const REFS_DELTA: u8 = 2;
+
+impl RefsRecord<'_> {
+    fn to_bytes(&self) -> Vec<u8> {
+        encoded(|writer| match self {
+            Self::Whole(refs) => {
+                writer.u8(REFS_WHOLE);
+                refs.encode(writer);
+            }
+            Self::Change(change, delta) if is_plain(change, delta) => writer.u8(REFS_DELTA),
+            Self::Change(change, _) => {
+                writer.u8(REFS_CHANGE);
+                change.encode(writer);
+            }
+        })
+    }
+}
+
+/// Whether every reference that came or went was the only one of its chunk.
+fn is_plain(change: &RefChange, delta: &SetDelta) -> bool {
+    let once =
+        |refs: &RefCounts, set: &RoaringTreemap| refs.set() == set && refs.total() == set.len();
+    once(&change.added, &delta.born) && once(&change.removed, &delta.died)
+}
+
+/// References of a tree out of its recipe, on top of those of the newest point before it.
+pub(super) fn refs_of_recipe(
+    newest: &RefCounts,
+    delta: &SetDelta,
+    extra: &[u8],
+) -> Result<RefCounts, SetError> {
+    let mut reader = Reader::new(extra);
+    let change = match reader.u8()? {
+        REFS_WHOLE => {
+            let refs = RefCounts::decode(&mut reader)?;
+            reader.finish()?;
+            return Ok(refs);
+        }
+        REFS_CHANGE => RefChange::decode(&mut reader)?,
+        REFS_DELTA => plain_change(delta),
+        other => return Err(reader.undefined("references", u64::from(other)).into()),
+    };
+    reader.finish()?;
+    let mut refs = newest.clone();
+    refs.apply(&change)?;
+    Ok(refs)
+}
+
+fn plain_change(delta: &SetDelta) -> RefChange {
+    let mut change = RefChange::default();
+    delta
+        .born
+        .iter()
+        .for_each(|number| change.added.add(number));
+    delta
+        .died
+        .iter()
+        .for_each(|number| change.removed.add(number));
+    change
+}
+
+fn encoded(encode: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    let mut writer = Writer::new();
+    encode(&mut writer);
+    writer.finish()
+}
+
+impl<D: Device, W: Work> Inner<D, W> {
+    async fn has(&self, live: &Live, chunk: &ChunkRef) -> bool {
+        let known = live.parts.borrow().known(&chunk.id);
+        if let Some((_, len)) = known {
+            return len == chunk.len;
+        }
+        let Some((number, len)) = self.find(&chunk.id).await else {
+            return false;
+        };
+        let mut parts = live.parts.borrow_mut();
+        let allowed = parts.mine.contains(number.0) || self.is_in_history(live.domain, number);
+        if allowed && len == chunk.len {
+            parts.remember(chunk.id, number, len);
+            parts.tell(number);
+            return true;
+        }
+        false
+    }
+
+    async fn place_verified(
+        &self,
+        live: &Rc<Live>,
+        frame: VerifiedFrame,
+    ) -> Result<Placed, CommitError> {
+        let mut new = Vec::new();
+        for (at, chunk) in frame.chunks.iter().enumerate() {
+            let known = live.parts.borrow().known(&chunk.id);
+            let known = match known {
+                Some(known) => Some(known),
+                None => self.find(&chunk.id).await,
+            };
+            if let Some((number, len)) = known {
+                let mut parts = live.parts.borrow_mut();
+                parts.remember(chunk.id, number, len);
+                parts.tell(number);
+            } else if !frame.chunks[..at].contains(chunk) {
+                new.push(at);
+            }
+        }
+        let mut numbered = Vec::with_capacity(new.len());
+        for at in &new {
+            let ChunkRef { id, len } = frame.chunks[*at];
+            let number = self.new_number(live).await?;
+            numbered.push(NewChunk {
+                number,
+                id,
+                len,
+                kind: ChunkKind::Data,
+            });
+        }
+        let bytes_new = numbered.iter().map(|chunk| u64::from(chunk.len)).sum();
+        let placed = Placed {
+            new_chunks: new.len() as u64,
+            bytes_new,
+        };
+        let fits = frame.plain.len() <= 2 * self.frame_len();
+        if new.len() == frame.chunks.len() && fits && !new.is_empty() {
+            self.keep_whole(live, frame, numbered).await?;
+        } else {
+            self.keep_parts(live, &frame, &new, &numbered).await?;
+        }
+        Ok(placed)
+    }
+
+    async fn keep_whole(
+        &self,
+        live: &Rc<Live>,
+        frame: VerifiedFrame,
+        chunks: Vec<NewChunk>,
+    ) -> Result<(), CommitError> {
+        {
+            let mut parts = live.parts.borrow_mut();
+            for chunk in &chunks {
+                parts.fresh.insert(chunk.id, (chunk.number, chunk.len));
+                parts.tell(chunk.number);
+                parts.bytes_new += u64::from(chunk.len);
+            }
+        }
+        let plain_len = frame.plain.len() as u32;
+        let kept = keep_frame(frame.codec, plain_len, frame.stored, frame.hash);
+        self.add_frame(live, kept, chunks).await
+    }
+
+    /// Some chunks of the frame are stored already: the others are framed with what comes next.
+    async fn keep_parts(
+        &self,
+        live: &Rc<Live>,
+        frame: &VerifiedFrame,
+        new: &[usize],
+        numbered: &[NewChunk],
+    ) -> Result<(), CommitError> {
+        let mut starts = Vec::with_capacity(frame.chunks.len());
+        let mut offset = 0;
+        for chunk in &frame.chunks {
+            starts.push(offset);
+            offset += chunk.len as usize;
+        }
+        for (at, chunk) in new.iter().zip(numbered) {
+            let bytes = &frame.plain[starts[*at]..starts[*at] + chunk.len as usize];
+            self.add_chunk(live, *chunk, bytes).await?;
+        }
+        Ok(())
+    }
+
+    /// References after this commit, what changed in the reach set since the newest point, and what
+    /// the recipe keeps so that a replay comes to the same references.
+    fn next_refs(&self, live: &Live, change: RefChange) -> (RefCounts, SetDelta, Vec<u8>) {
+        let mut tables = self.tables.borrow_mut();
+        let source = tables.source(live.source, live.domain);
+        let basis = live.basis.as_ref().map(|(point, _)| *point);
+        let mut refs = match (basis, &source.working) {
+            (None, _) => RefCounts::new(),
+            (Some(basis), Some((row, refs))) if row.id == basis => refs.clone(),
+            _ => source.newest.clone(),
+        };
+        let delta = refs
+            .apply(&change)
+            .expect("the tree removed only what its basis references");
+        if basis.is_some() && basis == source.newest_point {
+            let extra = RefsRecord::Change(&change, &delta).to_bytes();
+            return (refs, delta, extra);
+        }
+        let delta = SetDelta::between(source.newest.set(), refs.set());
+        let extra = RefsRecord::Whole(&refs).to_bytes();
+        (refs, delta, extra)
+    }
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Live({})", self.id)
+    }
+}

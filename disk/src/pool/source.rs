@@ -1,0 +1,114 @@
+//! Numbers for new chunks, and finding the number of a chunk by its id.
+
+use keelhold_chunk::ChunkId;
+
+use super::tables::{Effect, Pending};
+use super::{Inner, Work};
+use crate::device::Device;
+use crate::error::CommitError;
+use crate::format::Op;
+use crate::index::NUMBER_LIMIT;
+use crate::mutants::Mutant;
+use crate::units::{ChunkNumber, DomainId, SourceId};
+
+/// Numbers taken at once. Streams do not interleave inside a block: interleaved sets are five to
+/// seven times larger. Not smaller, because each block costs a journal entry.
+const LEASE_COUNT: u64 = 4096;
+/// What a stream takes that has just used up a whole block: it will need many.
+const LEASE_COUNT_STREAMING: u64 = 16 * LEASE_COUNT;
+
+impl<D: Device, W: Work> Inner<D, W> {
+    /// The next number of a source, from a block that is journaled.
+    pub(super) async fn next_number(
+        &self,
+        source: SourceId,
+        domain: DomainId,
+        used: u64,
+    ) -> Result<ChunkNumber, CommitError> {
+        loop {
+            if let Some(number) = self.take_number(source, domain) {
+                return Ok(number);
+            }
+            let _only_one = self.leasing.lock().await;
+            // Somebody else may have leased for this source while we waited.
+            if self.has_number(source) {
+                continue;
+            }
+            let count = if used < LEASE_COUNT {
+                LEASE_COUNT
+            } else {
+                LEASE_COUNT_STREAMING
+            };
+            let first = ChunkNumber(self.tables.borrow().next_number);
+            if first.0 + count >= NUMBER_LIMIT {
+                return Err(CommitError::NumbersUsedUp);
+            }
+            let op = Op::Lease {
+                source,
+                domain,
+                first,
+                count,
+            };
+            let pending = Pending {
+                op,
+                effect: Effect::None,
+            };
+            if self.mutants.keeps(Mutant::Lease) {
+                self.append(vec![pending]).await?;
+            } else {
+                self.tables.borrow_mut().apply(pending);
+            }
+        }
+    }
+
+    fn take_number(&self, source: SourceId, domain: DomainId) -> Option<ChunkNumber> {
+        let mut tables = self.tables.borrow_mut();
+        let source = tables.source(source, domain);
+        let number = source.lease_next;
+        (number < source.lease_end).then(|| {
+            source.lease_next = number.plus(1);
+            number
+        })
+    }
+
+    fn has_number(&self, source: SourceId) -> bool {
+        let tables = self.tables.borrow();
+        tables
+            .sources
+            .get(&source)
+            .is_some_and(|source| source.lease_next < source.lease_end)
+    }
+
+    /// Number and length of the chunk with this id, the full id compared. A chunk whose directory
+    /// cannot be read does not count as there: the bytes are taken again and mend the loss.
+    pub(super) async fn find(&self, id: &ChunkId) -> Option<(ChunkNumber, u32)> {
+        let candidates: Vec<ChunkNumber> = {
+            let tables = self.tables.borrow();
+            tables
+                .index
+                .candidates(tables.index.fingerprint(id))
+                .collect()
+        };
+        for number in candidates {
+            match self.locate(number).await {
+                Ok(found) if found.chunk.id == *id => return Some((number, found.chunk.len)),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        None
+    }
+
+    /// Whether some point of the domain uses or used the chunk: only then may its machine be told
+    /// that the pool has it.
+    pub(super) fn is_in_history(&self, domain: DomainId, number: ChunkNumber) -> bool {
+        if !self.mutants.keeps(Mutant::ForeignHave) {
+            return true;
+        }
+        let tables = self.tables.borrow();
+        let mut sources = tables
+            .sources
+            .values()
+            .filter(|source| source.domain == domain);
+        sources.any(|source| source.history.contains(number.0))
+    }
+}

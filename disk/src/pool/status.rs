@@ -1,0 +1,151 @@
+//! What the pool says about itself: copies, taken at one instant.
+
+use bytes::Bytes;
+
+use super::{Pool, Work};
+use crate::device::{Counters, Device, Geometry};
+use crate::format::PointRow;
+use crate::units::{DiskId, PointId, PoolId, SourceId, UnixNanos};
+
+#[derive(Debug, Clone)]
+pub struct PoolStatus {
+    pub pool: PoolId,
+    /// Bytes of all containers.
+    pub bytes_total: u64,
+    /// Bytes in runs, headers and footers of containers in use.
+    pub bytes_used: u64,
+    pub bytes_free: u64,
+    /// Of the free ones, those kept back for the pool's own needs.
+    pub bytes_reserved: u64,
+    /// Sum of the sizes of all points' sources.
+    pub bytes_logical: u64,
+    pub chunks: u64,
+    /// Stored bytes of all chunks.
+    pub bytes_chunks: u64,
+    pub index_bytes: u64,
+    pub points: u64,
+    pub sessions: u64,
+    /// The disk whose failure ended writing.
+    pub fenced: Option<DiskId>,
+    pub disks: Vec<DiskStatus>,
+}
+
+#[derive(Debug, Clone)]
+pub struct DiskStatus {
+    pub id: DiskId,
+    pub geometry: Geometry,
+    pub counters: Counters,
+    pub bytes_total: u64,
+    pub bytes_used: u64,
+}
+
+/// A point, without its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PointInfo {
+    pub id: PointId,
+    pub source: SourceId,
+    pub at: UnixNanos,
+    pub committed_at: UnixNanos,
+    pub partial: bool,
+    pub working: bool,
+    pub bytes_source: u64,
+    pub entries: u64,
+    pub trashed_until: Option<UnixNanos>,
+    pub attributes: Bytes,
+}
+
+impl PointInfo {
+    pub(super) fn from_row(row: &PointRow) -> Self {
+        Self {
+            id: row.id,
+            source: row.source,
+            at: UnixNanos(row.at),
+            committed_at: UnixNanos(row.committed_at),
+            partial: row.result != 0,
+            working: row.working,
+            bytes_source: row.bytes_source,
+            entries: row.entry_count,
+            trashed_until: (row.trashed_until != 0).then_some(UnixNanos(row.trashed_until)),
+            attributes: Bytes::copy_from_slice(&row.attributes),
+        }
+    }
+}
+
+impl<D: Device, W: Work> Pool<D, W> {
+    /// All points in the order of their commits. Working states are not among them.
+    #[must_use]
+    pub fn points(&self) -> Vec<PointInfo> {
+        self.inner
+            .tables
+            .borrow()
+            .points
+            .iter()
+            .map(PointInfo::from_row)
+            .collect()
+    }
+
+    #[must_use]
+    pub fn point(&self, id: &PointId) -> Option<PointInfo> {
+        self.inner
+            .tables
+            .borrow()
+            .point(id)
+            .map(PointInfo::from_row)
+    }
+
+    /// The newest synchronised state of a source, if it is newer than its newest point.
+    #[must_use]
+    pub fn working_state(&self, source: &SourceId) -> Option<PointInfo> {
+        let tables = self.inner.tables.borrow();
+        let working = tables.sources.get(source)?.working.as_ref();
+        working.map(|(row, _)| PointInfo::from_row(row))
+    }
+
+    #[must_use]
+    pub fn newest_point(&self, source: &SourceId) -> Option<PointId> {
+        self.inner.tables.borrow().sources.get(source)?.newest_point
+    }
+
+    #[must_use]
+    pub fn status(&self) -> PoolStatus {
+        let inner = &self.inner;
+        let tables = inner.tables.borrow();
+        let container_len = inner.fixed.container_len;
+        let mut used = vec![0; inner.disks.len()];
+        for (number, container) in &tables.containers {
+            let (disk, _) = super::layout::container_slot(*number);
+            used[disk] += u64::from(container.row.used_blocks) * crate::units::BLOCK_U64;
+        }
+        let disks: Vec<DiskStatus> = inner
+            .disks
+            .iter()
+            .zip(used)
+            .map(|(disk, bytes_used)| DiskStatus {
+                id: disk.id,
+                geometry: disk.device.geometry(),
+                counters: disk.device.counters(),
+                bytes_total: disk.zones.container_count * container_len,
+                bytes_used,
+            })
+            .collect();
+        PoolStatus {
+            pool: inner.fixed.pool,
+            bytes_total: disks.iter().map(|disk| disk.bytes_total).sum(),
+            bytes_used: disks.iter().map(|disk| disk.bytes_used).sum(),
+            bytes_free: tables.free_slots() * container_len,
+            bytes_reserved: inner.reserved_slots() * container_len,
+            bytes_logical: tables.points.iter().map(|point| point.bytes_source).sum(),
+            chunks: tables.index.len(),
+            bytes_chunks: tables
+                .index
+                .iter()
+                .map(|(_, slot)| u64::from(slot.stored_len))
+                .sum(),
+            index_bytes: tables.index.bytes_used(),
+            points: tables.points.len() as u64,
+            sessions: tables.sessions.len() as u64,
+            fenced: inner.journal.failed(),
+            disks,
+        }
+    }
+}

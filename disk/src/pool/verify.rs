@@ -1,0 +1,174 @@
+//! Reading everything and proving it: every frame decoded, every chunk against its id, every tree
+//! against its digests.
+
+use std::collections::BTreeMap;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use roaring::RoaringTreemap;
+
+use super::layout::container_slot;
+use super::space::RunKey;
+use super::{Inner, Pool, Work};
+use crate::device::Device;
+use crate::error::ReadError;
+use crate::units::{ChunkNumber, PointId};
+
+/// Runs read and checked at the same time.
+const RUNS_AT_ONCE: usize = 6;
+
+/// One damaged place and what it touches.
+#[derive(Debug, Clone)]
+pub struct VerifyFinding {
+    pub error: ReadError,
+    /// Chunks that cannot be served because of it.
+    pub chunks: RoaringTreemap,
+    /// Points that need one of them.
+    pub points: Vec<PointId>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct VerifyReport {
+    pub runs: u64,
+    pub frames: u64,
+    pub chunks: u64,
+    pub bytes_stored: u64,
+    pub bytes_plain: u64,
+    pub findings: Vec<VerifyFinding>,
+}
+
+impl<D: Device, W: Work> Pool<D, W> {
+    /// Reads every run of the pool from its disk. `progress` is told the share that is done, in
+    /// stored bytes.
+    pub async fn verify(&self, mut progress: impl FnMut(u64, u64)) -> VerifyReport {
+        let inner = &self.inner;
+        inner.cache.borrow_mut().clear();
+        let runs = inner.runs();
+        let total: u64 = runs.values().map(|numbers| numbers.len() as u64).sum();
+        let (mut report, mut done) = (VerifyReport::default(), 0);
+        let mut waiting = runs.into_iter();
+        let mut running = FuturesUnordered::new();
+        loop {
+            while running.len() < RUNS_AT_ONCE
+                && let Some((run, numbers)) = waiting.next()
+            {
+                running.push(inner.verify_run(run, numbers));
+            }
+            let Some(part) = running.next().await else {
+                break;
+            };
+            done += part.chunks;
+            progress(done, total);
+            report.add(part);
+        }
+        for finding in &mut report.findings {
+            finding.points = inner.points_touched(&finding.chunks).await;
+        }
+        report
+    }
+
+    /// Points whose reach sets meet `chunks`.
+    pub async fn points_touched(&self, chunks: &RoaringTreemap) -> Vec<PointId> {
+        self.inner.points_touched(chunks).await
+    }
+}
+
+impl VerifyReport {
+    fn add(&mut self, part: Self) {
+        self.runs += part.runs;
+        self.frames += part.frames;
+        self.chunks += part.chunks;
+        self.bytes_stored += part.bytes_stored;
+        self.bytes_plain += part.bytes_plain;
+        self.findings.extend(part.findings);
+    }
+}
+
+impl<D: Device, W: Work> Inner<D, W> {
+    /// All runs that hold chunks, with the numbers the index has in each.
+    fn runs(&self) -> BTreeMap<RunKey, RoaringTreemap> {
+        let tables = self.tables.borrow();
+        let mut runs: BTreeMap<RunKey, RoaringTreemap> = BTreeMap::new();
+        for (number, slot) in tables.index.iter() {
+            let run = (slot.place.container, slot.place.run_block);
+            runs.entry(run).or_default().insert(number.0);
+        }
+        runs
+    }
+
+    async fn verify_run(&self, run: RunKey, numbers: RoaringTreemap) -> VerifyReport {
+        let mut report = VerifyReport {
+            runs: 1,
+            chunks: numbers.len(),
+            ..VerifyReport::default()
+        };
+        let finding = |error, chunks| VerifyFinding {
+            error,
+            chunks,
+            points: Vec::new(),
+        };
+        let directory = match self.directory(run).await {
+            Ok(directory) => directory,
+            Err(error) => {
+                report.findings.push(finding(error, numbers));
+                return report;
+            }
+        };
+        let mut listed = RoaringTreemap::new();
+        for (frame, entry) in (0u16..).zip(&directory.frames) {
+            report.frames += 1;
+            report.bytes_stored += u64::from(entry.stored_len);
+            report.bytes_plain += u64::from(entry.plain_len);
+            let of_frame = directory.chunks.iter().filter(|chunk| chunk.frame == frame);
+            let chunks: RoaringTreemap = of_frame.map(|chunk| chunk.number.0).collect();
+            if let Err(error) = self.prove_frame(run, &directory, frame).await {
+                report.findings.push(finding(error, chunks.clone()));
+            }
+            listed |= chunks;
+        }
+        let missing = &numbers - &listed;
+        if let Some(number) = missing.min() {
+            let disk = &self.disks[container_slot(run.0).0];
+            let place = disk.place(disk.offset(run.0, run.1));
+            let error = ReadError::WrongChunk {
+                number: ChunkNumber(number),
+                place,
+            };
+            report.findings.push(finding(error, missing));
+        }
+        report
+    }
+
+    async fn prove_frame(
+        &self,
+        run: RunKey,
+        directory: &std::rc::Rc<crate::format::Directory>,
+        frame: u16,
+    ) -> Result<(), ReadError> {
+        // Twice before a verdict: one read may have been wrong where the disk is right.
+        match self.frame_plain(run, directory, frame).await {
+            Ok(_) => Ok(()),
+            Err(_) => self.frame_plain(run, directory, frame).await.map(|_| ()),
+        }
+    }
+
+    pub(super) async fn points_touched(&self, chunks: &RoaringTreemap) -> Vec<PointId> {
+        let rows = self.tables.borrow().points.clone();
+        let mut touched = Vec::new();
+        let mut reach: BTreeMap<_, RoaringTreemap> = BTreeMap::new();
+        for row in rows {
+            let set = reach.entry(row.source).or_default();
+            // A point whose recipe cannot be read is touched by whatever made it unreadable.
+            let Ok(delta) = self.point_delta(&row).await else {
+                touched.push(row.id);
+                continue;
+            };
+            *set -= &delta.died;
+            *set |= &delta.born;
+            if chunks.contains(row.recipe.0) || !set.is_disjoint(chunks) {
+                touched.push(row.id);
+            }
+        }
+        touched
+    }
+}

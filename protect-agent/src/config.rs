@@ -1,0 +1,94 @@
+//! `agent.toml`: what the machine itself decides. Absent is as good as empty.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::state_dir::{StateDir, StateError};
+
+/// As written; unknown keys are mistakes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ConfigToml {
+    restore: RestoreToml,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RestoreToml {
+    /// Restores write below this directory.
+    root: Option<PathBuf>,
+    /// Restores to the place a source came from are allowed too.
+    original: bool,
+}
+
+/// What the machine allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub restore_root: PathBuf,
+    pub restore_original: bool,
+}
+
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    #[error("the configuration cannot be read")]
+    Read(#[from] StateError),
+    #[error("agent.toml is not valid")]
+    Invalid(#[source] Box<toml::de::Error>),
+    #[error("agent.toml is not text")]
+    NotText,
+    #[error("restore.root {} is not an absolute path", path.display())]
+    Relative { path: PathBuf },
+}
+
+impl Config {
+    pub fn load(state: &StateDir) -> Result<Self, ConfigError> {
+        let bytes = state.read("agent.toml")?.unwrap_or_default();
+        let text = String::from_utf8(bytes).map_err(|_| ConfigError::NotText)?;
+        let raw: ConfigToml =
+            toml::from_str(&text).map_err(|error| ConfigError::Invalid(Box::new(error)))?;
+        let restore_root = raw.restore.root.unwrap_or_else(|| state.restore_root());
+        if !restore_root.is_absolute() && restore_root != state.restore_root() {
+            return Err(ConfigError::Relative { path: restore_root });
+        }
+        Ok(Self {
+            restore_root,
+            restore_original: raw.restore.original,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        state.write("agent.toml", text.as_bytes()).unwrap();
+        Config::load(&state)
+    }
+
+    #[test]
+    fn nothing_said_allows_the_restore_directory_alone() {
+        let config = load("").unwrap();
+        assert!(config.restore_root.ends_with("restore") && !config.restore_original);
+        let config = load("[restore]\nroot = \"/srv/back\"\noriginal = true\n").unwrap();
+        assert_eq!(config.restore_root, PathBuf::from("/srv/back"));
+        assert!(config.restore_original);
+    }
+
+    #[test]
+    fn mistakes_are_errors() {
+        assert!(matches!(load("restor = 1"), Err(ConfigError::Invalid(_))));
+        assert!(matches!(
+            load("[restore]\nroots = \"/x\""),
+            Err(ConfigError::Invalid(_))
+        ));
+        assert!(matches!(
+            load("[restore]\nroot = \"x\""),
+            Err(ConfigError::Relative { .. })
+        ));
+    }
+}

@@ -1,0 +1,363 @@
+//! Whole sessions over a pipe in memory, against a small server that keeps everything it is told and
+//! believes nothing: it hashes every chunk and follows the rules of the windows.
+
+mod server;
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::status::SharedStatus;
+use keelhold_wire::{Codec, Mode, Runs, SkipReason};
+use server::{Point, Server, Session};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+struct Bench {
+    dir: tempfile::TempDir,
+    surroundings: Arc<Surroundings>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir_in(scratch()).unwrap();
+        fs::create_dir(dir.path().join("tree")).unwrap();
+        let context = Context {
+            sources: dir.path().join("sources"),
+            keep_out: Vec::new(),
+            clock: Arc::new(SystemClock),
+        };
+        let config = Config {
+            restore_root: dir.path().join("restore"),
+            restore_original: false,
+        };
+        let surroundings = Surroundings {
+            context,
+            config,
+            status: SharedStatus::new("test", "keelhold://test:1"),
+            restore_command: Vec::new(),
+        };
+        Self {
+            dir,
+            surroundings: Arc::new(surroundings),
+        }
+    }
+
+    fn tree(&self) -> PathBuf {
+        self.dir.path().join("tree")
+    }
+
+    /// One connection on which `server` runs one session.
+    async fn session(&self, server: &mut Server, session: Session) -> Result<Point, String> {
+        let (ours, theirs) = tokio::io::duplex(64 << 10);
+        let surroundings = self.surroundings.clone();
+        let agent = tokio::spawn(async move {
+            let (_asks, mut asked) = mpsc::channel(1);
+            let (renewed, _) = mpsc::unbounded_channel();
+            converse(ours, &surroundings, &mut asked, None, renewed, |_| {}).await
+        });
+        let point = server.serve(theirs, &self.tree(), session).await;
+        let ended = tokio::time::timeout(Duration::from_secs(20), agent).await;
+        assert!(ended.is_ok(), "the agent ends with its connection");
+        point
+    }
+}
+
+/// A directory on a file system whose ctime tells, if there is one.
+fn scratch() -> PathBuf {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    if target.is_dir() {
+        target
+    } else {
+        std::env::temp_dir()
+    }
+}
+
+/// Bytes that do not repeat, from a seed.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    })
+    .flatten()
+    .take(len)
+    .collect()
+}
+
+fn plant(tree: &Path) {
+    fs::create_dir_all(tree.join("docs/deep/er")).unwrap();
+    fs::write(tree.join("docs/empty"), b"").unwrap();
+    fs::write(tree.join("docs/tiny"), b"tiny").unwrap();
+    for number in 0..300 {
+        let text = format!("file {number}\n").repeat(number * 3);
+        fs::write(tree.join(format!("docs/deep/{number:03}")), text).unwrap();
+    }
+    fs::write(tree.join("docs.txt"), noise(1, 300_000)).unwrap();
+    fs::write(tree.join("large"), noise(2, 5 << 20)).unwrap();
+    symlink("docs/tiny", tree.join("link")).unwrap();
+    fs::hard_link(tree.join("docs/tiny"), tree.join("twin")).unwrap();
+    let sparse = fs::File::create(tree.join("sparse")).unwrap();
+    sparse.set_len(3 << 20).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&sparse, &noise(3, 70_000), 1 << 20).unwrap();
+    let hole = fs::File::create(tree.join("small-hole")).unwrap();
+    hole.set_len(2048).unwrap();
+}
+
+/// Compares what the server holds with the tree itself, read again by other means.
+fn assert_equal(point: &Point, tree: &Path) {
+    let mut expected = Vec::new();
+    collect(tree, tree, &mut expected);
+    expected.sort_by(|l, r| keelhold_chunk::entry::path_order(&l.0, &r.0));
+    let found: Vec<_> = point
+        .entries
+        .iter()
+        .map(|entry| (entry.path.clone(), entry.content.clone()))
+        .collect();
+    let names = |list: &[(Vec<u8>, Vec<u8>)]| -> Vec<String> {
+        list.iter()
+            .map(|(path, _)| String::from_utf8_lossy(path).into_owned())
+            .collect()
+    };
+    assert_eq!(names(&found), names(&expected));
+    for (found, expected) in found.iter().zip(&expected) {
+        assert!(
+            found.1 == expected.1,
+            "content of {}",
+            String::from_utf8_lossy(&found.0)
+        );
+    }
+}
+
+fn collect(root: &Path, dir: &Path, into: &mut Vec<(Vec<u8>, Vec<u8>)>) {
+    use std::os::unix::ffi::OsStrExt;
+    let path = |at: &Path| {
+        at.strip_prefix(root)
+            .unwrap()
+            .as_os_str()
+            .as_bytes()
+            .to_vec()
+    };
+    into.push((path(dir), Vec::new()));
+    for found in fs::read_dir(dir).unwrap() {
+        let at = found.unwrap().path();
+        let kind = fs::symlink_metadata(&at).unwrap();
+        if kind.is_dir() {
+            collect(root, &at, into);
+        } else {
+            let content = if kind.is_file() {
+                fs::read(&at).unwrap()
+            } else {
+                Vec::new()
+            };
+            into.push((path(&at), content));
+        }
+    }
+}
+
+/// Lets the clock pass the file system's step, so that what was written counts as old. The kernel's
+/// tick is at most 10 ms; whole seconds do not occur on file systems tests run on.
+fn settle() {
+    std::thread::sleep(Duration::from_millis(60));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tree_arrives_whole_and_unchanged_ones_cost_nothing() {
+    let bench = Bench::new();
+    plant(&bench.tree());
+    settle();
+    let mut server = Server::new(Codec::Zstd);
+    let first = bench
+        .session(&mut server, Session::default())
+        .await
+        .unwrap();
+    assert_equal(&first, &bench.tree());
+    assert!(first.skipped.is_empty(), "{:?}", first.skipped);
+    assert_eq!(first.stats.files, 308);
+    assert_eq!(first.stats.entries, first.entries.len() as u64);
+
+    let basis = Session {
+        basis: Some(first.basis()),
+        ..Session::default()
+    };
+    let second = bench.session(&mut server, basis).await.unwrap();
+    assert_equal(&second, &bench.tree());
+    if first.trusted_by_the_file_system {
+        assert_eq!(second.stats.files_changed, 0);
+        assert_eq!(second.stats.bytes_read, 0);
+        assert_eq!(second.frame_count, 0);
+        assert!(second.bytes_received < 400, "{}", second.bytes_received);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_sent_and_nothing_else() {
+    let bench = Bench::new();
+    plant(&bench.tree());
+    settle();
+    let mut server = Server::new(Codec::Lz4);
+    let first = bench
+        .session(&mut server, Session::default())
+        .await
+        .unwrap();
+    let basis = Session {
+        basis: Some(first.basis()),
+        ..Session::default()
+    };
+    fs::write(bench.tree().join("docs/deep/007"), b"another").unwrap();
+    fs::remove_file(bench.tree().join("docs/deep/100")).unwrap();
+    fs::remove_file(bench.tree().join("twin")).unwrap();
+    fs::write(bench.tree().join("zzz"), noise(9, 1000)).unwrap();
+    let second = bench.session(&mut server, basis).await.unwrap();
+    assert_equal(&second, &bench.tree());
+    if first.trusted_by_the_file_system {
+        // Two files, and the one whose link count fell.
+        assert_eq!(second.stats.files_changed, 3);
+        assert_eq!(second.stats.bytes_read, 7 + 1000 + 4);
+    }
+    // The third session finds the state the second one wrote.
+    settle();
+    let basis = Session {
+        basis: Some(second.basis()),
+        ..Session::default()
+    };
+    let third = bench.session(&mut server, basis).await.unwrap();
+    assert_equal(&third, &bench.tree());
+    let again = Session {
+        basis: Some(third.basis()),
+        ..Session::default()
+    };
+    let fourth = bench.session(&mut server, again).await.unwrap();
+    if first.trusted_by_the_file_system {
+        assert_eq!(
+            third.stats.files_changed, 2,
+            "written too shortly before to be trusted"
+        );
+        assert_eq!(fourth.stats.files_changed, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_server_lost_is_read_again() {
+    let bench = Bench::new();
+    plant(&bench.tree());
+    settle();
+    let mut server = Server::new(Codec::Raw);
+    let first = bench
+        .session(&mut server, Session::default())
+        .await
+        .unwrap();
+    server.chunks.clear();
+    let read_again = first
+        .entries
+        .iter()
+        .enumerate()
+        .filter(|(_, entry)| !entry.content.is_empty())
+        .map(|(ordinal, _)| ordinal as u64)
+        .collect::<Runs>();
+    let again = Session {
+        basis: Some(first.basis()),
+        read_again,
+        ..Session::default()
+    };
+    let second = bench.session(&mut server, again).await.unwrap();
+    assert_equal(&second, &bench.tree());
+    assert!(!server.chunks.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_reads_everything_and_counts_wrong_shortcuts() {
+    let bench = Bench::new();
+    plant(&bench.tree());
+    settle();
+    let mut server = Server::new(Codec::Zstd);
+    let first = bench
+        .session(&mut server, Session::default())
+        .await
+        .unwrap();
+    let check = Session {
+        basis: Some(first.basis()),
+        mode: Mode::Check,
+        ..Session::default()
+    };
+    let second = bench.session(&mut server, check).await.unwrap();
+    assert_equal(&second, &bench.tree());
+    assert_eq!(second.stats.wrong_shortcuts, 0);
+    assert_eq!(second.stats.bytes_read, first.stats.bytes_read);
+    assert_eq!(second.frame_count, 0);
+}
+
+/// The connection is cut after ever more bytes; every later session begins from the start and what
+/// arrived is not sent again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_connection_costs_nothing_that_arrived() {
+    let bench = Bench::new();
+    plant(&bench.tree());
+    settle();
+    let mut server = Server::new(Codec::Zstd);
+    let mut cut_after = 100;
+    let point = loop {
+        let session = Session {
+            cut_after: Some(cut_after),
+            ..Session::default()
+        };
+        match bench.session(&mut server, session).await {
+            Ok(point) => break point,
+            Err(reason) => assert_eq!(reason, "cut"),
+        }
+        cut_after = cut_after * 3 / 2 + 1;
+    };
+    assert_equal(&point, &bench.tree());
+    let whole = bench
+        .session(&mut server, Session::default())
+        .await
+        .unwrap();
+    assert_equal(&whole, &bench.tree());
+    assert_eq!(whole.frame_count, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_protected_is_declined_with_a_reason() {
+    let bench = Bench::new();
+    fs::remove_dir(bench.tree()).unwrap();
+    let mut server = Server::new(Codec::Zstd);
+    let refused = bench
+        .session(&mut server, Session::default())
+        .await
+        .unwrap_err();
+    assert!(refused.contains("KH-E1020"), "{refused}");
+    assert!(refused.contains("cannot be opened"), "{refused}");
+}
+
+/// Files that never keep still while they are read are in the point, named, and not trusted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_moves_is_named() {
+    let bench = Bench::new();
+    plant(&bench.tree());
+    let moving = bench.tree().join("moving");
+    fs::write(&moving, noise(4, 900_000)).unwrap();
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stopped = stop.clone();
+    let writer = std::thread::spawn(move || {
+        let file = fs::OpenOptions::new().append(true).open(moving).unwrap();
+        while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+            std::io::Write::write_all(&mut &file, b"x").unwrap();
+        }
+    });
+    let mut server = Server::new(Codec::Zstd);
+    let point = bench
+        .session(&mut server, Session::default())
+        .await
+        .unwrap();
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    writer.join().unwrap();
+    let named: Vec<_> = point
+        .skipped
+        .iter()
+        .filter(|entry| entry.path == b"moving")
+        .collect();
+    assert_eq!(named.len(), 1, "{:?}", point.skipped);
+    assert_eq!(named[0].reason, SkipReason::ChangedWhileRead);
+    assert!(point.entries.iter().any(|entry| entry.path == b"moving"));
+}
