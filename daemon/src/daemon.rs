@@ -12,7 +12,7 @@ use crate::machine;
 use crate::pool_failure::{of_closed, of_store};
 use crate::pool_thread::PoolHandle;
 use crate::record::{
-    AUTHORITY, AuthorityRecord, FINISHED_JOBS, MachineRecord, SourceName, SourceRecord, source_key,
+    AUTHORITY, AuthorityRecord, FINISHED_JOBS, MachineRecord, NOTE_PREFIX, SourceName, SourceRecord, source_key,
 };
 use crate::server::{End, Task};
 use crate::source::{self, Names};
@@ -27,7 +27,7 @@ pub struct Daemon {
     pub store: Store,
     pub authority: Authority,
     pub connected: Connected,
-    pub jobs: Jobs,
+    pub jobs: Arc<Jobs>,
     pub catalog: Catalog,
     /// Where agents are told to connect.
     pub url: String,
@@ -55,7 +55,7 @@ impl Daemon {
             catalog.rebuild(Arc::new(view)).map_err(of_catalog)?;
         }
         let jobs = Jobs::load(store.clone(), catalog.clone()).await.map_err(|e| of_store(&e))?;
-        let connected = Connected::default();
+        let (connected, jobs) = (Connected::default(), Arc::new(jobs));
         Ok(Self { store, authority, connected, jobs, catalog, url, stopping })
     }
 
@@ -203,13 +203,46 @@ impl Daemon {
         }
     }
 
+    /// Attaches a text to a point; an empty one takes it off.
+    pub async fn set_note(&self, point: &PointInfo, text: String) -> Result<(), Failure> {
+        let name = format!("{NOTE_PREFIX}{}", id_text::encode(&point.id.0));
+        let change = async {
+            let mut change = self.store.change().await;
+            if text.is_empty() {
+                change.remove(name);
+            } else {
+                change.put(name, &text)?;
+            }
+            change.commit().await
+        };
+        change.await.map_err(|error: StoreError| of_store(&error))
+    }
+
     /// Ends a job nobody works on, or asks whoever does.
     pub async fn cancel(&self, job: JobId) -> Result<types::Job, Failure> {
         if self.jobs.cancel(job)? {
+            self.end_parked_session(job).await;
             let text = format!("job {job} was cancelled");
             self.job_failed(job, Failure::new(Code::Cancelled, text)).await;
         }
         Ok(self.jobs.follow(job)?.job)
+    }
+
+    /// What the job's session left in the pool may be reclaimed.
+    async fn end_parked_session(&self, job: JobId) {
+        let Some(crate::job::Work::Backup { source, .. }) = self.jobs.work(job) else { return };
+        let Some(source) = id_text::decode(&source) else { return };
+        let now = self.store.clock.now();
+        let end = move |pool: crate::pool_thread::LivePool| async move {
+            let mut sessions = pool.sessions().into_iter();
+            match sessions.find(|session| session.source.0 == source && !session.running) {
+                Some(session) => pool.cancel(session.id, now).await,
+                None => Ok(()),
+            }
+        };
+        if let Ok(Err(error)) = self.store.pool.call(end).await {
+            tracing::warn!(job, error = chain(&error), "session not ended; its lease will");
+        }
     }
 
     pub async fn machines(&self) -> Result<Vec<types::Machine>, Failure> {

@@ -1,0 +1,43 @@
+//! The appliance: the daemon, and the admin's command line for it.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`cli`] | verbs; all but a few ask the daemon over its socket |
+//! | [`api`] | `/api/v1`: addresses, types, answers |
+//! | [`daemon`] | what the parts share, and the verbs in terms of it |
+//! | [`server`] | agents: listener, enrolment, sessions |
+//! | [`job`], [`restore`], [`point`] | work, and what it works on |
+//! | [`machine`], [`source`], [`record`], [`store`] | who and what is protected, kept in the pool |
+//! | [`pool_thread`], [`pool_open`], [`pool_work`] | the pool's own thread and the way to it |
+//! | [`catalog`] | a view of the pool that can be thrown away |
+//! | [`demo`] | the main job, shown |
+//!
+//! The pool is the truth: everything else here can be deleted and made again from it.
+
+#![forbid(unsafe_code)]
+
+pub mod api;
+pub mod authority;
+pub mod catalog;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod daemon;
+pub mod demo;
+pub mod failure;
+pub mod id_text;
+pub mod job;
+pub mod machine;
+pub mod point;
+pub mod point_facts;
+mod pool_failure;
+pub mod pool_open;
+pub mod pool_thread;
+pub mod pool_work;
+pub mod record;
+pub mod restore;
+pub mod server;
+pub mod size_text;
+pub mod source;
+pub mod state_dir;
+pub mod store;

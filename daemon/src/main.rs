@@ -1,1 +1,7 @@
-fn main() {}
+//! The `keelhold` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(keelhold_daemon::cli::main())
+}

@@ -9,7 +9,7 @@ pub const NAMED_COUNT_MAX: usize = 1_000;
 /// Bytes their paths and reasons may take in all.
 pub const NAMED_LEN_MAX: usize = 64 << 10;
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PointFacts {
     #[serde(default)]
     pub job: u64,
@@ -19,10 +19,11 @@ pub struct PointFacts {
     pub consistency: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
     #[serde(default)]
     pub files: u64,
+    /// Plain bytes of chunks that were new with this point.
+    #[serde(default)]
+    pub bytes_new: u64,
     #[serde(default)]
     pub skipped_count: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -90,7 +91,7 @@ mod tests {
         assert_eq!(PointFacts::parse(b"\xff"), PointFacts::default());
         let newer = br#"{"job":3,"something_new":[1]}"#;
         assert_eq!(PointFacts::parse(newer).job, 3);
-        let facts = PointFacts { note: Some("x".into()), files: 9, ..PointFacts::default() };
+        let facts = PointFacts { consistency: "none".into(), files: 9, ..PointFacts::default() };
         assert_eq!(PointFacts::parse(&facts.to_bytes()), facts);
     }
 

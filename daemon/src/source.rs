@@ -6,6 +6,7 @@ use crate::failure::{Code, Failure};
 use crate::id_text;
 use crate::machine::{self, MachineError};
 use crate::record::{
+    NOTE_PREFIX,
     MachineRecord, MachineState, SourceKind, SourceName, SourceRecord, check_name, source_key,
 };
 use crate::store::{Store, StoreError};
@@ -49,13 +50,20 @@ impl From<SourceError> for Failure {
 pub struct Names {
     pub machines: HashMap<String, MachineRecord>,
     pub sources: HashMap<String, SourceRecord>,
+    /// Notes of points, by the point's id.
+    pub notes: HashMap<String, String>,
 }
 
 impl Names {
     pub async fn load(store: &Store) -> Result<Self, StoreError> {
         let machines = machine::all(store).await?;
         let sources: Vec<SourceRecord> = store.records("source/").await?;
+        let notes: Vec<(String, String)> = store.named_records(NOTE_PREFIX).await?;
         Ok(Self {
+            notes: notes
+                .into_iter()
+                .filter_map(|(name, note)| Some((name.strip_prefix(NOTE_PREFIX)?.to_owned(), note)))
+                .collect(),
             machines: machines.into_iter().map(|each| (each.id.clone(), each)).collect(),
             sources: sources.into_iter().map(|each| (each.id.clone(), each)).collect(),
         })

@@ -1,1 +1,9 @@
-fn main() {}
+//! `keelhold-agent`: arguments, the system log, signals; nothing else.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

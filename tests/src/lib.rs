@@ -1,1 +1,3 @@
+//! What more than one suite needs. The suites themselves are in `it/`, one binary.
 
+pub mod rig;

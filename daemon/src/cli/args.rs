@@ -68,7 +68,7 @@ pub enum Verb {
     #[command(hide = true)]
     DemoAgent(DemoAgent),
     /// Writes a restore's files in a process of its own
-    #[command(name = keelhold_agent::WRITER_VERB, hide = true)]
+    #[command(hide = true)]
     RestoreWriter,
 }
 

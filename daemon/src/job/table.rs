@@ -48,7 +48,7 @@ pub struct RestorePlan {
     pub target: Vec<u8>,
     pub original: bool,
     pub paths: Vec<Vec<u8>>,
-    pub on_clash: OnClash,
+    pub on_clash: Option<OnClash>,
 }
 
 /// What a connection needs to know to run a job.

@@ -1,6 +1,7 @@
 //! Points and their entries as the API shows them.
 
-use crate::api::types::{FileEntry, Outcome, Point, PointDetails};
+use super::open::PoolEntry;
+use crate::api::types::{Change, DiffLine, FileEntry, Outcome, Point, PointDetails};
 use crate::catalog::PointRow;
 use crate::clock::rfc3339;
 use crate::point_facts::path_text;
@@ -25,7 +26,7 @@ pub fn row_to_api(row: &PointRow, names: &Names) -> Point {
         kept_because: vec!["no retention is set".to_owned()],
         expires_at: None,
         trashed_until: row.trashed_until.map(time),
-        note: row.facts.note.clone(),
+        note: names.notes.get(&row.id).cloned(),
         entries: row.entries,
     }
 }
@@ -79,4 +80,24 @@ pub fn file_entry(path: &[u8], attributes: &Attributes) -> FileEntry {
         },
         link_group: attributes.link_group.map(|group| format!("{}:{}", group.device, group.inode)),
     }
+}
+
+/// One line of a comparison; `None` if there is nothing on either side.
+#[must_use]
+pub fn path_difference(
+    change: Change,
+    before: Option<&PoolEntry>,
+    after: Option<&PoolEntry>,
+) -> Option<DiffLine> {
+    let shown = after.or(before)?;
+    let (path, path_hex) = path_text(&shown.path);
+    let size = |entry: &PoolEntry| entry.attributes.size();
+    Some(DiffLine {
+        change,
+        path,
+        path_hex,
+        kind: shown.attributes.kind.word().to_owned(),
+        size_before: before.map(size),
+        size_after: after.map(size),
+    })
 }

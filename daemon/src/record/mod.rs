@@ -7,6 +7,7 @@
 //! | `source/ID` | [`SourceRecord`] | a data source, removed ones included |
 //! | `token/HASH` | [`TokenRecord`] | an enrolment token, by the hash of its secret |
 //! | `job/NUMBER` | [`JobRecord`] | a job that is not over |
+//! | `note/POINT` | text | a note somebody attached to a point |
 //! | `jobs` | [`JobCounter`] | the last job number given |
 //!
 //! Jobs that are over are entries of the series `jobs`. Names and fields are format: a pool outlives
@@ -18,6 +19,7 @@ pub use name::{NameError, SourceName, check_name};
 
 use serde::{Deserialize, Serialize};
 
+pub const NOTE_PREFIX: &str = "note/";
 pub const AUTHORITY: &str = "ca";
 pub const JOB_COUNTER: &str = "jobs";
 pub const FINISHED_JOBS: &str = "jobs";

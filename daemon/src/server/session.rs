@@ -388,7 +388,6 @@ impl<'a> Session<'a> {
             root_hex: root_hex.clone(),
             consistency: String::from("none"),
             tags: Vec::new(),
-            note: None,
             files: stats.files,
             skipped_count: told.max(self.skipped.count),
             skipped: self.skipped.named.clone(),
@@ -398,9 +397,14 @@ impl<'a> Session<'a> {
 
     async fn commit(&mut self) -> Result<End, Stop> {
         let stats = self.finish.map(|finish| finish.stats).unwrap_or_default();
-        let facts = self.facts(&stats);
+        let mut facts = self.facts(&stats);
         let partial = facts.skipped_count > 0;
         let (session, now) = (self.session, self.daemon.store.clock.now());
+        let count = move |pool: LivePool| async move { pool.session_bytes(session) };
+        let counted = self.daemon.store.pool.call(count).await.map_err(of_closed)?;
+        let (bytes_new, mut bytes_stored) =
+            counted.map_err(|error| crate::pool_failure::of_commit(&error))?;
+        facts.bytes_new = bytes_new;
         let commit = CommitPoint {
             working: false,
             at: self.at,
@@ -410,14 +414,14 @@ impl<'a> Session<'a> {
         };
         let make = move |pool: LivePool| async move {
             let used = |pool: &LivePool| pool.status().bytes_used;
-            let (before, bytes) = (used(&pool), pool.session_bytes(session)?);
+            let before = used(&pool);
             let point = pool.commit(session, commit, now).await?;
-            let stored = bytes.1 + used(&pool).saturating_sub(before);
-            Ok((point, bytes.0, stored))
+            Ok((point, used(&pool).saturating_sub(before)))
         };
         let made: Result<_, keelhold_disk::IngestError> =
             self.daemon.store.pool.call(make).await.map_err(of_closed)?;
-        let (point, bytes_new, bytes_stored) = made.map_err(|error| Stop::from(of_ingest(&error)))?;
+        let (point, more_stored) = made.map_err(|error| Stop::from(of_ingest(&error)))?;
+        bytes_stored += more_stored;
         self.daemon.point_committed(&point).await;
         let basis = Basis { id: point.id.0, entries: point.entries };
         let committed = Committed { job: self.task.job, point: point.id.0, basis, partial };

@@ -1,17 +1,19 @@
 //! A hard limit on the memory of buffers, and reuse of it.
 //!
-//! Buffers are kept by length. When a new length is asked for and the limit is reached, kept ones of
-//! other lengths are freed first; what is out is waited for. Waiters are served in the order they
-//! came, so that a stream of small requests cannot starve a large one.
+//! Whether a buffer can be had depends on the sum of what is out alone: if the free part of the
+//! region is in pieces too small, the buffer is made outside of it for once. Waiters are served in
+//! the order they came, so that a stream of small requests cannot starve a large one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use super::{AlignedBuf, Page, allocate};
+use super::holes::Holes;
+use super::{AlignedBuf, Memory, Piece, Region};
 use crate::units::BLOCK;
 
 /// Handle of a pool of buffers; clones share it.
@@ -24,9 +26,9 @@ struct State {
     limit: usize,
     /// Bytes given out.
     out: usize,
-    /// Bytes kept for reuse: `out + kept <= limit` always.
-    kept: usize,
-    free: BTreeMap<usize, Vec<Vec<Page>>>,
+    /// Absent if the kernel gave no mapping: then every buffer is made for itself.
+    region: Option<Arc<Region>>,
+    holes: Holes,
     waiters: VecDeque<(u64, Option<Waker>)>,
     next_ticket: u64,
 }
@@ -34,11 +36,13 @@ struct State {
 impl BufferPool {
     #[must_use]
     pub fn new(limit: usize) -> Self {
+        let limit = limit - limit % BLOCK;
+        let region = Region::map(limit).ok().map(Arc::new);
         let state = State {
             limit,
             out: 0,
-            kept: 0,
-            free: BTreeMap::new(),
+            holes: Holes::new(if region.is_some() { limit } else { 0 }),
+            region,
             waiters: VecDeque::new(),
             next_ticket: 0,
         };
@@ -65,16 +69,23 @@ impl BufferPool {
     }
 
     /// A buffer now, or nothing: also nothing while others wait.
+    ///
+    /// # Panics
+    /// If `len` is not a multiple of [`BLOCK`].
     #[must_use]
     pub fn try_take(&self, len: usize) -> Option<AlignedBuf> {
+        assert!(
+            len.is_multiple_of(BLOCK),
+            "{len} is not a whole number of blocks"
+        );
         let mut state = self.lock();
         if !state.waiters.is_empty() {
             return None;
         }
-        let pages = state.pages(len)?;
+        let memory = state.memory(len)?;
         drop(state);
         Some(AlignedBuf {
-            pages,
+            memory,
             len,
             home: Some(self.clone()),
         })
@@ -91,12 +102,12 @@ impl BufferPool {
         self.lock().out
     }
 
-    pub(super) fn give_back(&self, pages: Vec<Page>) {
-        let len = pages.len() * BLOCK;
+    pub(super) fn give_back(&self, len: usize, range: Option<Range<usize>>) {
         let mut state = self.lock();
         state.out -= len;
-        state.kept += len;
-        state.free.entry(len).or_default().push(pages);
+        if let Some(range) = range.filter(|range| !range.is_empty()) {
+            state.holes.give_back(range);
+        }
         let waker = state.first_waker();
         drop(state);
         if let Some(waker) = waker {
@@ -111,30 +122,16 @@ impl BufferPool {
 }
 
 impl State {
-    fn pages(&mut self, len: usize) -> Option<Vec<Page>> {
-        if let Some(pages) = self.free.get_mut(&len).and_then(Vec::pop) {
-            self.kept -= len;
-            self.out += len;
-            return Some(pages);
-        }
+    fn memory(&mut self, len: usize) -> Option<Memory> {
         if self.out + len > self.limit {
             return None;
         }
-        while self.out + self.kept + len > self.limit {
-            self.free_one();
-        }
         self.out += len;
-        Some(allocate(len))
-    }
-
-    fn free_one(&mut self) {
-        let Some(mut entry) = self.free.last_entry() else {
-            return;
-        };
-        match entry.get_mut().pop() {
-            Some(pages) => self.kept -= pages.len() * BLOCK,
-            None => drop(entry.remove()),
-        }
+        let hole = self.region.as_ref().filter(|_| len > 0).and_then(|region| {
+            let range = self.holes.take(len)?;
+            Some(Memory::Lent(Piece::new(region, range)))
+        });
+        Some(hole.unwrap_or_else(|| Memory::own(len)))
     }
 
     fn first_waker(&mut self) -> Option<Waker> {
@@ -145,11 +142,7 @@ impl State {
 impl fmt::Debug for BufferPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.lock();
-        write!(
-            f,
-            "BufferPool({} out, {} kept of {})",
-            state.out, state.kept, state.limit
-        )
+        write!(f, "BufferPool({} of {} out)", state.out, state.limit)
     }
 }
 
@@ -177,7 +170,7 @@ impl Future for Take {
             .waiters
             .front()
             .is_some_and(|(front, _)| *front == ticket);
-        if first && let Some(pages) = state.pages(self.len) {
+        if first && let Some(memory) = state.memory(self.len) {
             // What is left of the room may do for the next in line.
             state.waiters.pop_front();
             let next = state.first_waker();
@@ -187,7 +180,7 @@ impl Future for Take {
                 next.wake();
             }
             return Poll::Ready(AlignedBuf {
-                pages,
+                memory,
                 len: self.len,
                 home: Some(pool),
             });
@@ -239,13 +232,20 @@ mod tests {
     }
 
     #[test]
-    fn kept_buffers_give_way_to_another_length() {
+    fn the_limit_counts_bytes_and_not_holes() {
         let pool = BufferPool::new(4 * BLOCK);
-        let small: Vec<_> = (0..4).map(|_| pool.try_take(BLOCK).unwrap()).collect();
-        drop(small);
-        let large = pool.try_take(4 * BLOCK).unwrap();
-        assert_eq!(large.len(), 4 * BLOCK);
-        assert_eq!(pool.lock().kept, 0);
+        let mut bufs: Vec<_> = (0..4).map(|_| pool.try_take(BLOCK).unwrap()).collect();
+        drop((bufs.remove(2), bufs.remove(0)));
+        let apart = pool.try_take(2 * BLOCK).unwrap();
+        assert!(
+            matches!(apart.memory, Memory::Own(_)),
+            "two holes of one block each"
+        );
+        assert_eq!(pool.out_len(), 4 * BLOCK);
+        assert!(pool.try_take(BLOCK).is_none());
+        drop((apart, bufs));
+        let whole = pool.try_take(4 * BLOCK).unwrap();
+        assert!(matches!(whole.memory, Memory::Lent(_)), "whole again");
     }
 
     #[test]

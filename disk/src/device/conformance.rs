@@ -1,6 +1,6 @@
 //! What every device must do, run over each implementation on the executor it is used with.
 
-mod files;
+pub(super) mod files;
 mod ring_life;
 mod suite;
 

@@ -35,3 +35,6 @@ impl OpenedDisk {
         &self.geometry
     }
 }
+
+#[cfg(test)]
+mod tests;

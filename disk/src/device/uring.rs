@@ -10,12 +10,8 @@
 //! - At most `depth` operations are in the kernel, the rest wait in order of arrival. The completion
 //!   queue is larger than that, so it cannot overflow.
 //! - A flush is an ordinary operation, not a barrier: it covers what its caller awaited before.
-//! - Buffers are not registered with the kernel. They live in a pool that gives memory back, and the
-//!   transfers are long; what pinning costs per transfer is small beside it.
-#![expect(
-    unsafe_code,
-    reason = "a ring is told addresses; only the code here knows how long they live"
-)]
+//! - Buffers are not registered with the kernel: those of a pool lie in huge pages, which already
+//!   saves what registering would (see [`crate::buffer`]), and any other may be used as well.
 
 mod device;
 mod setup;
@@ -134,6 +130,10 @@ impl State {
     }
 
     /// False if the queue is full; the entry then goes with the next submission.
+    #[expect(
+        unsafe_code,
+        reason = "the ring is told addresses; this file knows how long they live"
+    )]
     fn push(&mut self, entry: &squeue::Entry) -> bool {
         // SAFETY: the kernel may use what the entry points to until its completion. The file is
         // held open in `files` until the ring is gone. The memory is the heap block of a buffer

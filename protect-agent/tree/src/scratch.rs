@@ -78,7 +78,9 @@ pub(crate) fn copy(from: &Path, to: &Path, options: WriteOptions, threads: usize
 }
 
 fn fill(entry: &crate::Entry, place: crate::Place) {
-    let Created::Content(file) = place.create() else { return };
+    let Created::Content(file) = place.create() else {
+        return;
+    };
     let open = entry.open().unwrap();
     let mut buffer = vec![0; 64 << 10];
     for extent in open.extents().unwrap() {

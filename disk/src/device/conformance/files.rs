@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-pub(super) struct TempFile {
+pub(in crate::device) struct TempFile {
     path: PathBuf,
 }
 
 impl TempFile {
     /// A name nobody has; no file yet.
-    pub(super) fn new(name: &str) -> Self {
+    pub(in crate::device) fn new(name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("keelhold-{}-{count}-{name}", std::process::id());
@@ -18,7 +18,7 @@ impl TempFile {
         }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::device) fn path(&self) -> &Path {
         &self.path
     }
 }

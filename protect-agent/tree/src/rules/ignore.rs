@@ -33,6 +33,16 @@ pub(crate) struct IgnoreList {
     lines: Vec<Line>,
 }
 
+impl Drop for IgnoreList {
+    /// As deep as the tree, if its owner likes: not by recursion.
+    fn drop(&mut self) {
+        let mut next = self.above.take();
+        while let Some(mut list) = next.and_then(Arc::into_inner) {
+            next = list.above.take();
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Line {
     glob: GlobMatcher,

@@ -50,8 +50,6 @@ pub(crate) struct Listing {
     pub(crate) ignore: Option<Arc<IgnoreList>>,
     /// What reading the directory itself came across, by path.
     pub(crate) remarks: Vec<(Vec<u8>, SkippedReason)>,
-    /// As of [`Listing::prepare`]: only needed where exclusions are compared.
-    path: Option<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -141,7 +139,6 @@ impl Branch {
             names,
             ignore,
             remarks: Vec::new(),
-            path: None,
         };
         listing.prepare(fd.as_fd(), decide);
         Ok(listing)
@@ -178,9 +175,6 @@ impl Listing {
                 }
             }
         }
-        if self.ignore.is_some() || !decide.options.excludes.is_empty() {
-            self.path = Some(self.branch.dir.path());
-        }
     }
 
     pub(crate) fn block_count(&self) -> usize {
@@ -213,9 +207,13 @@ impl Listing {
         for index in by_inode {
             stats[index - range.start] = Some(Stat::at(&dir, self.names.get(index)));
         }
+        // Only exclusions need whole paths.
+        let compared = self.ignore.is_some() || !decide.options.excludes.is_empty();
+        let path = compared.then(|| self.branch.dir.path());
         let mut items = Vec::with_capacity(range.len());
         for (index, stat) in range.zip(stats.into_iter().flatten()) {
-            self.decide_item(index, stat, dir.as_fd(), decide, &mut items);
+            let path = path.as_deref();
+            self.decide_item(index, stat, dir.as_fd(), path, decide, &mut items);
         }
         items
     }
@@ -225,6 +223,7 @@ impl Listing {
         index: usize,
         stat: rustix::io::Result<Stat>,
         dir: BorrowedFd<'_>,
+        dir_path: Option<&[u8]>,
         decide: &Decide,
         items: &mut Vec<Item>,
     ) {
@@ -235,7 +234,7 @@ impl Listing {
             .map_or(listed.is_directory, Stat::is_directory);
         let no_dump = stat.as_ref().is_ok_and(|stat| stat.no_dump);
         if decide.leaves_out(
-            self.path.as_deref(),
+            dir_path,
             name,
             is_directory,
             no_dump,

@@ -12,7 +12,7 @@ use std::vec::IntoIter;
 /// A directory that is being read out.
 #[derive(Debug)]
 struct Frame {
-    path: Vec<u8>,
+    path_len: usize,
     listing: Arc<Listing>,
     items: IntoIter<Item>,
     next_block: usize,
@@ -22,6 +22,8 @@ struct Frame {
 pub(crate) struct Reader {
     schedule: Arc<Schedule>,
     frames: Vec<Frame>,
+    /// Of the innermost frame. One for all: a path for each level of a deep tree would be too much.
+    path: Vec<u8>,
     /// What is to be yielded before the walk goes on.
     first: VecDeque<Found>,
     /// A directory that was yielded and is to be entered next.
@@ -34,6 +36,7 @@ impl Reader {
         Self {
             schedule,
             frames: Vec::new(),
+            path: Vec::new(),
             first,
             enter: Some((Vec::new(), branch)),
         }
@@ -55,14 +58,14 @@ impl Reader {
             let frame = self.frames.last_mut()?;
             match frame.items.next() {
                 Some(Item::Skipped { name, reason }) => {
-                    let path = join(&frame.path, frame.listing.names.get(name));
+                    let path = join(&self.path, frame.listing.names.get(name));
                     return Some(Found::Skipped(Skipped {
                         path,
                         reason: *reason,
                     }));
                 }
                 Some(Item::Entry { name, stat, below }) => {
-                    let path = join(&frame.path, frame.listing.names.get(name));
+                    let path = join(&self.path, frame.listing.names.get(name));
                     self.enter = below.map(|branch| (path.clone(), branch));
                     let dir = frame.listing.branch.dir.clone();
                     return Some(Found::Entry(Entry { dir, path, stat }));
@@ -76,6 +79,8 @@ impl Reader {
                 }
                 None => {
                     self.frames.pop();
+                    let path_len = self.frames.last().map_or(0, |frame| frame.path_len);
+                    self.path.truncate(path_len);
                 }
             }
         }
@@ -89,11 +94,12 @@ impl Reader {
                 };
                 self.first.extend(listing.remarks.iter().map(skipped));
                 self.frames.push(Frame {
-                    path,
+                    path_len: path.len(),
                     listing,
                     items: items.into_iter(),
                     next_block: 1,
                 });
+                self.path = path;
             }
             Done::Unlisted(reason) => {
                 self.first

@@ -23,8 +23,8 @@ pub(crate) enum Onto<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Before {
     pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    /// None where it is not known.
+    /// None where it is not known, here and below.
+    pub(crate) gid: Option<u32>,
     pub(crate) mode: Option<u16>,
     /// It may carry extended attributes that the entry does not have: it was there before, or
     /// inherited an ACL from its directory.
@@ -40,10 +40,12 @@ pub(crate) fn apply(
     path: impl Fn() -> Vec<u8>,
 ) {
     let report = |reason| shared.unwritten(&path(), reason);
-    let chowned = shared.options.owners && set_owner(onto, attributes, before, report);
+    let owner = set_owner(onto, attributes, before, shared, report);
     set_xattrs(onto, attributes, before, shared, report);
-    let mode = wanted_mode(attributes, shared, report);
-    if attributes.kind.word() != "symlink" && (chowned || before.mode != Some(mode)) {
+    let mode = wanted_mode(attributes, owner, shared, report);
+    let is_symlink = matches!(attributes.kind, Kind::Symlink { .. });
+    // A change of owner clears setuid and setgid.
+    if !is_symlink && (owner != Owner::AsBefore || before.mode != Some(mode)) {
         set_mode(onto, mode, shared, report);
     }
     if let Err(errno) = set_mtime(onto, attributes.mtime) {
@@ -51,20 +53,31 @@ pub(crate) fn apply(
     }
 }
 
-/// Whether it was changed, which clears setuid and setgid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    AsBefore,
+    Set,
+    /// Not the one the entry had: not asked for, or not allowed.
+    Another,
+}
+
 fn set_owner(
     onto: Onto<'_>,
     attributes: &Attributes,
     before: Before,
+    shared: &Shared,
     report: impl Fn(UnwrittenReason),
-) -> bool {
-    if (before.uid, before.gid) == (attributes.uid, attributes.gid) {
-        return false;
+) -> Owner {
+    if (before.uid, before.gid) == (attributes.uid, Some(attributes.gid)) {
+        return Owner::AsBefore;
+    }
+    if !shared.options.owners {
+        return Owner::Another;
     }
     // All ones means "leave it" to the kernel and is no owner any file can have.
     if attributes.uid == u32::MAX || attributes.gid == u32::MAX {
         report(UnwrittenReason::Owner(Errno(rustix::io::Errno::INVAL)));
-        return false;
+        return Owner::Another;
     }
     let owner = Some(Uid::from_raw(attributes.uid));
     let group = Some(Gid::from_raw(attributes.gid));
@@ -72,10 +85,13 @@ fn set_owner(
         Onto::Open(fd) => rustix::fs::fchown(fd, owner, group),
         Onto::Pinned(fd) => rustix::fs::chownat(fd, c"", owner, group, AtFlags::EMPTY_PATH),
     };
-    if let Err(errno) = done {
-        report(UnwrittenReason::Owner(errno.into()));
+    match done {
+        Ok(()) => Owner::Set,
+        Err(errno) => {
+            report(UnwrittenReason::Owner(errno.into()));
+            Owner::Another
+        }
     }
-    true
 }
 
 fn set_xattrs(
@@ -133,14 +149,20 @@ fn asked(name: &[u8], shared: &Shared) -> bool {
     shared.options.privileged_xattrs || !privileged
 }
 
-/// Setuid and setgid of anything but a directory only where they were asked for.
-fn wanted_mode(attributes: &Attributes, shared: &Shared, report: impl Fn(UnwrittenReason)) -> u16 {
+/// Setuid and setgid of anything but a directory only where they were asked for, and never for an
+/// owner other than the one who set them: that would lend somebody else's rights.
+fn wanted_mode(
+    attributes: &Attributes,
+    owner: Owner,
+    shared: &Shared,
+    report: impl Fn(UnwrittenReason),
+) -> u16 {
     let mode = attributes.mode;
-    let privileged = attributes.kind != Kind::Directory && mode & SETUID_SETGID != 0;
-    if !privileged || shared.options.privileged_modes {
+    let lends = attributes.kind != Kind::Directory && mode & SETUID_SETGID != 0;
+    if !lends || (shared.options.privileged_modes && owner != Owner::Another) {
         return mode;
     }
-    report(UnwrittenReason::ModeNotAsked);
+    report(UnwrittenReason::ModeNotKept);
     mode & !SETUID_SETGID
 }
 
@@ -157,7 +179,7 @@ fn set_mode(onto: Onto<'_>, mode: u16, shared: &Shared, report: impl Fn(Unwritte
     if let Err(errno) = done {
         return report(UnwrittenReason::Mode(errno.into()));
     }
-    // Linux drops setgid in silence for a group this user is not in.
+    // Linux drops setgid in silence for a group that this user is not in.
     if mode & SETUID_SETGID != 0 && shared.uid != 0 {
         let kept = crate::identity::Stat::at(fd, b"").is_ok_and(|stat| stat.mode == mode);
         if !kept {

@@ -188,24 +188,13 @@ impl WriteDir {
         }
     }
 
-    /// What is known of an inode just created here.
+    /// What is known of an inode just created here. Group and ACL may come from the directory.
     pub(crate) fn before_of_new(&self, mode: u16) -> Before {
-        match self.plain {
-            true => self.new_before(Some(mode), false),
-            // Group and ACL may come from the directory: let them be set in any case.
-            false => Before {
-                gid: u32::MAX,
-                ..self.new_before(None, true)
-            },
-        }
-    }
-
-    fn new_before(&self, mode: Option<u16>, may_have_xattrs: bool) -> Before {
         Before {
             uid: self.shared.uid,
-            gid: self.shared.gid,
-            mode,
-            may_have_xattrs,
+            gid: self.plain.then_some(self.shared.gid),
+            mode: self.plain.then_some(mode),
+            may_have_xattrs: !self.plain,
         }
     }
 
@@ -251,7 +240,7 @@ impl Drop for WriteDir {
 fn before(stat: &Stat, plain: bool) -> Before {
     Before {
         uid: stat.uid,
-        gid: stat.gid,
+        gid: Some(stat.gid),
         mode: Some(stat.mode),
         may_have_xattrs: !plain,
     }

@@ -115,7 +115,7 @@ impl Place {
         };
         let before = Before {
             uid: stat.uid,
-            gid: stat.gid,
+            gid: Some(stat.gid),
             // Writing clears setuid and setgid, so the mode is set in any case.
             mode: None,
             may_have_xattrs: true,

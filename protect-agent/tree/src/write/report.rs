@@ -62,8 +62,8 @@ pub enum UnwrittenReason {
     Swapped,
     #[error("making a {kind} was not asked for")]
     NotAsked { kind: &'static str },
-    #[error("setuid and setgid were not asked for")]
-    ModeNotAsked,
+    #[error("setuid and setgid were not kept, as they were not asked for or the owner is another")]
+    ModeNotKept,
     #[error("the extended attribute {} was not asked for", name.escape_ascii())]
     XattrNotAsked { name: Vec<u8> },
     #[error("the {kind} could not be made: {errno}")]
@@ -108,7 +108,7 @@ impl UnwrittenReason {
         match self {
             Self::Exists
             | Self::NotAsked { .. }
-            | Self::ModeNotAsked
+            | Self::ModeNotKept
             | Self::XattrNotAsked { .. } => false,
             Self::Owner(errno) | Self::Mode(errno) | Self::Xattr { errno, .. } => !forbidden(errno),
             Self::Create { kind, errno } => {

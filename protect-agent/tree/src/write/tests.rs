@@ -5,8 +5,16 @@ use crate::torture;
 
 fn assert_equal(left: &Path, right: &Path) {
     let differences = compare(left, right).unwrap();
-    let shown: Vec<String> = differences.iter().take(20).map(ToString::to_string).collect();
-    assert!(differences.is_empty(), "{} differences: {shown:#?}", differences.len());
+    let shown: Vec<String> = differences
+        .iter()
+        .take(20)
+        .map(ToString::to_string)
+        .collect();
+    assert!(
+        differences.is_empty(),
+        "{} differences: {shown:#?}",
+        differences.len()
+    );
 }
 
 #[test]
@@ -18,7 +26,10 @@ fn a_torture_tree_comes_back_exactly() {
     let scratch = Scratch::new();
     let (from, to) = (scratch.path("from"), scratch.path("to"));
     let made = torture::make(&from, 7).unwrap();
-    println!("{} entries, left out: {:?}", made.entry_count, made.left_out);
+    println!(
+        "{} entries, left out: {:?}",
+        made.entry_count, made.left_out
+    );
     assert!(made.entry_count > 5_000);
     let report = copy(&from, &to, WriteOptions::default(), 4);
     assert_eq!(report.unwritten, []);

@@ -1,0 +1,83 @@
+//! `/api/v1`: HTTP with JSON over the unix socket of the state directory. Long answers are JSON
+//! lines; one that ends early ends with a line `{"error": …}`.
+
+pub mod address;
+mod answer;
+mod jobs;
+mod points;
+mod protect;
+mod status;
+pub mod types;
+
+use crate::daemon::Daemon;
+use crate::failure::{Code, Failure, chain};
+use crate::state_dir::StateDir;
+use axum::Router;
+use axum::routing::{delete, get, post};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+
+pub type SharedDaemon = Arc<Daemon>;
+
+fn router(daemon: SharedDaemon) -> Router {
+    let v1 = Router::new()
+        .route("/status", get(status::status))
+        .route("/pool", get(status::pool))
+        .route("/catalog/rebuild", post(status::rebuild_catalog))
+        .route("/machines", get(protect::machines))
+        .route("/machines/token", post(protect::token))
+        .route("/machines/{name}", delete(protect::remove_machine))
+        .route("/machines/{name}/revoke", post(protect::revoke))
+        .route("/machines/{name}/rename", post(protect::rename))
+        .route("/sources", get(protect::sources).post(protect::add_source))
+        .route("/sources/{machine}/{name}", delete(protect::remove_source))
+        .route("/sources/{machine}/{name}/backup", post(protect::backup))
+        .route("/jobs", get(jobs::list))
+        .route("/jobs/{job}", get(jobs::show))
+        .route("/jobs/{job}/cancel", post(jobs::cancel))
+        .route("/jobs/{job}/log", get(jobs::log))
+        .route("/jobs/{job}/follow", get(jobs::follow))
+        .route("/points", get(points::list))
+        .route("/points/{point}", get(points::show))
+        .route("/points/{point}/files", get(points::files))
+        .route("/points/{point}/entries", get(points::entries))
+        .route("/points/{point}/content", get(points::content))
+        .route("/points/{point}/tar", get(points::tar))
+        .route("/points/{point}/note", post(points::note))
+        .route("/diff", get(points::diff))
+        .route("/find", get(points::find))
+        .route("/restores", post(jobs::restore));
+    Router::new()
+        .nest("/api/v1", v1)
+        .fallback(async || answer::Refused(Failure::new(Code::BadRequest, "no such address")))
+        .with_state(daemon)
+}
+
+/// Opens the socket. A file left by a daemon that was killed is replaced: the state directory's lock
+/// says that nobody serves it.
+pub fn bind(state: &StateDir) -> Result<UnixListener, Failure> {
+    let (_dir, path) = state.socket().map_err(|error| Failure::of(Code::StateUnusable, &error))?;
+    let _ = std::fs::remove_file(&path);
+    let failed = |error: std::io::Error| {
+        let place = state.path().display();
+        Failure::new(Code::StateUnusable, format!("no socket in {place}: {}", chain(&error)))
+    };
+    let listener = UnixListener::bind(&path).map_err(failed)?;
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Serves until the daemon stops.
+pub async fn serve(
+    daemon: SharedDaemon,
+    listener: UnixListener,
+    mut stopping: watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    let stop = async move {
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    };
+    axum::serve(listener, router(daemon)).with_graceful_shutdown(stop).await
+}

@@ -1,0 +1,136 @@
+//! The state of the whole: pool, protection, catalog.
+
+use super::SharedDaemon;
+use super::answer::Answer;
+use super::types::{CatalogStatus, Disk, Outcome, PoolStatus, Source, Status, Upkeep};
+use crate::clock::rfc3339;
+use crate::failure::Failure;
+use crate::id_text;
+use crate::point_facts::PointFacts;
+use crate::pool_failure::of_closed;
+use crate::size_text::size;
+use axum::Json;
+use axum::extract::State;
+
+pub async fn pool(State(daemon): State<SharedDaemon>) -> Answer<PoolStatus> {
+    Ok(Json(pool_status(&daemon).await?))
+}
+
+fn ratio(of: u64, by: u64) -> f64 {
+    if by == 0 { 1.0 } else { of as f64 / by as f64 }
+}
+
+async fn pool_status(daemon: &SharedDaemon) -> Result<PoolStatus, Failure> {
+    let status = daemon.store.pool.call(|pool| async move { pool.status() }).await;
+    let status = status.map_err(of_closed)?;
+    // Nothing is reclaimed yet, so what was ever new is what is there.
+    let points = daemon.points().await?;
+    let facts = points.iter().map(|point| PointFacts::parse(&point.attributes));
+    let bytes_plain: u64 = facts.map(|facts| facts.bytes_new).sum();
+    let disks = status
+        .disks
+        .iter()
+        .map(|disk| Disk {
+            id: id_text::encode(&disk.id.0),
+            path: disk.geometry.name.to_string(),
+            state: if status.fenced == Some(disk.id) { "fenced" } else { "ok" }.to_owned(),
+            bytes_total: disk.geometry.len,
+            direct: disk.geometry.direct,
+        })
+        .collect();
+    let idle = || Upkeep { state: String::from("idle"), last_at: None };
+    Ok(PoolStatus {
+        id: id_text::encode(&status.pool.0),
+        bytes_total: status.bytes_total,
+        bytes_used: status.bytes_used,
+        bytes_free: status.bytes_free,
+        bytes_reserved: status.bytes_reserved,
+        bytes_logical: status.bytes_logical,
+        dedup_ratio: ratio(status.bytes_logical, bytes_plain),
+        compression_ratio: ratio(bytes_plain, status.bytes_chunks),
+        chunks: status.chunks,
+        points: status.points,
+        index_bytes: status.index_bytes,
+        disks,
+        scrub: idle(),
+        reclaim: idle(),
+    })
+}
+
+pub async fn rebuild_catalog(State(daemon): State<SharedDaemon>) -> Answer<CatalogStatus> {
+    Ok(Json(daemon.rebuild_catalog().await?))
+}
+
+pub async fn status(State(daemon): State<SharedDaemon>) -> Answer<Status> {
+    let machines = daemon.machines().await?;
+    let sources = super::protect::source_list(&daemon).await?;
+    let pool = pool_status(&daemon).await?;
+    let is_good = |source: &&Source| source.last_result == Some(Outcome::Ok);
+    let protected = sources.iter().filter(|source| source.points > 0).count() as u64;
+    let good = sources.iter().filter(is_good).count() as u64;
+    let fenced = pool.disks.iter().any(|disk| disk.state != "ok");
+    let (sentence, at_risk) = sentence(sources.len() as u64, protected, good, fenced);
+    let connected = machines.iter().filter(|machine| machine.connected).count() as u64;
+    let running = daemon.jobs.running() as u64;
+    let mut lines = vec![
+        format!("pool: {} of {} used", size(pool.bytes_used), size(pool.bytes_total)),
+        format!("machines: {connected} of {} connected", machines.len()),
+        format!("points: {}; jobs running: {running}", pool.points),
+        format!("agents connect to {}", daemon.url),
+    ];
+    let open = sources.iter().filter(|source| !is_good(source)).take(8);
+    lines.extend(open.map(|source| {
+        let state = source.last_result.map_or("no point yet", Outcome::word);
+        format!("{}/{}: {state}", source.machine, source.name)
+    }));
+    Ok(Json(Status {
+        sentence,
+        at_risk,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        at: rfc3339(daemon.store.clock.now()),
+        machines: machines.len() as u64,
+        machines_connected: connected,
+        sources: sources.len() as u64,
+        sources_protected: protected,
+        points: pool.points,
+        jobs_running: running,
+        agents_url: daemon.url.clone(),
+        pool,
+        lines,
+    }))
+}
+
+/// Am I protected? One sentence, and whether something needs a hand.
+fn sentence(sources: u64, protected: u64, good: u64, fenced: bool) -> (String, bool) {
+    if fenced {
+        let text = "At risk: a disk of the pool failed, nothing new can be protected.";
+        return (text.to_owned(), true);
+    }
+    if sources == 0 {
+        let text = "Nothing is protected yet: add a source with `keelhold source add`.";
+        return (text.to_owned(), true);
+    }
+    if protected < sources {
+        let open = sources - protected;
+        return (format!("At risk: {open} of {sources} sources have no recovery point."), true);
+    }
+    if good < sources {
+        let open = sources - good;
+        return (format!("Protected in part: the newest point of {open} of {sources} sources lacks something."), true);
+    }
+    (format!("Protected: all {sources} sources have a complete recovery point."), false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sentence_says_whether_to_worry() {
+        assert!(sentence(0, 0, 0, false).1);
+        assert!(sentence(3, 2, 2, false).0.contains("1 of 3"));
+        assert!(sentence(3, 3, 2, false).1);
+        assert!(!sentence(3, 3, 3, false).1);
+        assert!(sentence(3, 3, 3, true).1);
+    }
+}

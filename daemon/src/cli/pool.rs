@@ -1,0 +1,258 @@
+//! `keelhold pool …`, `status` and `catalog rebuild`. Those that work on the disks themselves do so in
+//! this process, and only while no daemon has them.
+
+use super::Context;
+use super::args::{Pool, PoolCreate, PoolInspect};
+use super::print::safe;
+use crate::api::address::Address;
+use crate::api::types;
+use crate::clock::{SharedClock, SystemClock};
+use crate::failure::{Code, Exit, Failure, chain};
+use crate::id_text;
+use crate::pool_open::{Bench, DiskSpec, FoundDisk, on_bench};
+use crate::size_text::{count, parse_size, size, split_path_size};
+use crate::state_dir::{DiskPath, DiskPaths, StateError, StateLock};
+use keelhold_disk::units::PoolId;
+use serde_json::json;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Threads of a verb that works on disks itself.
+const WORKERS: usize = 2;
+
+pub async fn run(context: &Context, verb: Pool) -> Result<Exit, Failure> {
+    match verb {
+        Pool::Status => {
+            let address = Address::new("/pool");
+            let status: types::PoolStatus = context.client().await?.get(&address).await?;
+            context.printer.show(&status, pool_lines)?;
+            Ok(Exit::Ok)
+        }
+        Pool::Create(args) => create(context, &args),
+        Pool::Import(args) => import(context, &args.disks),
+        Pool::Check(args) => check(context, &args.disks),
+        Pool::Inspect(args) => inspect(context, &args),
+    }
+}
+
+pub fn of_state(error: &StateError) -> Failure {
+    let code = match error {
+        StateError::Held { .. } => Code::DaemonRunning,
+        StateError::Unusable { .. } | StateError::Disks { .. } => Code::StateUnusable,
+    };
+    Failure::of(code, error)
+}
+
+fn lock(context: &Context) -> Result<StateLock, Failure> {
+    context.state.create().map_err(|error| of_state(&error))?;
+    context.state.lock().map_err(|error| of_state(&error))
+}
+
+fn remember(context: &Context, pool: PoolId, disks: &[FoundDisk]) -> Result<(), Failure> {
+    let path = |disk: &FoundDisk| DiskPath {
+        id: id_text::encode(&disk.id.0),
+        path: disk.path.clone(),
+    };
+    let paths =
+        DiskPaths { pool: id_text::encode(&pool.0), disks: disks.iter().map(path).collect() };
+    context.state.set_disks(&paths).map_err(|error| of_state(&error))
+}
+
+fn create(context: &Context, args: &PoolCreate) -> Result<Exit, Failure> {
+    let wrong = |what: String| Failure::new(Code::BadRequest, what);
+    let container = match &args.container {
+        None => None,
+        Some(text) => {
+            let len = parse_size(text);
+            Some(len.ok_or_else(|| wrong(format!("{text:?} is not a size with a unit")))?)
+        }
+    };
+    let spec = |text: &String| {
+        let (path, create_len) = split_path_size(text);
+        DiskSpec { path: PathBuf::from(path), create_len: create_len.map(|len| len - len % 4096) }
+    };
+    let specs: Vec<DiskSpec> = args.disks.iter().map(spec).collect();
+    let _lock = lock(context)?;
+    if context.state.disks().map_err(|error| of_state(&error))?.is_some() {
+        let place = context.state.path().display();
+        return Err(Failure::new(Code::PoolExists, format!("{place} already has a pool")));
+    }
+    let clock: SharedClock = Arc::new(SystemClock);
+    let (pool, disks) = on_bench(WORKERS, async |bench: Bench| {
+        bench.create(&specs, container, &clock).await
+    })?;
+    remember(context, pool, &disks)?;
+    show_disks(context, "pool made", pool, &disks)
+}
+
+fn import(context: &Context, paths: &[PathBuf]) -> Result<Exit, Failure> {
+    let _lock = lock(context)?;
+    let (pool, disks) = on_bench(WORKERS, async |bench: Bench| bench.identify(paths).await)?;
+    let known = context.state.disks().map_err(|error| of_state(&error))?;
+    let text = id_text::encode(&pool.0);
+    if let Some(known) = known.filter(|known| known.pool != text) {
+        let place = context.state.path().display();
+        let what = format!("{place} belongs to pool {}, the disks to {text}", known.pool);
+        return Err(Failure::new(Code::PoolExists, what));
+    }
+    remember(context, pool, &disks)?;
+    show_disks(context, "pool taken over", pool, &disks)
+}
+
+fn show_disks(
+    context: &Context,
+    what: &str,
+    pool: PoolId,
+    disks: &[FoundDisk],
+) -> Result<Exit, Failure> {
+    let disk = |disk: &FoundDisk| json!({ "id": id_text::encode(&disk.id.0), "path": disk.path });
+    let pool = id_text::encode(&pool.0);
+    let value = json!({ "pool": pool, "disks": disks.iter().map(disk).collect::<Vec<_>>() });
+    context.printer.show(&value, |_| {
+        let disk = |disk: &FoundDisk| {
+            format!("disk {} at {}", id_text::encode(&disk.id.0), disk.path.display())
+        };
+        let head = format!("{what}: {pool}");
+        let next = String::from("start the daemon with: keelhold serve");
+        std::iter::once(head).chain(disks.iter().map(disk)).chain([next]).collect()
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn check(context: &Context, paths: &[PathBuf]) -> Result<Exit, Failure> {
+    let printer = context.printer;
+    let (value, lines, bad) = on_bench(WORKERS, async |bench: Bench| {
+        let pool = bench.open_read_only(paths).await?;
+        let mut told = 0;
+        let report = pool
+            .verify(|done, of| {
+                let percent = if of == 0 { 100 } else { done * 100 / of };
+                if percent > told && printer.progress_is_live() {
+                    told = percent;
+                    printer.progress(&format!("{percent} % read and proved"));
+                }
+            })
+            .await;
+        printer.end_progress();
+        let finding = |finding: &keelhold_disk::pool::VerifyFinding| {
+            let points: Vec<String> =
+                finding.points.iter().map(|point| id_text::encode(&point.0)).collect();
+            json!({
+                "error": chain(&finding.error),
+                "place": finding.error.place().map(|place| place.to_string()),
+                "chunks": finding.chunks.len(),
+                "points": points,
+            })
+        };
+        let findings: Vec<serde_json::Value> = report.findings.iter().map(finding).collect();
+        let lines = check_lines(&report);
+        let bad = findings.len();
+        let value = json!({
+            "result": if bad == 0 { "ok" } else { "failed" },
+            "runs": report.runs, "frames": report.frames, "chunks": report.chunks,
+            "bytes_stored": report.bytes_stored, "bytes_plain": report.bytes_plain,
+            "findings": findings,
+        });
+        Ok((value, lines, bad))
+    })?;
+    printer.show(&value, |_| lines)?;
+    Ok(if bad == 0 { Exit::Ok } else { Exit::Failed })
+}
+
+fn check_lines(report: &keelhold_disk::pool::VerifyReport) -> Vec<String> {
+    let mut lines = vec![format!(
+        "{} chunks in {} frames read and proved: {} stored, {} plain",
+        count(report.chunks),
+        count(report.frames),
+        size(report.bytes_stored),
+        size(report.bytes_plain)
+    )];
+    for finding in &report.findings {
+        let points: Vec<String> =
+            finding.points.iter().map(|point| id_text::encode(&point.0)).collect();
+        lines.push(format!("damage: {}", chain(&finding.error)));
+        lines.push(match points.as_slice() {
+            [] => String::from("  no recovery point needs it"),
+            points => format!("  points touched: {}", points.join(", ")),
+        });
+    }
+    let verdict = if report.findings.is_empty() { "all is well" } else { "the pool is damaged" };
+    lines.push(verdict.to_owned());
+    lines
+}
+
+fn inspect(context: &Context, args: &PoolInspect) -> Result<Exit, Failure> {
+    let lines = on_bench(WORKERS, async |bench: Bench| {
+        let mut lines = Vec::new();
+        for device in bench.devices(&args.disks)? {
+            let report = keelhold_disk::pool::inspect_disk(&device).await;
+            let report = report.map_err(|error| crate::pool_failure::of_open(&error))?;
+            lines.push(format!("{:#?}", report.label));
+            for (offset, superblock) in &report.superblocks {
+                lines.push(match superblock {
+                    Ok(superblock) => format!("superblock at {offset}: {superblock:?}"),
+                    Err(fault) => format!("superblock at {offset}: {fault}"),
+                });
+            }
+            for (zone, offset, entry) in &report.journal {
+                lines.push(format!("journal {zone} at {offset}: {entry:?}"));
+            }
+        }
+        Ok(lines)
+    })?;
+    context.printer.show(&lines, |lines| lines.iter().map(|line| safe_lines(line)).collect())?;
+    Ok(Exit::Ok)
+}
+
+fn safe_lines(text: &str) -> String {
+    text.lines().map(safe).collect::<Vec<_>>().join("\n")
+}
+
+fn pool_lines(status: &types::PoolStatus) -> Vec<String> {
+    let mut lines = vec![
+        format!("pool {}", status.id),
+        format!(
+            "{} of {} used, {} free ({} of it reserved)",
+            size(status.bytes_used),
+            size(status.bytes_total),
+            size(status.bytes_free),
+            size(status.bytes_reserved)
+        ),
+        format!(
+            "{} points of {} in {} chunks; dedup {:.2}, compression {:.2}",
+            status.points,
+            size(status.bytes_logical),
+            count(status.chunks),
+            status.dedup_ratio,
+            status.compression_ratio
+        ),
+        format!("index: {}", size(status.index_bytes)),
+    ];
+    lines.extend(status.disks.iter().map(|disk| {
+        let way = if disk.direct { "direct" } else { "cached" };
+        let (id, path, state) = (&disk.id, &disk.path, &disk.state);
+        format!("disk {id} at {path}: {state}, {}, {way}", size(disk.bytes_total))
+    }));
+    lines
+}
+
+pub async fn status(context: &Context) -> Result<Exit, Failure> {
+    let address = Address::new("/status");
+    let status: types::Status = context.client().await?.get(&address).await?;
+    context.printer.show(&status, |status| {
+        std::iter::once(&status.sentence).chain(&status.lines).cloned().collect()
+    })?;
+    Ok(if status.at_risk { Exit::Partial } else { Exit::Ok })
+}
+
+pub async fn rebuild_catalog(context: &Context) -> Result<Exit, Failure> {
+    let address = Address::new("/catalog/rebuild");
+    let status: types::CatalogStatus = context.client().await?.post(&address, &()).await?;
+    context.printer.show(&status, |status| {
+        vec![format!(
+            "catalog made anew: {} points, {} sources, {} machines, {} jobs; {:.2} s",
+            status.points, status.sources, status.machines, status.jobs, status.seconds
+        )]
+    })?;
+    Ok(Exit::Ok)
+}

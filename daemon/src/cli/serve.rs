@@ -1,0 +1,116 @@
+//! `keelhold serve`: the daemon in the foreground.
+
+use super::Context;
+use super::args::Serve;
+use super::pool::of_state;
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::{Config, ConfigError};
+use crate::failure::{Code, Exit, Failure, chain};
+use crate::state_dir::DiskPaths;
+use crate::{api, daemon::Daemon, pool_open, server};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Sessions and answers get this long to come to an end; what does not is left as it was last
+/// journaled, which loses nothing.
+const STOP_WAIT: Duration = Duration::from_secs(20);
+
+pub fn restore_writer() -> Exit {
+    Exit::Failed
+}
+
+fn of_config(error: &ConfigError) -> Failure {
+    Failure::of(Code::ConfigInvalid, error)
+}
+
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("KEELHOLD_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .try_init();
+}
+
+pub async fn serve(context: &Context, args: Serve) -> Result<Exit, Failure> {
+    start_log();
+    let state = &context.state;
+    state.create().map_err(|error| of_state(&error))?;
+    let default_file = state.config();
+    let config = Config::load(args.config.as_deref(), &default_file, args.agents.as_deref());
+    let config = config.map_err(|error| of_config(&error))?;
+    let _lock = state.lock().map_err(|error| of_state(&error))?;
+    let disks = state.disks().map_err(|error| of_state(&error))?.ok_or_else(|| {
+        let place = state.path().display();
+        Failure::new(Code::NoPool, format!("there is no pool in {place}"))
+    })?;
+    let paths = present(&disks)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| Failure::of(Code::Internal, &error))?;
+    let listener = server::listen::bind(config.agents).await?;
+    let bound = listener.local_addr().map_err(|error| Failure::of(Code::ListenFailed, &error))?;
+    let clock: SharedClock = Arc::new(SystemClock);
+    let pool = pool_open::start(paths, config.workers, Arc::clone(&clock)).await?;
+    let (stop, stopping) = watch::channel(false);
+    let url = config.url(bound);
+    let daemon = Daemon::open(pool.handle, clock, &state.catalog(), url, stopping.clone()).await?;
+    let daemon = Arc::new(daemon);
+    let socket = api::bind(state)?;
+    tracing::info!(agents = daemon.url, "ready");
+    let api = tokio::spawn(api::serve(Arc::clone(&daemon), socket, stopping.clone()));
+    let agents = tokio::spawn(server::listen::serve(Arc::clone(&daemon), listener, stopping));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    tracing::info!("stopping");
+    stop.send_replace(true);
+    stop_all(daemon, api, agents, pool.thread).await;
+    Ok(Exit::Ok)
+}
+
+/// Every disk must be where it was last seen, or the pool is not opened at all.
+fn present(disks: &DiskPaths) -> Result<Vec<PathBuf>, Failure> {
+    for disk in &disks.disks {
+        if !disk.path.exists() {
+            let text = format!("disk {} of the pool is not at {}", disk.id, disk.path.display());
+            return Err(Failure::new(Code::DiskMissing, text));
+        }
+    }
+    Ok(disks.disks.iter().map(|disk| disk.path.clone()).collect())
+}
+
+async fn stop_all(
+    daemon: Arc<Daemon>,
+    api: tokio::task::JoinHandle<std::io::Result<()>>,
+    agents: tokio::task::JoinHandle<Result<(), Failure>>,
+    thread: std::thread::JoinHandle<()>,
+) {
+    let stopped = async {
+        let _ = agents.await;
+        // Connections hold the daemon until their sessions are parked.
+        while Arc::strong_count(&daemon) > 2 && daemon.connected.count() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let _ = api.await;
+    };
+    if tokio::time::timeout(STOP_WAIT, stopped).await.is_err() {
+        tracing::warn!("something did not come to an end in time");
+    }
+    daemon.settle_catalog().await;
+    drop(daemon);
+    // The pool checkpoints and closes when its last handle is gone; handles still out are of tasks
+    // that did not end, and the process does not wait for those.
+    let closed = tokio::task::spawn_blocking(move || thread.join());
+    match tokio::time::timeout(STOP_WAIT, closed).await {
+        Ok(Ok(Ok(()))) => tracing::info!("stopped"),
+        Ok(_) => tracing::error!("the pool's thread failed"),
+        Err(elapsed) => {
+            let why = chain(&elapsed);
+            tracing::warn!(why, "stopped without closing the pool; the next start recovers it");
+        }
+    }
+}

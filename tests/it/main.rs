@@ -1,0 +1,3 @@
+//! All suites, one binary: linking is the cost.
+
+mod pool;

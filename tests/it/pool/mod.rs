@@ -1,0 +1,3 @@
+//! The engine over simulated disks.
+
+mod basics;
