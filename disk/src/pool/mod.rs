@@ -30,6 +30,7 @@ mod read;
 mod reader;
 mod records;
 mod recover;
+mod refs;
 mod run;
 mod session;
 mod source;

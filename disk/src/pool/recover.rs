@@ -5,7 +5,7 @@
 use super::journal::Tail;
 use super::layout::container_slot;
 use super::run::index_entries;
-use super::session::refs_of_recipe;
+use super::refs::refs_of_recipe;
 use super::tables::{Container, Effect, Pending, PointEffect, Record, Series, Session, Source};
 use super::tables::{Tables, decode_set};
 use super::{Inner, Work};

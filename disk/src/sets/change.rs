@@ -2,7 +2,7 @@
 
 use keelhold_chunk::{Reader, Writer};
 
-use super::{RefCounts, SetError};
+use super::{RefCounts, SetError, bitmap};
 
 /// Two multisets without a number in common: references that came and references that went.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -19,7 +19,7 @@ impl RefChange {
 
     /// Strikes out what was both added and removed, as often as it was both.
     pub fn settle(&mut self) {
-        for number in self.added.set() & self.removed.set() {
+        for number in bitmap::common(self.added.set(), self.removed.set()) {
             let both = self.added.count(number).min(self.removed.count(number));
             self.added.take(number, both);
             self.removed.take(number, both);
@@ -34,7 +34,7 @@ impl RefChange {
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, SetError> {
         let added = RefCounts::decode(reader)?;
         let removed = RefCounts::decode(reader)?;
-        match (added.set() & removed.set()).min() {
+        match bitmap::common(added.set(), removed.set()).min() {
             Some(number) => Err(SetError::BornAndDead { number }),
             None => Ok(Self { added, removed }),
         }

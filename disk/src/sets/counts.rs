@@ -69,6 +69,9 @@ impl RefCounts {
 
     /// One more reference to each of `count` consecutive numbers.
     pub fn add_run(&mut self, first: u64, count: u64) {
+        if count == 1 {
+            return self.add_times(first, 1);
+        }
         let numbers = first..first + count;
         let known = self.set.range_cardinality(numbers.clone());
         if known > 0 {
@@ -92,7 +95,7 @@ impl RefCounts {
 
     /// Adds every reference of `other`.
     pub fn add_all(&mut self, other: &Self) {
-        for number in &self.set & &other.set {
+        for number in bitmap::common(&self.set, &other.set) {
             *self.extra.entry(number).or_insert(0) += 1;
         }
         self.set |= &other.set;

@@ -50,7 +50,7 @@ impl SetDelta {
 
     /// Takes the step. A step that does not start at `set` is refused and changes nothing.
     pub fn apply(&self, set: &mut RoaringTreemap) -> Result<(), SetError> {
-        if let Some(number) = (&self.born & &*set).min() {
+        if let Some(number) = bitmap::common(&self.born, set).min() {
             return Err(SetError::BornTwice { number });
         }
         if let Some(number) = (&self.died - &*set).min() {
@@ -69,7 +69,7 @@ impl SetDelta {
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, SetError> {
         let born = bitmap::decode(reader)?;
         let died = bitmap::decode(reader)?;
-        match (&born & &died).min() {
+        match bitmap::common(&born, &died).min() {
             Some(number) => Err(SetError::BornAndDead { number }),
             None => Ok(Self { born, died }),
         }

@@ -20,7 +20,7 @@ pub(in crate::tree) struct ContentWriter {
     refs: RefCounts,
 }
 
-/// Content that is complete, and what it references.
+/// Content that is complete, and what its pages reference, themselves included.
 #[derive(Debug)]
 pub(in crate::tree) struct WrittenContent {
     pub content: Content,
@@ -85,9 +85,6 @@ impl ContentWriter {
             .len
             .checked_add(extent.len())
             .ok_or(BuildError::TooLarge)?;
-        if let Extent::Span { first, count, .. } = extent {
-            self.refs.add_run(first.0, u64::from(count));
-        }
         if self.levels.is_empty() && self.listed.len() < LISTED_EXTENTS_MAX {
             self.listed.push(extent);
             return Ok(());
@@ -103,6 +100,9 @@ impl ContentWriter {
         store: &S,
         extent: Extent,
     ) -> Result<(), BuildError<S::Error>> {
+        if let Extent::Span { first, count, .. } = extent {
+            self.refs.add_run(first.0, u64::from(count));
+        }
         let Some(mut ended) = self.append(store, 0, extent).await? else {
             return Ok(());
         };
