@@ -26,7 +26,7 @@ struct State {
     limit: usize,
     /// Bytes given out.
     out: usize,
-    /// Absent if the kernel gave no mapping: then every buffer is made for itself.
+    /// If absent, every buffer is made for itself.
     region: Option<Arc<Region>>,
     holes: Holes,
     waiters: VecDeque<(u64, Option<Waker>)>,
@@ -34,10 +34,22 @@ struct State {
 }
 
 impl BufferPool {
+    /// A pool whose memory is one region of huge pages, taken from the system as it is used and
+    /// kept.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         let limit = limit - limit % BLOCK;
-        let region = Region::map(limit).ok().map(Arc::new);
+        Self::over(limit, Region::map(limit).ok().map(Arc::new))
+    }
+
+    /// A pool that makes every buffer for itself: for the many short lives of a simulation, where
+    /// clearing a huge page for a few blocks would cost more than it saves.
+    #[must_use]
+    pub fn on_heap(limit: usize) -> Self {
+        Self::over(limit - limit % BLOCK, None)
+    }
+
+    fn over(limit: usize, region: Option<Arc<Region>>) -> Self {
         let state = State {
             limit,
             out: 0,
@@ -246,6 +258,17 @@ mod tests {
         drop((apart, bufs));
         let whole = pool.try_take(4 * BLOCK).unwrap();
         assert!(matches!(whole.memory, Memory::Lent(_)), "whole again");
+    }
+
+    #[test]
+    fn on_the_heap_the_limit_is_the_same() {
+        let pool = BufferPool::on_heap(2 * BLOCK);
+        let first = pool.try_take(2 * BLOCK).unwrap();
+        assert!(matches!(first.memory, Memory::Own(_)));
+        assert!(pool.try_take(BLOCK).is_none());
+        drop(first);
+        assert!(pool.try_take(BLOCK).is_some());
+        assert_eq!(pool.out_len(), 0);
     }
 
     #[test]

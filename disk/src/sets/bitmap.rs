@@ -23,7 +23,11 @@ fn settle(set: &RoaringTreemap) -> RoaringTreemap {
 /// What is in both. The operator of the crate copies the larger of two borrowed sets, which here
 /// would make a small change cost as much as all it is applied to.
 pub(super) fn common(left: &RoaringTreemap, right: &RoaringTreemap) -> RoaringTreemap {
-    let (small, large) = if left.len() <= right.len() { (left, right) } else { (right, left) };
+    let (small, large) = if left.len() <= right.len() {
+        (left, right)
+    } else {
+        (right, left)
+    };
     let mut common = small.clone();
     common &= large;
     common

@@ -12,21 +12,20 @@
 mod basis;
 mod check;
 mod grow;
+mod resolve;
 
 use keelhold_chunk::{Attributes, IdKey};
 
 use self::basis::{Basis, Next};
 use self::check::Last;
 use self::grow::Growth;
-use super::content::Content;
 use super::content::write::{ContentWriter, WrittenContent};
 use super::error::BuildError;
-use super::leaf::{Entry, INLINE_LEN_MAX};
 use super::load::Loader;
 use super::refs::Ledger;
 use super::root::Totals;
 use super::{Item, NewContent, PageStore, ResolvedExtent, TreeRoot};
-use crate::sets::{RefChange, RefCounts};
+use crate::sets::RefChange;
 
 /// A tree in the making. After an error it is of no further use.
 #[derive(Debug)]
@@ -195,9 +194,9 @@ impl<S: PageStore> TreeBuilder<S> {
         // The basis first: the order of entries is only known behind it.
         self.take_same().await?;
         let size = attributes.size();
-        let Resolved {
+        let WrittenContent {
             content,
-            found,
+            len: found,
             refs,
         } = self.resolve(content).await?;
         if found != size || !content.fits(size) {
@@ -220,68 +219,5 @@ impl<S: PageStore> TreeBuilder<S> {
             is_directory: attributes.is_directory(),
         });
         Ok(())
-    }
-
-    async fn resolve(&mut self, content: NewContent) -> Result<Resolved, BuildError<S::Error>> {
-        let streamed = self.streamed.take();
-        if streamed.is_some() && content != NewContent::Streamed {
-            return Err(BuildError::ContentOpen);
-        }
-        let old = |content: Content, found| Resolved {
-            content,
-            found,
-            refs: None,
-        };
-        match content {
-            NewContent::None => Ok(old(Content::None, 0)),
-            NewContent::Inline(bytes) if bytes.len() > INLINE_LEN_MAX => {
-                Err(BuildError::InlineTooLong { len: bytes.len() })
-            }
-            NewContent::Inline(bytes) if bytes.is_empty() => Ok(old(Content::None, 0)),
-            NewContent::Inline(bytes) => {
-                let found = bytes.len() as u64;
-                Ok(old(Content::Inline(bytes.into()), found))
-            }
-            NewContent::Basis { ordinal } => {
-                let entry = self.basis_entry(ordinal).await?;
-                Ok(old(entry.content.clone(), entry.size()))
-            }
-            NewContent::Extents(parts) => {
-                let mut writer = ContentWriter::new(self.key.clone());
-                writer.extend(self.loader.store(), &parts).await?;
-                Ok(writer.finish(self.loader.store()).await?.into())
-            }
-            NewContent::Streamed => {
-                let writer = streamed.ok_or(BuildError::NoContent)?;
-                Ok(writer.finish(self.loader.store()).await?.into())
-            }
-        }
-    }
-
-    async fn basis_entry(&self, ordinal: u64) -> Result<Entry, BuildError<S::Error>> {
-        let found = self.loader.entry_at(self.basis.root(), ordinal).await?;
-        found.ok_or(BuildError::NoSuchEntry {
-            ordinal,
-            basis: self.basis.end(),
-        })
-    }
-}
-
-/// Content as it stands in the entry, and how many bytes it has.
-struct Resolved {
-    content: Content,
-    found: u64,
-    /// What content that was written now references, down to the last page.
-    refs: Option<RefCounts>,
-}
-
-impl From<WrittenContent> for Resolved {
-    fn from(written: WrittenContent) -> Self {
-        let WrittenContent { content, len, refs } = written;
-        Self {
-            content,
-            found: len,
-            refs: Some(refs),
-        }
     }
 }

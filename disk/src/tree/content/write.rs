@@ -20,12 +20,12 @@ pub(in crate::tree) struct ContentWriter {
     refs: RefCounts,
 }
 
-/// Content that is complete, and what its pages reference, themselves included.
+/// Content that is complete. New pages come with all that they reference, themselves included.
 #[derive(Debug)]
 pub(in crate::tree) struct WrittenContent {
     pub content: Content,
     pub len: u64,
-    pub refs: RefCounts,
+    pub refs: Option<RefCounts>,
 }
 
 impl ContentWriter {
@@ -61,18 +61,22 @@ impl ContentWriter {
         if let Some(extent) = self.joiner.finish() {
             self.push_extent(store, extent).await?;
         }
-        let content = if self.levels.is_empty() {
-            match self.listed.is_empty() {
-                true => Content::None,
-                false => Content::Extents(std::mem::take(&mut self.listed)),
-            }
-        } else {
-            Content::Pages(self.close_all(store).await?)
+        if !self.levels.is_empty() {
+            let content = Content::Pages(self.close_all(store).await?);
+            return Ok(WrittenContent {
+                content,
+                len: self.len,
+                refs: Some(self.refs),
+            });
+        }
+        let content = match self.listed.is_empty() {
+            true => Content::None,
+            false => Content::Extents(self.listed),
         };
         Ok(WrittenContent {
             content,
             len: self.len,
-            refs: self.refs,
+            refs: None,
         })
     }
 
