@@ -29,4 +29,5 @@ mod skips;
 mod stream;
 mod window;
 
+pub(crate) use queue::Queue;
 pub use run::{BackupEnd, BackupError, Context, run};

@@ -20,8 +20,14 @@ pub mod failure;
 pub mod host;
 pub mod identity;
 pub mod link;
+pub mod local;
 pub mod outgoing;
+pub mod restore;
+pub mod run;
 pub mod shortcut;
 pub mod state_dir;
 pub mod status;
 pub mod tls;
+
+pub use enroll::enroll;
+pub use run::{AgentConfig, run};

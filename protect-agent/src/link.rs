@@ -4,6 +4,7 @@
 //! same session, and what it has already is not sent again.
 
 mod job;
+mod restore;
 mod writer;
 
 use std::collections::HashMap;

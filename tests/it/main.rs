@@ -1,3 +1,4 @@
 //! All suites, one binary: linking is the cost.
 
+mod house;
 mod pool;

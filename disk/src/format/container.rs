@@ -169,6 +169,16 @@ impl ContainerFooter {
 }
 
 #[cfg(test)]
+pub(super) fn header_fields() -> super::document::Fields {
+    super::document::fields!(RawHeader: head, container, purpose, reserved, salt)
+}
+
+#[cfg(test)]
+pub(super) fn footer_fields() -> super::document::Fields {
+    super::document::fields!(RawFooter: head, container, run_count, body_block, reserved, body_len, body_hash)
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::units::DiskId;

@@ -223,6 +223,11 @@ impl Head {
 }
 
 #[cfg(test)]
+pub(super) fn fields() -> super::document::Fields {
+    super::document::fields!(Head: checksum, magic, version, reserved, pool, disk, offset, len, reserved2, sequence)
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -498,4 +498,9 @@ impl Op {
 }
 
 #[cfg(test)]
+pub(super) fn fields() -> super::document::Fields {
+    super::document::fields!(RawEntry: head, parent, epoch, position, witnessed, body_len, op_count)
+}
+
+#[cfg(test)]
 mod tests;

@@ -45,7 +45,8 @@ impl Zones {
     #[must_use]
     pub fn plan(disk_len: u64, container_len: u64, journal_len: u64) -> Option<Self> {
         let fixed = (FRONT_BLOCKS + BACK_BLOCKS) * BLOCK_U64 + 2 * journal_len;
-        let container_count = disk_len.checked_sub(fixed)? / container_len;
+        // Slots are counted in 20 bits; a larger disk wants larger containers.
+        let container_count = (disk_len.checked_sub(fixed)? / container_len).min((1 << 20) - 1);
         (container_count > 0).then_some(Self {
             disk_len,
             container_len,
@@ -173,6 +174,11 @@ impl Label {
             secret: raw.secret,
         })
     }
+}
+
+#[cfg(test)]
+pub(super) fn fields() -> super::document::Fields {
+    super::document::fields!(Raw: head, secret, disk_index, copies, reserved, created_at, disk_len, container_len, container_count, journal_len, reserved_tail)
 }
 
 #[cfg(test)]

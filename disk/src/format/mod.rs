@@ -6,6 +6,8 @@
 //! steps: [`Head::open`] verifies, only then is the body looked at.
 
 mod container;
+#[cfg(test)]
+mod document;
 mod head;
 mod journal;
 mod label;

@@ -323,6 +323,21 @@ fn decode_chunks(bytes: &[u8], frames: &[FrameEntry]) -> Result<Vec<ChunkEntry>,
 }
 
 #[cfg(test)]
+pub(super) fn header_fields() -> super::document::Fields {
+    super::document::fields!(RawHeader: head, container, key_number, domain, session, salt, frame_count, chunk_count, frames_offset, run_len)
+}
+
+#[cfg(test)]
+pub(super) fn frame_fields() -> super::document::Fields {
+    super::document::fields!(RawFrame: offset, stored_len, plain_len, codec, reserved, hash)
+}
+
+#[cfg(test)]
+pub(super) fn chunk_fields() -> super::document::Fields {
+    super::document::fields!(RawChunk: number, id, len, frame, kind, reserved)
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::units::DiskId;

@@ -3,7 +3,7 @@
 use keelhold_wire::{FromAgent, FromServer, JobRefusal, Message, StartBackup};
 use tokio::sync::mpsc;
 
-use super::Surroundings;
+use super::{Surroundings, restore};
 use crate::backup::{self, BackupEnd, BackupError};
 use crate::failure::{Code, Failure, chain};
 use crate::outgoing::Outgoing;
@@ -15,8 +15,13 @@ pub(super) async fn run(
     outgoing: Outgoing,
     incoming: mpsc::Receiver<FromServer>,
 ) {
-    if let FromServer::StartBackup(start) = start {
-        backup(start, surroundings, outgoing, incoming).await;
+    match start {
+        FromServer::StartBackup(start) => backup(start, surroundings, outgoing, incoming).await,
+        FromServer::StartRestore(start) => {
+            restore::run(start, surroundings, outgoing, incoming).await;
+        }
+        // The link starts jobs with these two and no others.
+        _ => {}
     }
 }
 

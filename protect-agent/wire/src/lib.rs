@@ -39,6 +39,7 @@ pub mod pin;
 pub mod refs;
 pub mod restore;
 pub mod token;
+pub mod transcript;
 pub mod version;
 
 pub use address::ServerAddress;
@@ -58,3 +59,6 @@ pub use refs::{Codec, Credit, Frame, Run, Runs, Want};
 pub use restore::{ItemsEnd, OnClash, RestoreStats, Restored, StartRestore};
 pub use token::Token;
 pub use version::{ALPN_AGENT, ALPN_ENROLL, SERVER_NAME, Version};
+
+#[cfg(test)]
+mod tests;

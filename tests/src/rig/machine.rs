@@ -1,6 +1,6 @@
 //! A machine as the pool sees it: it cuts, offers, sends what is wanted, and describes its tree.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use keelhold_chunk::cut::{ContentCutter, Cutter};
@@ -72,22 +72,24 @@ impl Machine {
         pool.begin(request, now).await
     }
 
-    /// Sends whatever `files` has that the pool does not say it has, and describes the tree.
+    /// Sends whatever `files` has that the pool does not say it has, and describes the tree. Gives
+    /// the bytes it had to send.
     pub async fn send(
         &self,
         pool: &SimPool,
         session: SessionId,
         files: &Files,
-    ) -> Result<(), IngestError> {
+    ) -> Result<u64, IngestError> {
         let cutter = Cutter::Content(
             ContentCutter::new(&pool.cut_params()).expect("the pool's parameters are sound"),
         );
-        let old = self.basis.as_ref().map(|(_, files)| (files, paths(files)));
+        let old = self.basis.as_ref().map(|(_, files)| (files, ordinals(files)));
+        let mut sent = 0;
         for path in paths(files) {
             let content = files.get(&path);
-            let same = old.as_ref().and_then(|(old, paths)| {
-                let ordinal = paths.iter().position(|other| *other == path)?;
-                (old.get(&path) == content).then_some(ordinal as u64)
+            let same = old.as_ref().and_then(|(old, ordinals)| {
+                let ordinal = *ordinals.get(&path)?;
+                (old.get(&path) == content).then_some(ordinal)
             });
             let item = match (same, content) {
                 (Some(first), _) => NewItem::Same { first, count: 1 },
@@ -99,13 +101,15 @@ impl Machine {
                     entry(&path, content, NewContent::Inline(bytes.clone()))
                 }
                 (None, Some(bytes)) => {
-                    let extents = self.send_content(pool, session, &cutter, bytes).await?;
+                    let (extents, len) =
+                        self.send_content(pool, session, &cutter, bytes).await?;
+                    sent += len;
                     entry(&path, content, NewContent::Extents(extents))
                 }
             };
             pool.push(session, vec![item]).await?;
         }
-        Ok(())
+        Ok(sent)
     }
 
     async fn send_content(
@@ -114,21 +118,16 @@ impl Machine {
         session: SessionId,
         cutter: &Cutter,
         content: &[u8],
-    ) -> Result<Vec<NewExtent>, IngestError> {
-        let key = pool.id_key();
-        let mut chunks = Vec::new();
-        let mut rest = content;
-        for len in cutter.lengths(content) {
-            let (bytes, after) = rest.split_at(len);
-            chunks.push((ChunkRef { id: key.id(bytes), len: len as u32 }, bytes));
-            rest = after;
-        }
+    ) -> Result<(Vec<NewExtent>, u64), IngestError> {
+        let chunks = cut(pool, cutter, content);
+        let mut sent = 0;
         let refs: Vec<ChunkRef> = chunks.iter().map(|(chunk, _)| *chunk).collect();
         let have = pool.offer(session, &refs).await?;
         let wanted: Vec<_> =
             chunks.iter().zip(have).filter(|(_, have)| !have).map(|(chunk, _)| chunk).collect();
         for few in wanted.chunks(3) {
             let plain: Vec<u8> = few.iter().flat_map(|(_, bytes)| bytes.to_vec()).collect();
+            sent += plain.len() as u64;
             let frame = IncomingFrame {
                 codec: Codec::Raw,
                 plain_len: plain.len() as u32,
@@ -138,7 +137,7 @@ impl Machine {
             let verified = pool.verify_frame(frame).await?;
             pool.place_frame(session, verified).await?;
         }
-        Ok(refs.into_iter().map(NewExtent::Chunk).collect())
+        Ok((refs.into_iter().map(NewExtent::Chunk).collect(), sent))
     }
 
     /// A whole backup: the point is durable when this returns.
@@ -148,13 +147,50 @@ impl Machine {
         files: &Files,
         now: UnixNanos,
     ) -> Result<PointInfo, IngestError> {
+        let commit = CommitPoint { at: now, ..CommitPoint::default() };
+        self.backup_as(pool, files, commit, now).await
+    }
+
+    /// As [`backup`](Self::backup), with everything a commit may carry.
+    pub async fn backup_as(
+        &mut self,
+        pool: &SimPool,
+        files: &Files,
+        commit: CommitPoint,
+        now: UnixNanos,
+    ) -> Result<PointInfo, IngestError> {
         let session = self.begin(pool, now).await?;
         self.send(pool, session, files).await?;
-        let commit = CommitPoint { at: now, ..CommitPoint::default() };
         let point = pool.commit(session, commit, now).await?;
         self.basis = Some((point.id, files.clone()));
         Ok(point)
     }
+}
+
+/// The chunks of `content` with their bytes, as this pool cuts.
+fn cut<'a>(pool: &SimPool, cutter: &Cutter, content: &'a [u8]) -> Vec<(ChunkRef, &'a [u8])> {
+    let key = pool.id_key();
+    let mut rest = content;
+    let lens = cutter.lengths(content);
+    lens.map(|len| {
+        let (bytes, after) = rest.split_at(len);
+        rest = after;
+        (ChunkRef { id: key.id(bytes), len: len as u32 }, bytes)
+    })
+    .collect()
+}
+
+/// Every chunk that a tree needs beside what its entries hold themselves.
+#[must_use]
+pub fn chunks_of(pool: &SimPool, files: &Files) -> Vec<ChunkRef> {
+    let cutter = ContentCutter::new(&pool.cut_params()).expect("the pool's parameters are sound");
+    let cutter = Cutter::Content(cutter);
+    let long = files.values().filter(|content| content.len() > INLINE_MAX);
+    long.flat_map(|content| cut(pool, &cutter, content)).map(|(chunk, _)| chunk).collect()
+}
+
+fn ordinals(files: &Files) -> BTreeMap<String, u64> {
+    paths(files).into_iter().zip(0..).collect()
 }
 
 fn entry(path: &str, content: Option<&Vec<u8>>, new: NewContent) -> NewItem {

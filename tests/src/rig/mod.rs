@@ -1,18 +1,22 @@
 //! A toy pool over simulated disks, and a machine that backs up a tree of small files to it.
 
+mod campaign;
 mod machine;
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 
+use futures_util::future::{Either, select};
 use keelhold_chunk::cut::CutParams;
 use keelhold_disk::exec::Executor;
 use keelhold_disk::mutants::Mutants;
 use keelhold_disk::pool::{CreateOptions, Entropy, Piece, Surroundings};
-use keelhold_disk::sim::{SimDisk, SimDriver, SimWork, SimWorld, sim_executor};
+use keelhold_disk::sim::{Image, SimDisk, SimDriver, SimWork, SimWorld, sim_executor};
 use keelhold_disk::units::{PointId, UnixNanos};
 use keelhold_disk::{CreateError, OpenError, Pool, ReadError};
 
-pub use machine::{Machine, tree_bytes};
+pub use campaign::campaign;
+pub use machine::{Machine, chunks_of, tree_bytes};
 
 pub type SimPool = Pool<SimDisk, SimWork>;
 
@@ -22,6 +26,27 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 /// Smallest container the format allows: an image of a crash then costs little.
 pub const CONTAINER_LEN: u64 = 64 << 10;
 pub const DISK_LEN: u64 = 8 << 20;
+
+/// Size of a toy pool.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    pub disk_count: usize,
+    pub disk_len: u64,
+    pub container_len: u64,
+    pub journal_len: u64,
+}
+
+impl Shape {
+    #[must_use]
+    pub fn toy(disk_count: usize) -> Self {
+        Self {
+            disk_count,
+            disk_len: DISK_LEN,
+            container_len: CONTAINER_LEN,
+            journal_len: 64 << 10,
+        }
+    }
+}
 
 /// Random bytes from the world's seed.
 struct WorldEntropy(SimWorld);
@@ -40,6 +65,7 @@ pub struct Rig {
     pub disks: Vec<usize>,
     pub executor: Executor<SimDriver>,
     pub mutants: Mutants,
+    shape: Shape,
 }
 
 impl std::fmt::Debug for Rig {
@@ -51,17 +77,30 @@ impl std::fmt::Debug for Rig {
 impl Rig {
     #[must_use]
     pub fn new(seed: u64, disk_count: usize, mutants: Mutants) -> Self {
-        let world = SimWorld::new(seed);
-        let disks = (0..disk_count).map(|_| world.add_disk(DISK_LEN)).collect();
-        let executor = sim_executor(&world);
-        Self { world, disks, executor, mutants }
+        Self::shaped(seed, Shape::toy(disk_count), mutants)
     }
 
-    /// Goes on over disks that exist in `world`.
     #[must_use]
-    pub fn over(world: SimWorld, disks: Vec<usize>, mutants: Mutants) -> Self {
+    pub fn shaped(seed: u64, shape: Shape, mutants: Mutants) -> Self {
+        let world = SimWorld::new(seed);
+        let disks = (0..shape.disk_count).map(|_| world.add_disk(shape.disk_len)).collect();
         let executor = sim_executor(&world);
-        Self { world, disks, executor, mutants }
+        Self { world, disks, executor, mutants, shape }
+    }
+
+    /// A new world whose disks hold these images: everything before is forgotten.
+    #[must_use]
+    pub fn over(seed: u64, images: &[Image], mutants: Mutants) -> Self {
+        let world = SimWorld::new(seed);
+        let disks = images.iter().map(|image| world.add_image(image.clone())).collect();
+        let executor = sim_executor(&world);
+        Self { world, disks, executor, mutants, shape: Shape::toy(images.len()) }
+    }
+
+    /// What the disks answer to readers now.
+    #[must_use]
+    pub fn images(&self) -> Vec<Image> {
+        self.disks.iter().map(|disk| self.world.image(*disk)).collect()
     }
 
     #[must_use]
@@ -85,8 +124,8 @@ impl Rig {
 
     pub fn create(&mut self) -> Result<SimPool, CreateError> {
         let options = CreateOptions {
-            container_len: Some(CONTAINER_LEN),
-            journal_len: Some(64 << 10),
+            container_len: Some(self.shape.container_len),
+            journal_len: Some(self.shape.journal_len),
             cut: Some(CutParams { min: 256, average: 1024, max: 4096, seed: [7; 32] }),
             id_key: None,
         };
@@ -99,10 +138,26 @@ impl Rig {
         self.executor.run_until(Pool::open(devices, surroundings, now))
     }
 
+    /// Opens without writing.
+    pub fn look(&mut self) -> Result<SimPool, OpenError> {
+        let (devices, surroundings) = (self.devices(), self.surroundings());
+        self.executor.run_until(Pool::open_read_only(devices, surroundings))
+    }
+
     /// The power goes: everything in memory is gone, of what was not flushed any part.
     pub fn crash(&mut self) {
         self.world.crash();
         self.executor = sim_executor(&self.world);
+    }
+
+    /// Runs `future`, but no longer than `nanos` of virtual time: then it is dropped where it stands.
+    pub fn run_at_most<F: Future>(&mut self, nanos: u64, future: F) -> Option<F::Output> {
+        let sleep = self.world.sleep(nanos);
+        let raced = select(pin!(sleep), pin!(future));
+        match self.executor.run_until(raced) {
+            Either::Left(_) => None,
+            Either::Right((output, _)) => Some(output),
+        }
     }
 
     pub fn run<F: Future>(&mut self, future: F) -> F::Output {

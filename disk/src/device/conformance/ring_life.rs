@@ -78,7 +78,9 @@ fn disks_beyond_the_table_of_files_work_too() {
 
 #[test]
 fn a_ring_of_the_bell_ends_a_park_and_is_heard_once() {
-    let Some(mut ring) = ring_or_say(4) else { return };
+    let Some(mut ring) = ring_or_say(4) else {
+        return;
+    };
     let unparker = ring.unparker();
     // Before the watch is set, while it is set, and twice at once: each park ends.
     for _ in 0..3 {
