@@ -34,6 +34,7 @@ mod pool_failure;
 pub mod pool_open;
 pub mod pool_thread;
 pub mod pool_work;
+mod raised;
 pub mod record;
 pub mod restore;
 pub mod server;

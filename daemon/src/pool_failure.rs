@@ -57,7 +57,9 @@ pub fn of_create(error: &CreateError) -> Failure {
     let code = match error {
         CreateError::InUse { .. } => Code::DiskOccupied,
         CreateError::DiskCount { .. } | CreateError::ContainerLen { .. } => Code::BadRequest,
-        CreateError::TooSmall { .. } | CreateError::Device { .. } => Code::DiskUnusable,
+        CreateError::TooSmall { .. }
+        | CreateError::Device { .. }
+        | CreateError::NotReadBack { .. } => Code::DiskUnusable,
         CreateError::Commit(error) => return of_commit(error),
     };
     Failure::of(code, error)

@@ -1,22 +1,29 @@
 //! From paths of disks to a running pool thread, and the works on a pool that need no daemon.
 
-use crate::clock::{Clock as _, SharedClock};
+use crate::clock::SharedClock;
 use crate::failure::{Code, Failure, chain};
 use crate::pool_failure::{of_commit, of_create, of_open};
 use crate::pool_thread::{LivePool, PoolHandle, TaskQueue};
 use crate::pool_work::ThreadWork;
-use keelhold_disk::device::{
-    AnyDevice, Backend, Choice, Contents, Device as _, OpenDiskError, OpenedDisk, contents,
-    create_file, open_disk,
+use keelhold_disk::device::Device as _;
+use keelhold_disk::device::backend::{AnyDevice, Backend, Choice};
+use keelhold_disk::device::probe::{
+    Contents, OpenDiskError, OpenedDisk, contents, create_file, open_disk,
 };
 use keelhold_disk::exec::{Executor, Fifo, Spawner};
 use keelhold_disk::mutants::Mutants;
-use keelhold_disk::pool::{CreateOptions, Entropy, LabelFound, Surroundings, read_label};
+use keelhold_disk::buffer::BufferPool;
+use keelhold_disk::pool::{
+    CreateOptions, Entropy, LabelFound, RUN_BUFFER_LEN, Surroundings, read_label,
+};
 use keelhold_disk::units::{DiskId, PoolId};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
+
+/// Runs being put together or on their way to the disks: enough to keep several disks busy.
+const RUN_MEMORY: usize = 10 * RUN_BUFFER_LEN;
 
 /// A disk somebody named, with the size it is to be made with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +95,7 @@ impl Bench {
             work: self.work.clone(),
             spawner: self.spawner.clone(),
             entropy: Box::new(SystemEntropy),
+            buffers: BufferPool::new(RUN_MEMORY),
             mutants: Mutants::default(),
         }
     }

@@ -8,7 +8,7 @@
 
 use crate::pool_work::ThreadWork;
 use futures_util::future::LocalBoxFuture;
-use keelhold_disk::device::AnyDevice;
+use keelhold_disk::device::backend::AnyDevice;
 use keelhold_disk::exec::Spawner;
 use std::future::Future;
 use thiserror::Error;

@@ -22,10 +22,27 @@ pub enum Mutant {
     CheckpointFlush,
     /// One superblock copy suffices for a new root.
     Quorum,
+    /// A flush counts also for writes that had not ended when it began, and one under way counts
+    /// as one that ended.
+    FlushCover,
+    /// A run of the state is believed without the checksum its reference names.
+    StateCheck,
+    /// A frame's stored bytes are not compared with their hash.
+    FrameHash,
+    /// Journal entries of an earlier opening of the pool count.
+    JournalEpoch,
+    /// A journal entry counts though it does not follow the one before it.
+    JournalChain,
+    /// Behind the last whole journal entry nothing is looked for.
+    JournalHole,
+    /// Containers that were open when the pool went down are written on.
+    SealAfterCrash,
+    /// A slot is taken again as soon as the newest root does not need it.
+    FreedLater,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 17] = [
         Self::PayloadFlush,
         Self::JournalFlush,
         Self::SpanDigest,
@@ -35,6 +52,14 @@ impl Mutant {
         Self::Lease,
         Self::CheckpointFlush,
         Self::Quorum,
+        Self::FlushCover,
+        Self::StateCheck,
+        Self::FrameHash,
+        Self::JournalEpoch,
+        Self::JournalChain,
+        Self::JournalHole,
+        Self::SealAfterCrash,
+        Self::FreedLater,
     ];
 }
 

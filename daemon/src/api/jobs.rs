@@ -3,6 +3,7 @@
 use super::SharedDaemon;
 use super::answer::{Answer, Refused, body, lines};
 use super::types::{Job, JobEvent, LogLine, RestoreRequest, Started};
+use crate::raised::raised;
 use crate::failure::Failure;
 use crate::job::JobId;
 use axum::Json;
@@ -75,7 +76,7 @@ async fn tell(
         };
         tokio::select! {
             () = pause => {}
-            _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
+            () = raised(&mut stopping) => return Ok(()),
         }
     }
 }

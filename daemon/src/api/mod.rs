@@ -9,6 +9,7 @@ mod protect;
 mod status;
 pub mod types;
 
+use crate::raised::raised;
 use crate::daemon::Daemon;
 use crate::failure::{Code, Failure, chain};
 use crate::state_dir::StateDir;
@@ -77,7 +78,7 @@ pub async fn serve(
     mut stopping: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
     let stop = async move {
-        let _ = stopping.wait_for(|stopping| *stopping).await;
+        raised(&mut stopping).await;
     };
     axum::serve(listener, router(daemon)).with_graceful_shutdown(stop).await
 }

@@ -7,7 +7,7 @@ use crate::pool_work::ThreadWork;
 use futures_util::StreamExt as _;
 use futures_util::future::{Either, LocalBoxFuture, select};
 use futures_util::stream::FuturesUnordered;
-use keelhold_disk::device::AnyDevice;
+use keelhold_disk::device::backend::AnyDevice;
 use keelhold_disk::error::ReadError;
 use keelhold_disk::pool::{Piece, PointReader};
 use keelhold_disk::units::PointId;

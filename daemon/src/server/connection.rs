@@ -6,6 +6,7 @@
 use super::budget::{Arrivals, Inlet};
 use super::outbox::{Outbox, write_out};
 use super::{restore, session};
+use crate::raised::raised;
 use crate::daemon::Daemon;
 use crate::failure::{Code, Failure, chain};
 use crate::job::{JobId, Work};
@@ -176,10 +177,10 @@ impl Connection {
                     pings += 1;
                     let _ = self.outbox.send(FromServer::Ping(Ping { number: pings })).await;
                 }
-                _ = place.end.wait_for(|end| *end) => {
+                () = raised(&mut place.end) => {
                     return String::from("its certificate is not accepted, or it connected again");
                 }
-                _ = stopping.wait_for(|stopping| *stopping) => {
+                () = raised(&mut stopping) => {
                     return String::from("the daemon stops");
                 }
             }

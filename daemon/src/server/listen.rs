@@ -2,6 +2,7 @@
 
 use super::tls::{Peer, peer, server_config};
 use super::{connection, enrolment};
+use crate::raised::raised;
 use crate::daemon::Daemon;
 use crate::failure::{Code, Failure, chain};
 use crate::machine;
@@ -39,7 +40,7 @@ pub async fn serve(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
+            () = raised(&mut stopping) => return Ok(()),
         };
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,

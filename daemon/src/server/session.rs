@@ -8,6 +8,7 @@ use super::budget::{Arrivals, Arrived};
 use super::intake::{Breach, Intake};
 use super::lanes::{self, Done, FrameWork, ItemWork};
 use super::outbox::{Gone, Outbox};
+use crate::raised::raised;
 use crate::api::types::{BackupResult, Outcome, Progress};
 use crate::daemon::Daemon;
 use crate::failure::{Code, Failure};
@@ -244,8 +245,8 @@ impl<'a> Session<'a> {
                         self.done(told, done).await?;
                     }
                 }
-                _ = cancelled.wait_for(|cancelled| *cancelled) => return Err(Stop::Cancelled),
-                _ = stopping.wait_for(|stopping| *stopping) => return Err(Stop::Away),
+                () = raised(&mut cancelled) => return Err(Stop::Cancelled),
+                () = raised(stopping) => return Err(Stop::Away),
             }
         }
         Ok(())
@@ -389,6 +390,7 @@ impl<'a> Session<'a> {
             consistency: String::from("none"),
             tags: Vec::new(),
             files: stats.files,
+            bytes_new: 0,
             skipped_count: told.max(self.skipped.count),
             skipped: self.skipped.named.clone(),
             not_covered: self.not_covered.named.clone(),

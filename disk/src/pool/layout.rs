@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 
+use futures_util::lock::Mutex;
 use keelhold_chunk::IdKey;
 use keelhold_chunk::cut::CutParams;
 
@@ -11,6 +12,7 @@ use crate::device::latch::Latched;
 use crate::device::{Device, DeviceError};
 use crate::error::ReadError;
 use crate::format::{ChecksumKey, Place, Zones};
+use crate::mutants::{Mutant, Mutants};
 use crate::units::{BLOCK, BLOCK_U64, DiskId, PoolId};
 
 /// Containers are numbered disk by disk: this many bits count the slots of one.
@@ -21,8 +23,10 @@ pub(super) struct Disk<D> {
     pub(super) id: DiskId,
     pub(super) device: Latched<D>,
     pub(super) zones: Zones,
-    /// Written since its last flush.
+    /// A write has ended that no flush begun afterwards covers.
     pub(super) dirty: Cell<bool>,
+    pub(super) flushing: Mutex<()>,
+    pub(super) mutants: Mutants,
     /// Bytes of writes under way: new runs go where there are fewest.
     pub(super) in_flight: Cell<u64>,
 }
@@ -98,20 +102,37 @@ impl<D: Device> Disk<D> {
 
     /// Writes and marks the disk as in need of a flush.
     pub(super) async fn write(&self, offset: u64, buf: AlignedBuf) -> Result<(), DeviceError> {
-        self.dirty.set(true);
+        let covers = self.mutants.keeps(Mutant::FlushCover);
+        if !covers {
+            self.dirty.set(true);
+        }
         let len = buf.len() as u64;
         self.in_flight.set(self.in_flight.get() + len);
         let (result, _buf) = self.device.write(offset, buf).await;
         self.in_flight.set(self.in_flight.get() - len);
+        if covers {
+            // Only now: a flush that began while the write was under way does not cover it.
+            self.dirty.set(true);
+        }
         result
     }
 
-    /// Flushes if anything was written since the last flush began.
+    /// Flushes if a write has ended since the last flush began. When this returns, every write that
+    /// had ended before the call is durable.
     pub(super) async fn flush(&self) -> Result<(), DeviceError> {
+        // Somebody else's flush may be the one that covers our writes: it must have ended.
+        let _turn = match self.mutants.keeps(Mutant::FlushCover) {
+            true => Some(self.flushing.lock().await),
+            false => None,
+        };
         if !self.dirty.replace(false) {
             return Ok(());
         }
-        self.device.flush().await
+        let result = self.device.flush().await;
+        if result.is_err() {
+            self.dirty.set(true);
+        }
+        result
     }
 }
 

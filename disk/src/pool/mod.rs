@@ -49,6 +49,7 @@ use futures_util::lock::Mutex;
 use keelhold_chunk::IdKey;
 use keelhold_chunk::cut::CutParams;
 
+use crate::buffer::BufferPool;
 use crate::device::Device;
 use crate::exec::Spawner;
 use crate::format::Codec;
@@ -61,6 +62,7 @@ pub use frame::{FRAME_TARGET, IncomingFrame, VerifiedFrame};
 pub use inspect::{DiskReport, inspect_disk};
 pub use open::{LabelFound, read_label};
 pub use reader::{Piece, PointReader};
+pub use run::RUN_BUFFER_LEN;
 pub use records::{Record, RecordChange};
 pub use session::{BeginSession, CommitPoint, NewContent, NewExtent, NewItem, Placed, SessionInfo};
 pub use status::{DiskStatus, PointInfo, PoolStatus};
@@ -77,6 +79,8 @@ pub struct Surroundings<W> {
     pub work: W,
     pub spawner: Spawner,
     pub entropy: Box<dyn Entropy>,
+    /// Memory for runs on their way to the disks and for frames on their way back.
+    pub buffers: BufferPool,
     pub mutants: Mutants,
 }
 
@@ -98,6 +102,7 @@ struct Inner<D: Device, W: Work> {
     work: W,
     spawner: Spawner,
     entropy: RefCell<Box<dyn Entropy>>,
+    buffers: BufferPool,
     mutants: Mutants,
     tables: RefCell<tables::Tables>,
     journal: journal::Journal,

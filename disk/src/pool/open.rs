@@ -41,19 +41,29 @@ pub enum LabelFound {
 /// Reads who a disk is. Touches nothing.
 pub async fn read_label<D: Device>(device: &D) -> Result<LabelFound, OpenError> {
     let len = device.geometry().len;
-    let mut faults = Vec::new();
+    let name = || device.geometry().name.to_string();
+    let (mut faults, mut failure) = (Vec::new(), None);
     for offset in [
         0,
         len.saturating_sub(len % BLOCK_U64)
             .saturating_sub(BLOCK_U64),
     ] {
         let (result, block) = device.read(offset, AlignedBuf::zeroed(BLOCK)).await;
-        let name = device.geometry().name.to_string();
-        result.map_err(|source| OpenError::Device { name, source })?;
+        // One end that cannot be read does not hide what the other says.
+        if let Err(source) = result {
+            failure = Some(source);
+            continue;
+        }
         match Label::decode(&block, offset) {
             Ok(label) => return Ok(LabelFound::Ours(Box::new(label))),
             Err(fault) => faults.push(fault),
         }
+    }
+    if let Some(source) = failure {
+        return Err(OpenError::Device {
+            name: name(),
+            source,
+        });
     }
     if faults
         .iter()
@@ -135,6 +145,7 @@ async fn root_superblock<D: Device>(
 fn in_order<D: Device>(
     labelled: Vec<(D, Label)>,
     superblock: &Superblock,
+    mutants: Mutants,
 ) -> Result<Vec<Disk<D>>, OpenError> {
     let mut by_id: BTreeMap<DiskId, (D, Label)> = labelled
         .into_iter()
@@ -148,6 +159,8 @@ fn in_order<D: Device>(
             device: Latched::new(device),
             zones: label.zones,
             dirty: Cell::new(false),
+            flushing: Mutex::new(()),
+            mutants,
             in_flight: Cell::new(0),
         });
     }
@@ -221,7 +234,7 @@ impl<D: Device, W: Work> Pool<D, W> {
             let bits = features.incompatible | features.read_only_compatible;
             return Err(OpenError::Features { bits });
         }
-        let disks = in_order(labelled, &superblock)?;
+        let disks = in_order(labelled, &superblock, surroundings.mutants)?;
         let mut reader = Reader::new(&superblock.cut_params);
         let cut = CutParams::decode(&mut reader).map_err(OpenError::Tables)?;
         let fixed = Fixed {
@@ -269,6 +282,7 @@ fn assemble<D: Device, W: Work>(
         work: surroundings.work,
         spawner: surroundings.spawner,
         entropy: RefCell::new(surroundings.entropy),
+        buffers: surroundings.buffers,
         mutants: surroundings.mutants,
         tables: RefCell::new(tables),
         journal: Journal::new(tail),

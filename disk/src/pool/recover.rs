@@ -16,6 +16,7 @@ use crate::format::{
     State, StateRoot, Superblock,
 };
 use crate::index::segment::SegmentReader;
+use crate::mutants::Mutant;
 use crate::sets::{RefCounts, SetDelta};
 use crate::units::{BLOCK, ChunkNumber};
 use keelhold_chunk::{DecodeError, Reader};
@@ -180,14 +181,17 @@ impl<D: Device, W: Work> Inner<D, W> {
     ) -> Result<Option<(JournalEntry, u64, [u8; 16])>, OpenError> {
         let ring_len = self.fixed.journal_len;
         let wrapped = tail.position.next_multiple_of(ring_len);
+        let chained = self.mutants.keeps(Mutant::JournalChain);
+        let of_epoch = self.mutants.keeps(Mutant::JournalEpoch);
         for position in [tail.position, wrapped] {
             for copy in 0..2 {
                 let found = self.read_entry(copy, position).await?;
                 if let Some((entry, len, link)) = found
-                    && entry.header.sequence == tail.sequence
-                    && entry.header.parent == tail.parent
-                    && entry.header.epoch == tail.epoch
-                    && entry.header.position == position
+                    && (!chained
+                        || (entry.header.sequence, entry.header.position)
+                            == (tail.sequence, position)
+                            && entry.header.parent == tail.parent)
+                    && (entry.header.epoch == tail.epoch || !of_epoch)
                 {
                     return Ok(Some((entry, position + len, link)));
                 }
@@ -236,6 +240,9 @@ impl<D: Device, W: Work> Inner<D, W> {
     /// A torn tail is what a crash leaves: nothing valid follows. If something does, an announced
     /// entry was damaged, and cutting here would lose what was announced.
     async fn check_no_hole(&self, tail: &Tail) -> Result<(), OpenError> {
+        if !self.mutants.keeps(Mutant::JournalHole) {
+            return Ok(());
+        }
         let ring_len = self.fixed.journal_len;
         for ahead in (0..ring_len).step_by(BLOCK) {
             let position = tail.position + ahead;

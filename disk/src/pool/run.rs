@@ -24,6 +24,9 @@ use crate::units::{BLOCK, ChunkNumber, DomainId, SessionId};
 /// way, short enough that four of them are little memory.
 const RUN_TARGET: usize = 4 << 20;
 
+/// Longest run of a usual frame length: the target is passed by less than a frame.
+pub const RUN_BUFFER_LEN: usize = RUN_TARGET + (512 << 10);
+
 /// A chunk that the pool is about to store.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NewChunk {
@@ -153,9 +156,10 @@ impl<D: Device, W: Work> Inner<D, W> {
         let place = self.run_place((room.container, room.block));
         let key = self.fixed.run_key(&room.salt);
         let (pool, salt) = (self.fixed.pool, self.random());
+        let buf = self.run_buffer(run_len).await;
         let assembled = self
             .work
-            .run(move || assemble(parts, &room, salt, run_len, &key, pool, place))
+            .run(move || assemble(parts, &room, salt, buf, &key, pool, place))
             .await;
         self.finish_room(&room, &assembled.buf[..directory_len]);
         let run = RunRef {
@@ -182,6 +186,17 @@ impl<D: Device, W: Work> Inner<D, W> {
             self.journal.push(Op::RunPlaced(row), Effect::Run(entries));
         }
         Ok(run)
+    }
+
+    /// Memory for a run. Long ones share buffers of one length, so that they are used again; waiting
+    /// for one is what holds back streams that are faster than the disks.
+    async fn run_buffer(&self, run_len: usize) -> AlignedBuf {
+        if !(RUN_BUFFER_LEN / 8..=RUN_BUFFER_LEN).contains(&run_len) {
+            return AlignedBuf::zeroed(run_len);
+        }
+        let mut buf = self.buffers.take(RUN_BUFFER_LEN).await;
+        buf.resize(run_len);
+        buf
     }
 
     pub(super) fn index_entries(&self, room: &Room, directory: &Directory) -> Vec<Entry> {
@@ -230,7 +245,7 @@ fn assemble(
     parts: RunParts,
     room: &Room,
     salt: [u8; 16],
-    run_len: usize,
+    mut buf: AlignedBuf,
     key: &crate::format::ChecksumKey,
     pool: crate::units::PoolId,
     place: Place,
@@ -244,14 +259,13 @@ fn assemble(
         domain: parts.domain,
         session: parts.session,
         salt,
-        run_len: run_len as u32,
+        run_len: buf.len() as u32,
     };
     let mut directory = Directory {
         header,
         frames: Vec::new(),
         chunks: Vec::new(),
     };
-    let mut buf = AlignedBuf::zeroed(run_len);
     for (index, (frame, chunks)) in parts.frames.iter().enumerate() {
         let stored_len = frame.stored.len() as u32;
         let (codec, plain_len, hash) = (frame.codec, frame.plain_len, frame.hash);
@@ -289,6 +303,8 @@ fn assemble(
             "chunks fill their frame"
         );
     }
+    // The buffer holds what its last user left there.
+    buf[offset as usize..].fill(0);
     let bytes = directory.encode(key, pool, place);
     buf[..bytes.len()].copy_from_slice(&bytes);
     let mut check = [0; 16];

@@ -8,6 +8,7 @@ use std::pin::pin;
 
 use futures_util::future::{Either, select};
 use keelhold_chunk::cut::CutParams;
+use keelhold_disk::buffer::BufferPool;
 use keelhold_disk::exec::Executor;
 use keelhold_disk::mutants::Mutants;
 use keelhold_disk::pool::{CreateOptions, Entropy, Piece, Surroundings};
@@ -118,6 +119,7 @@ impl Rig {
             work: SimWork::new(&self.world),
             spawner: self.executor.spawner(),
             entropy: Box::new(WorldEntropy(self.world.clone())),
+            buffers: BufferPool::on_heap(64 << 20),
             mutants: self.mutants,
         }
     }
