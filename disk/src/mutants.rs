@@ -35,10 +35,10 @@ pub enum Mutant {
     JournalChain,
     /// Behind the last whole journal entry nothing is looked for.
     JournalHole,
-    /// Containers that were open when the pool went down are written on.
-    SealAfterCrash,
-    /// A slot is taken again as soon as the newest root does not need it.
-    FreedLater,
+    /// A block of numbers that was in use when the pool went down is used on.
+    LeaseAfterCrash,
+    /// What the newest root refers to may be overwritten.
+    RootPinned,
 }
 
 impl Mutant {
@@ -58,8 +58,8 @@ impl Mutant {
         Self::JournalEpoch,
         Self::JournalChain,
         Self::JournalHole,
-        Self::SealAfterCrash,
-        Self::FreedLater,
+        Self::LeaseAfterCrash,
+        Self::RootPinned,
     ];
 }
 

@@ -87,6 +87,7 @@ impl<D: Device, W: Work> Inner<D, W> {
     async fn make_checkpoint(&self, checkpoints: &mut Checkpoints) -> Result<(), CommitError> {
         let sequence = checkpoints.sequence + 1;
         let snapshot = self.settle(|tail| self.snapshot(sequence, *tail)).await?;
+        let saved = snapshot.unsaved.len();
         let segments = self
             .save_index(snapshot.root.segments, snapshot.unsaved)
             .await?;
@@ -126,10 +127,13 @@ impl<D: Device, W: Work> Inner<D, W> {
         self.journal.older_start.set(self.journal.start.get());
         self.journal.start.set(snapshot.tail.position);
         let mut tables = self.tables.borrow_mut();
+        // What came behind these while the checkpoint was made is for the next one.
+        tables.unsaved.drain(..saved);
         tables.root = root;
         tables.root_runs = root_runs;
         for container in snapshot.freed {
             self.cache.borrow_mut().forget_container(container);
+            tables.containers.remove(&container);
             let (disk, slot) = super::layout::container_slot(container);
             tables.free[disk].insert(slot);
         }
@@ -139,10 +143,11 @@ impl<D: Device, W: Work> Inner<D, W> {
     fn snapshot(&self, sequence: u64, tail: Tail) -> Snapshot {
         let mut tables = self.tables.borrow_mut();
         let freed = self.free_state_containers(&mut tables, sequence);
-        let mut unsaved = std::mem::take(&mut tables.unsaved);
+        // They stay where they are until a root holds them: this one may find no room.
+        let mut unsaved = tables.unsaved.clone();
         unsaved.sort_by_key(|entry| entry.number);
         Snapshot {
-            tables: tables_state(&tables).to_bytes(),
+            tables: tables_state(&tables, &freed).to_bytes(),
             unsaved,
             root: tables.root.clone(),
             tail,
@@ -153,12 +158,15 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     /// State containers that neither the newest root nor the one before it needs leave the tables.
     fn free_state_containers(&self, tables: &mut Tables, sequence: u64) -> Vec<u32> {
-        let needed: BTreeSet<u32> = tables
+        let mut needed: BTreeSet<u32> = tables
             .root
             .runs()
             .chain(&tables.root_runs)
             .map(|run| run.container)
             .collect();
+        if !self.mutants.keeps(Mutant::RootPinned) {
+            needed.clear();
+        }
         let mut freed = Vec::new();
         for (number, container) in &mut tables.containers {
             let row = &mut container.row;
@@ -169,9 +177,6 @@ impl<D: Device, W: Work> Inner<D, W> {
             } else if row.freed_at < sequence {
                 freed.push(*number);
             }
-        }
-        for number in &freed {
-            tables.containers.remove(number);
         }
         freed
     }
@@ -297,8 +302,8 @@ fn state_copy(copy: u8) -> SessionId {
     SessionId([copy; 16])
 }
 
-/// The state as it is written down.
-fn tables_state(tables: &Tables) -> State {
+/// The state as it is written down, without the containers it frees.
+fn tables_state(tables: &Tables, freed: &[u32]) -> State {
     State {
         next_number: tables.next_number,
         next_generation: tables.next_generation,
@@ -306,6 +311,7 @@ fn tables_state(tables: &Tables) -> State {
             .containers
             .values()
             .map(|container| container.row)
+            .filter(|row| !freed.contains(&row.container))
             .collect(),
         sources: tables
             .sources

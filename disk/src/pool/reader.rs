@@ -43,7 +43,7 @@ pub struct PointReader<D: Device, W: Work> {
 }
 
 impl<D: Device, W: Work> Inner<D, W> {
-    fn row(&self, point: &PointId) -> Option<PointRow> {
+    pub(super) fn row(&self, point: &PointId) -> Option<PointRow> {
         let tables = self.tables.borrow();
         let working = || {
             let mut states = tables

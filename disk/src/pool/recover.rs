@@ -155,6 +155,12 @@ impl<D: Device, W: Work> Inner<D, W> {
             epoch: superblock.epoch,
         };
         while let Some((entry, end, link)) = self.next_entry(&tail).await? {
+            // Entries behind a root never fill more than the ring: others were overwritten.
+            if end - superblock.journal_position > self.fixed.journal_len {
+                return Err(OpenError::Contradiction {
+                    what: "a journal longer than its ring",
+                });
+            }
             {
                 let mut tables = self.tables.borrow_mut();
                 tables.witnessed = tables.witnessed.max(entry.header.witnessed);
@@ -184,8 +190,17 @@ impl<D: Device, W: Work> Inner<D, W> {
         let chained = self.mutants.keeps(Mutant::JournalChain);
         let of_epoch = self.mutants.keeps(Mutant::JournalEpoch);
         for position in [tail.position, wrapped] {
+            let mut failure = None;
+            let mut answers = 0;
             for copy in 0..2 {
-                let found = self.read_entry(copy, position).await?;
+                let found = match self.read_entry(copy, position).await {
+                    Ok(found) => found,
+                    Err(error) => {
+                        failure = Some(error);
+                        continue;
+                    }
+                };
+                answers += 1;
                 if let Some((entry, len, link)) = found
                     && (!chained
                         || (entry.header.sequence, entry.header.position)
@@ -196,6 +211,11 @@ impl<D: Device, W: Work> Inner<D, W> {
                     return Ok(Some((entry, position + len, link)));
                 }
             }
+            // What was announced is in both copies: one that can be read and is no entry proves
+            // that there is none. If neither can be read, nobody knows.
+            if let (0, Some(error)) = (answers, failure) {
+                return Err(error.into());
+            }
         }
         Ok(None)
     }
@@ -205,16 +225,13 @@ impl<D: Device, W: Work> Inner<D, W> {
         &self,
         copy: usize,
         position: u64,
-    ) -> Result<Option<(JournalEntry, u64, [u8; 16])>, OpenError> {
+    ) -> Result<Option<(JournalEntry, u64, [u8; 16])>, ReadError> {
         let ring_len = self.fixed.journal_len;
         let (disk, zone) = self.journal_copies()[copy];
         let disk = &self.disks[disk];
         let within = position % ring_len;
         let offset = disk.zones.journals()[zone] + within;
-        // An unreadable block is no entry: the other copy is asked, and holes are looked for.
-        let Ok(block) = disk.read(offset, BLOCK).await else {
-            return Ok(None);
-        };
+        let block = disk.read(offset, BLOCK).await?;
         let Ok(len) = JournalEntry::peek_len(&block) else {
             return Ok(None);
         };
@@ -223,10 +240,7 @@ impl<D: Device, W: Work> Inner<D, W> {
             return Ok(None);
         }
         let bytes = if len > BLOCK {
-            let Ok(bytes) = disk.read(offset, len).await else {
-                return Ok(None);
-            };
-            bytes
+            disk.read(offset, len).await?
         } else {
             block
         };
@@ -247,7 +261,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         for ahead in (0..ring_len).step_by(BLOCK) {
             let position = tail.position + ahead;
             for copy in 0..2 {
-                if let Some((entry, _, _)) = self.read_entry(copy, position).await?
+                if let Ok(Some((entry, _, _))) = self.read_entry(copy, position).await
                     && entry.header.epoch == tail.epoch
                     && entry.header.sequence > tail.sequence
                 {
@@ -333,6 +347,9 @@ impl<D: Device, W: Work> Inner<D, W> {
         let mut tables = self.tables.borrow_mut();
         for container in tables.containers.values_mut() {
             container.row.sealed = true;
+        }
+        if !self.mutants.keeps(Mutant::LeaseAfterCrash) {
+            return;
         }
         for source in tables.sources.values_mut() {
             source.lease_next = source.lease_end;

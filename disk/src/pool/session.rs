@@ -21,7 +21,7 @@ use super::status::PointInfo;
 use super::tables::{Effect, Pending, PointEffect, encode_set};
 use super::{Inner, Pool, Work};
 use crate::device::Device;
-use crate::error::{CommitError, IngestError};
+use crate::error::{CommitError, IngestError, ReadError};
 use crate::format::{ChunkKind, Op, PointRow, Purpose, Recipe};
 use crate::mutants::Mutant;
 use crate::sets::{RefChange, RefCounts, SetDelta};
@@ -88,6 +88,9 @@ pub(super) struct Live {
     pub(super) source: SourceId,
     pub(super) domain: DomainId,
     pub(super) basis: Option<(PointId, TreeRoot)>,
+    /// References of a basis that is neither the newest point nor the working state: of those the
+    /// tables have them.
+    basis_refs: Option<RefCounts>,
     parts: RefCell<Parts>,
     emitting: Cell<u32>,
     failure: RefCell<Option<CommitError>>,
@@ -298,8 +301,14 @@ impl<D: Device, W: Work> Pool<D, W> {
         inner.journal.check()?;
         inner.witness(now);
         let basis = match request.basis {
-            Some(point) => Some((point, inner.point_root(&point).await?)),
+            Some(point) => Some((point, inner.basis_root(&point, request.source).await?)),
             None => None,
+        };
+        let basis_refs = match request.basis {
+            Some(point) if !inner.has_refs(&point, request.source) => {
+                Some(self.reader(&point).await?.walk_refs().await?)
+            }
+            _ => None,
         };
         let parked = {
             let tables = inner.tables.borrow();
@@ -334,6 +343,7 @@ impl<D: Device, W: Work> Pool<D, W> {
             source: request.source,
             domain: request.domain,
             basis,
+            basis_refs,
             parts: RefCell::new(Parts {
                 mine,
                 unjournaled,
@@ -467,7 +477,7 @@ impl<D: Device, W: Work> Pool<D, W> {
         inner.witness(now);
         let (root, change) = inner.finish_tree(&live).await?;
         let id = PointId(inner.random());
-        let (refs, delta, extra) = inner.next_refs(&live, change);
+        let (refs, delta, extra) = inner.next_refs(&live, change)?;
         let recipe = Recipe {
             pool: inner.fixed.pool,
             point: id,
@@ -500,6 +510,11 @@ impl<D: Device, W: Work> Pool<D, W> {
             refs,
             born: delta.born,
         }));
+        // Versions of records are compared before the change is queued: one caller at a time.
+        let _turn = match commit.records.is_empty() {
+            true => None,
+            false => Some(inner.recording.lock().await),
+        };
         let mut batch = inner.record_ops(commit.records)?;
         let op = Op::PointCommitted {
             session,
@@ -521,25 +536,50 @@ pub(super) fn encoded(encode: impl FnOnce(&mut Writer)) -> Vec<u8> {
 impl<D: Device, W: Work> Inner<D, W> {
     /// References after this commit, what changed in the reach set since the newest point, and what
     /// the recipe keeps so that a replay comes to the same references.
-    fn next_refs(&self, live: &Live, change: RefChange) -> (RefCounts, SetDelta, Vec<u8>) {
+    fn next_refs(
+        &self,
+        live: &Live,
+        change: RefChange,
+    ) -> Result<(RefCounts, SetDelta, Vec<u8>), CommitError> {
         let mut tables = self.tables.borrow_mut();
         let source = tables.source(live.source, live.domain);
         let basis = live.basis.as_ref().map(|(point, _)| *point);
         let mut refs = match (basis, &source.working) {
             (None, _) => RefCounts::new(),
             (Some(basis), Some((row, refs))) if row.id == basis => refs.clone(),
-            _ => source.newest.clone(),
+            (Some(basis), _) if source.newest_point == Some(basis) => source.newest.clone(),
+            (Some(basis), _) => {
+                let point = CommitError::NoPoint { point: basis };
+                live.basis_refs.clone().ok_or(point)?
+            }
         };
         let delta = refs
             .apply(&change)
             .expect("the tree removed only what its basis references");
         if basis.is_some() && basis == source.newest_point {
             let extra = RefsRecord::Change(&change, &delta).to_bytes();
-            return (refs, delta, extra);
+            return Ok((refs, delta, extra));
         }
         let delta = SetDelta::between(source.newest.set(), refs.set());
         let extra = RefsRecord::Whole(&refs).to_bytes();
-        (refs, delta, extra)
+        Ok((refs, delta, extra))
+    }
+
+    /// The tree a session may refer to: only of a point of its own source.
+    async fn basis_root(&self, point: &PointId, source: SourceId) -> Result<TreeRoot, ReadError> {
+        let own = self.row(point).is_some_and(|row| row.source == source);
+        own.then_some(())
+            .ok_or(ReadError::NoPoint { point: *point })?;
+        self.point_root(point).await
+    }
+
+    /// Whether the tables have the references of this point of the source.
+    fn has_refs(&self, point: &PointId, source: SourceId) -> bool {
+        let tables = self.tables.borrow();
+        tables.sources.get(&source).is_some_and(|source| {
+            let working = source.working.as_ref().map(|(row, _)| row.id);
+            source.newest_point == Some(*point) || working == Some(*point)
+        })
     }
 }
 

@@ -38,26 +38,58 @@ impl Filled {
     }
 }
 
-/// Pages of entries and of extents: some 8 KiB.
-pub(super) const LOWEST: CutRule = CutRule {
-    min_len: 4 << 10,
-    spread_len: 4 << 10,
-    full_len: 28 << 10,
-    min_count: 1,
-};
-/// Pages of references: some 20 KiB, so that three reads find one of a million entries.
-pub(super) const INNER: CutRule = CutRule {
-    min_len: 8 << 10,
-    spread_len: 12 << 10,
-    full_len: 56 << 10,
-    min_count: 4,
-};
+/// The rules for all levels.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CutRules {
+    lowest: CutRule,
+    above: CutRule,
+}
+
+impl CutRules {
+    /// Pages of entries and of extents of some 8 KiB. Pages of references of some 20 KiB, so that
+    /// three reads find one of a million entries.
+    pub const STANDARD: Self = Self {
+        lowest: CutRule {
+            min_len: 4 << 10,
+            spread_len: 4 << 10,
+            full_len: 28 << 10,
+            min_count: 1,
+        },
+        above: CutRule {
+            min_len: 8 << 10,
+            spread_len: 12 << 10,
+            full_len: 56 << 10,
+            min_count: 4,
+        },
+    };
+
+    /// Trees of many levels out of a few hundred entries.
+    #[cfg(test)]
+    pub const TINY: Self = Self {
+        lowest: CutRule {
+            min_len: 100,
+            spread_len: 300,
+            full_len: 1500,
+            min_count: 1,
+        },
+        above: CutRule {
+            min_len: 100,
+            spread_len: 200,
+            full_len: 900,
+            min_count: 2,
+        },
+    };
+
+    pub fn of_level(&self, level: u8) -> &CutRule {
+        if level == 0 {
+            &self.lowest
+        } else {
+            &self.above
+        }
+    }
+}
 
 impl CutRule {
-    pub fn of_level(level: u8) -> Self {
-        if level == 0 { LOWEST } else { INNER }
-    }
-
     /// Whether a page ends before the item of this hash. The hash is asked for only when it matters.
     pub fn cuts(&self, page: Filled, hash: impl FnOnce() -> u32) -> bool {
         if page.count < self.min_count || page.len < self.min_len {
@@ -101,7 +133,10 @@ mod tests {
         for item_len in [40, 300, 2_000] {
             let (mut page, mut pages, mut total) = (Filled::default(), 0u64, 0u64);
             for number in 0..40_000u32 {
-                if LOWEST.cuts(page, || hash.of(&number.to_le_bytes(), 0)) {
+                if CutRules::STANDARD
+                    .of_level(0)
+                    .cuts(page, || hash.of(&number.to_le_bytes(), 0))
+                {
                     assert!((4 << 10..30 << 10).contains(&page.len));
                     (page, pages) = (Filled::default(), pages + 1);
                 }

@@ -5,7 +5,7 @@ use keelhold_chunk::IdKey;
 
 use super::check::{self, Last};
 use crate::tree::content::Content;
-use crate::tree::cut::{CutRule, PathHash};
+use crate::tree::cut::{CutRules, PathHash};
 use crate::tree::error::BuildError;
 use crate::tree::inner::{Child, InnerWriter};
 use crate::tree::leaf::{Entry, LeafWriter};
@@ -16,6 +16,7 @@ use crate::tree::{PageKind, PageStore, TreeRoot};
 
 #[derive(Debug)]
 pub(super) struct Growth {
+    rules: CutRules,
     hash: PathHash,
     leaf: LeafWriter,
     /// The open pages above, lowest first: level 1, 2, and so on.
@@ -36,8 +37,9 @@ struct Held {
 }
 
 impl Growth {
-    pub fn new(id_key: &IdKey) -> Self {
+    pub fn new(id_key: &IdKey, rules: CutRules) -> Self {
         Self {
+            rules,
             hash: PathHash::new(id_key),
             leaf: LeafWriter::default(),
             inner: Vec::new(),
@@ -209,7 +211,9 @@ impl Growth {
                 None => return false,
             },
         };
-        CutRule::of_level(level).cuts(filled, || self.hash.of(path, level))
+        self.rules
+            .of_level(level)
+            .cuts(filled, || self.hash.of(path, level))
     }
 
     fn push_child<E>(&mut self, child: Child, level: u8) -> Result<(), BuildError<E>> {

@@ -20,6 +20,7 @@ use self::basis::{Basis, Next};
 use self::check::Last;
 use self::grow::Growth;
 use super::content::write::{ContentWriter, WrittenContent};
+use super::cut::CutRules;
 use super::error::BuildError;
 use super::load::Loader;
 use super::refs::Ledger;
@@ -32,6 +33,7 @@ use crate::sets::RefChange;
 pub struct TreeBuilder<S> {
     loader: Loader<S>,
     key: IdKey,
+    rules: CutRules,
     basis: Basis,
     /// Entries of the basis that were named as unchanged and are not taken over yet: ranges that
     /// join are one range, so that a page is taken whole however they were cut.
@@ -43,12 +45,22 @@ pub struct TreeBuilder<S> {
 
 impl<S: PageStore> TreeBuilder<S> {
     pub fn new(store: S, id_key: IdKey, basis: Option<TreeRoot>) -> Self {
+        Self::with_rules(store, id_key, basis, CutRules::STANDARD)
+    }
+
+    pub(super) fn with_rules(
+        store: S,
+        id_key: IdKey,
+        basis: Option<TreeRoot>,
+        rules: CutRules,
+    ) -> Self {
         Self {
             loader: Loader::new(store),
             basis: Basis::new(basis.unwrap_or_default()),
             same: None,
-            growth: Growth::new(&id_key),
+            growth: Growth::new(&id_key, rules),
             key: id_key,
+            rules,
             ledger: Ledger::default(),
             streamed: None,
         }
@@ -71,7 +83,7 @@ impl<S: PageStore> TreeBuilder<S> {
         if self.streamed.is_some() {
             return Err(BuildError::ContentOpen);
         }
-        self.streamed = Some(ContentWriter::new(self.key.clone()));
+        self.streamed = Some(ContentWriter::new(self.key.clone(), self.rules));
         Ok(())
     }
 

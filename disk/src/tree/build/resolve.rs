@@ -27,7 +27,7 @@ impl<S: PageStore> TreeBuilder<S> {
                 Ok(in_entry(entry.content, len))
             }
             NewContent::Extents(parts) => {
-                let mut writer = ContentWriter::new(self.key.clone());
+                let mut writer = ContentWriter::new(self.key.clone(), self.rules);
                 writer.extend(store, &parts).await?;
                 writer.finish(store).await
             }

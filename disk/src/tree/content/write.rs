@@ -5,13 +5,14 @@ use keelhold_chunk::IdKey;
 use super::pages::{ContentPage, Part, Stretch};
 use super::{Content, ContentRoot, LISTED_EXTENTS_MAX};
 use crate::sets::RefCounts;
-use crate::tree::cut::CutRule;
+use crate::tree::cut::CutRules;
 use crate::tree::extent::ExtentJoiner;
 use crate::tree::{BuildError, Extent, PageKind, PageStore, ResolvedExtent};
 
 /// The content of one file while it grows.
 #[derive(Debug)]
 pub(in crate::tree) struct ContentWriter {
+    rules: CutRules,
     joiner: ExtentJoiner,
     /// The first extents, until they are too many for the entry.
     listed: Vec<Extent>,
@@ -29,8 +30,9 @@ pub(in crate::tree) struct WrittenContent {
 }
 
 impl ContentWriter {
-    pub fn new(key: IdKey) -> Self {
+    pub fn new(key: IdKey, rules: CutRules) -> Self {
         Self {
+            rules,
             joiner: ExtentJoiner::new(key),
             listed: Vec::new(),
             levels: Vec::new(),
@@ -130,7 +132,7 @@ impl ContentWriter {
             self.levels.push(ContentPage::default());
         }
         let filled = self.levels[usize::from(level)].filled();
-        let ends = CutRule::of_level(level).cuts(filled, || part.hash());
+        let ends = self.rules.of_level(level).cuts(filled, || part.hash());
         let ended = if ends {
             Some(self.close(store, level).await?)
         } else {

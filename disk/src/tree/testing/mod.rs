@@ -9,6 +9,7 @@ pub use store::{MemoryStore, StoreFault, TEST_KEY, block_on};
 use keelhold_chunk::entry::{Kind, Timestamp};
 use keelhold_chunk::{Attributes, IdKey};
 
+use super::cut::CutRules;
 use super::{BuildError, Item, TreeBuilder, TreeRoot};
 use crate::sets::RefChange;
 
@@ -36,8 +37,17 @@ pub fn build(
     basis: Option<TreeRoot>,
     items: impl IntoIterator<Item = Item>,
 ) -> Result<(TreeRoot, RefChange), BuildError<StoreFault>> {
+    build_cut(store, basis, items, CutRules::STANDARD)
+}
+
+pub fn build_cut(
+    store: &MemoryStore,
+    basis: Option<TreeRoot>,
+    items: impl IntoIterator<Item = Item>,
+    rules: CutRules,
+) -> Result<(TreeRoot, RefChange), BuildError<StoreFault>> {
     block_on(async {
-        let mut builder = TreeBuilder::new(store, test_key(), basis);
+        let mut builder = TreeBuilder::with_rules(store, test_key(), basis, rules);
         for item in items {
             builder.push(item).await?;
         }

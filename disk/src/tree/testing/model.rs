@@ -150,9 +150,12 @@ fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A new file, directory, link or device in a directory chosen at random.
+/// A new file, directory, link or device in a directory chosen at random, or behind everything.
 fn add_entry(model: &mut Model, directories: &mut Vec<Vec<u8>>, dice: &mut Dice) {
     let mut path = join(&dice.pick(directories).clone(), &random_name(dice));
+    if dice.one_in(20) {
+        path = [&[0xff; 9][..], &random_name(dice)].concat();
+    }
     if model.contains_key(&key(&path)) {
         path.extend_from_slice(b".more");
     }
@@ -213,6 +216,26 @@ fn below(model: &Model, path: &[u8]) -> Vec<Vec<u8>> {
     all.map(|(key, _)| key.clone()).collect()
 }
 
+/// A stretch of entries goes, as far as no entry loses its parent: what page boundaries like least.
+fn delete_stretch(model: &mut Model, dice: &mut Dice) {
+    let start = 1 + dice.below(model.len() as u64) as usize;
+    let goes: Vec<Vec<u8>> = model
+        .keys()
+        .skip(start)
+        .take(dice.below(60) as usize)
+        .cloned()
+        .collect();
+    for gone in goes {
+        let path = match model.get(&gone) {
+            Some(entry) => entry.path.clone(),
+            None => continue,
+        };
+        for key in below(model, &path) {
+            model.remove(&key);
+        }
+    }
+}
+
 /// One thing that happens to a tree between two backups.
 pub fn edit(model: &mut Model, dice: &mut Dice) {
     let paths: Vec<Vec<u8>> = model
@@ -226,6 +249,9 @@ pub fn edit(model: &mut Model, dice: &mut Dice) {
         return;
     }
     let path = dice.pick(&paths).clone();
+    if dice.one_in(8) {
+        return delete_stretch(model, dice);
+    }
     match dice.below(4) {
         0 => {
             for key in below(model, &path) {

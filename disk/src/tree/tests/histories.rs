@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::sets::{RefCounts, SetDelta};
+use crate::tree::cut::CutRules;
 use crate::tree::testing::{
-    Dice, MemoryStore, Model, ModelContent, ModelEntry, block_on, build, edit, items_between,
+    Dice, MemoryStore, Model, ModelContent, ModelEntry, block_on, build_cut, edit, items_between,
     random_model,
 };
 use crate::tree::{Content, Entry, Extent, ResolvedExtent, TreeReader, TreeRoot};
@@ -158,12 +159,12 @@ fn check_refs(store: &MemoryStore, root: TreeRoot, model: &Model) -> RefCounts {
     refs
 }
 
-fn history(seed: u64, entries: u64, steps: u64) {
+fn history(seed: u64, entries: u64, steps: u64, rules: CutRules) {
     println!("seed {seed}, {entries} entries");
     let mut dice = Dice(seed);
     let store = MemoryStore::default();
     let mut model = random_model(&mut dice, entries);
-    let (mut root, change) = build(&store, None, items_of(&model)).unwrap();
+    let (mut root, change) = build_cut(&store, None, items_of(&model), rules).unwrap();
     assert!(change.removed.is_empty());
     let mut refs = check_refs(&store, root, &model);
     assert_eq!(change.added, refs);
@@ -179,12 +180,12 @@ fn history(seed: u64, entries: u64, steps: u64) {
         let items = items_between(&model, &next, &mut dice);
         let before = refs.clone();
         store.reset_counts();
-        let (next_root, change) = build(&store, Some(root), items).unwrap();
+        let (next_root, change) = build_cut(&store, Some(root), items, rules).unwrap();
         let delta = refs.apply(&change).unwrap();
         assert_eq!(refs, check_refs(&store, next_root, &next));
         assert_eq!(delta, SetDelta::between(before.set(), refs.set()));
         // The same entries make the same tree, however it was told.
-        let from_nothing = build(&store, None, items_of(&next)).unwrap();
+        let from_nothing = build_cut(&store, None, items_of(&next), rules).unwrap();
         assert_eq!(from_nothing.0, next_root);
         if model == next {
             assert_eq!((next_root, change.is_empty()), (root, true));
@@ -196,14 +197,21 @@ fn history(seed: u64, entries: u64, steps: u64) {
 
 #[test]
 fn small_trees_follow_their_model() {
-    for seed in 0..60 {
-        history(seed, 1 + seed * 3, 12);
+    for seed in 0..40 {
+        history(seed, 1 + seed * 3, 12, CutRules::STANDARD);
     }
 }
 
 #[test]
-fn trees_of_several_levels_follow_their_model() {
-    for seed in 1000..1006 {
-        history(seed, 4_000, 6);
+fn trees_of_many_levels_follow_their_model() {
+    for seed in 100..160 {
+        history(seed, 20 + (seed - 100) * 12, 12, CutRules::TINY);
+    }
+}
+
+#[test]
+fn large_trees_follow_their_model() {
+    for seed in 1000..1003 {
+        history(seed, 4_000, 5, CutRules::STANDARD);
     }
 }

@@ -193,3 +193,6 @@ pub(crate) fn next_extent(
         len: end.max(start) - start,
     }))
 }
+
+#[cfg(test)]
+mod tests;
