@@ -9,6 +9,7 @@ use crate::id_text;
 use crate::job::{FinishedJob, JobId, Jobs};
 use crate::machine::connected::{Command, Connected};
 use crate::machine;
+use crate::point::OpenPoint;
 use crate::pool_failure::{of_closed, of_store};
 use crate::pool_thread::PoolHandle;
 use crate::record::{
@@ -18,8 +19,9 @@ use crate::server::{End, Task};
 use crate::source::{self, Names};
 use crate::store::{Store, StoreError};
 use keelhold_disk::pool::PointInfo;
+use keelhold_disk::units::PointId;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub struct Daemon {
     /// Where agents are told to connect.
     pub url: String,
     pub stopping: watch::Receiver<bool>,
+    /// The point read last: a mount asks for the same one thousands of times.
+    opened: Mutex<Option<(PointId, OpenPoint)>>,
 }
 
 fn of_catalog(error: crate::catalog::CatalogError) -> Failure {
@@ -56,7 +60,8 @@ impl Daemon {
         }
         let jobs = Jobs::load(store.clone(), catalog.clone()).await.map_err(|e| of_store(&e))?;
         let (connected, jobs) = (Connected::default(), Arc::new(jobs));
-        Ok(Self { store, authority, connected, jobs, catalog, url, stopping })
+        let opened = Mutex::default();
+        Ok(Self { store, authority, connected, jobs, catalog, url, stopping, opened })
     }
 
     /// Throws the catalog away and makes it anew from the pool.
@@ -92,6 +97,20 @@ impl Daemon {
 
     pub async fn points(&self) -> Result<Vec<PointInfo>, Failure> {
         self.store.pool.call(|pool| async move { pool.points() }).await.map_err(of_closed)
+    }
+
+    /// The point, open for reading.
+    pub async fn open_point(&self, id: PointId) -> Result<OpenPoint, Failure> {
+        let known = |opened: &Option<(PointId, OpenPoint)>| {
+            opened.as_ref().filter(|(of, _)| *of == id).map(|(_, point)| point.clone())
+        };
+        if let Some(point) = known(&self.opened.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(point);
+        }
+        let point = OpenPoint::open(&self.store.pool, id).await?;
+        let kept = (id, point.clone());
+        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+        Ok(point)
     }
 
     /// Starts a backup, or joins the one that runs.

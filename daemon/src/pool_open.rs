@@ -5,7 +5,6 @@ use crate::failure::{Code, Failure, chain};
 use crate::pool_failure::{of_commit, of_create, of_open};
 use crate::pool_thread::{LivePool, PoolHandle, TaskQueue};
 use crate::pool_work::ThreadWork;
-use keelhold_disk::device::Device as _;
 use keelhold_disk::device::backend::{AnyDevice, Backend, Choice};
 use keelhold_disk::device::probe::{
     Contents, OpenDiskError, OpenedDisk, contents, create_file, open_disk,

@@ -3,7 +3,11 @@
 //! `fresh` only inserts; `dead` reads with nine of ten numbers ever given dead. Each runs in a
 //! process of its own, since the kernel's high-water mark (VmHWM) never sinks.
 //!
-//! `cargo run --release -p keelhold-disk --example index_memory [MILLIONS [fresh|dead]]`
+//! `late`, only when asked for, is `dead` with half a million chunks more alive before each reading.
+//! Memory is not given back when they die, so VmRSS by what lives at the reading shows that, and the
+//! high-water mark is held against the most that ever lived at once.
+//!
+//! `cargo run --release -p keelhold-disk --example index_memory [MILLIONS [fresh|dead|late]]`
 
 use std::process::{Command, ExitCode};
 
@@ -31,9 +35,10 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         }
-        Some("fresh") => Series::new(1).run(millions),
-        Some("dead") => Series::new(10).run(millions),
-        Some(_) => refuse("kind of series: fresh or dead"),
+        Some("fresh") => Series::new(1, Series::SOON).run(millions),
+        Some("dead") => Series::new(10, Series::SOON).run(millions),
+        Some("late") => Series::new(10, Series::LATE).run(millions),
+        Some(_) => refuse("kind of series: fresh, dead or late"),
     }
 }
 
@@ -61,15 +66,17 @@ struct Series {
     /// Numbers below these have had their first and second chance to die.
     passed: [u64; 2],
     resident_before: u64,
+    ages: [u64; 2],
+    most_live: u64,
 }
 
 impl Series {
     /// Chunks die at two ages: part of them soon, the rest when others have come in between. Not so
-    /// late that those about to die would be a large part of the live ones: readings are divided by
-    /// what is live at the end, high-water marks too.
-    const AGES: [u64; 2] = [20_000, 60_000];
+    /// late that those about to die would be a large part of the live ones.
+    const SOON: [u64; 2] = [20_000, 60_000];
+    const LATE: [u64; 2] = [100_000, MILLION];
 
-    fn new(given_per_live: u64) -> Self {
+    fn new(given_per_live: u64, ages: [u64; 2]) -> Self {
         let resident_before = memory("VmRSS");
         let index = Index::new([1; 32]);
         Self {
@@ -78,11 +85,14 @@ impl Series {
             given: 0,
             passed: [0; 2],
             resident_before,
+            ages,
+            most_live: 0,
         }
     }
 
     fn run(mut self, millions: u64) -> ExitCode {
-        println!("| live | given | counted | VmRSS | VmHWM |\n|---|---|---|---|---|");
+        println!("| live | most live | given | counted | VmRSS | VmHWM | VmHWM by most live |");
+        println!("|---|---|---|---|---|---|---|");
         let mut worst = 0f64;
         for million in 1..=millions {
             self.give(million * MILLION * self.given_per_live);
@@ -113,7 +123,8 @@ impl Series {
             let inserted = self.index.insert(number, fingerprint(number), slot);
             assert_eq!(inserted, Ok(()));
             self.given += 1;
-            self.let_die(Self::AGES.map(|age| self.given.saturating_sub(age)));
+            self.most_live = self.most_live.max(self.index.len());
+            self.let_die(self.ages.map(|age| self.given.saturating_sub(age)));
         }
     }
 
@@ -135,15 +146,23 @@ impl Series {
         }
     }
 
+    /// Prints a reading; gives the largest of those that count.
     fn read(&self) -> f64 {
         let per_chunk = |bytes: u64, chunks: u64| bytes as f64 / chunks as f64;
-        let live = self.index.len();
+        let (live, most_live, given) = (self.index.len(), self.most_live, self.given);
         let counted = per_chunk(self.index.bytes_used(), live);
         let resident = per_chunk(memory("VmRSS") - self.resident_before, live);
-        let most = per_chunk(memory("VmHWM") - self.resident_before, live);
-        let given = self.given;
-        println!("| {live} | {given} | {counted:.2} | {resident:.2} | {most:.2} |");
-        counted.max(resident).max(most)
+        let high = memory("VmHWM") - self.resident_before;
+        let (by_live, by_most) = (per_chunk(high, live), per_chunk(high, most_live));
+        println!(
+            "| {live} | {most_live} | {given} | {counted:.2} | {resident:.2} | {by_live:.2} | \
+             {by_most:.2} |"
+        );
+        if self.ages == Self::LATE {
+            counted.max(by_most)
+        } else {
+            counted.max(resident).max(by_live)
+        }
     }
 }
 

@@ -12,12 +12,14 @@ mod order;
 mod work;
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 
 use keelhold_wire::{
     FromAgent, FromServer, JobRefusal, Message, ReceiveError, Receiver, Sender, StartRestore,
 };
 use thiserror::Error;
 use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
 
 use crate::failure::{Code, Failure};
 
@@ -29,6 +31,8 @@ pub enum RestoreError {
     Receive(#[from] ReceiveError),
     #[error("the answers could not be sent")]
     Send(#[source] io::Error),
+    #[error("standard input and output are no pipes to an agent")]
+    Pipe(#[source] io::Error),
     #[error("the order is not understood")]
     Order(#[from] OrderError),
     #[error("the messages ended before the restore did")]
@@ -40,7 +44,10 @@ pub enum RestoreError {
     #[error("an item does not belong to a restore")]
     Item,
     #[error("the attributes of {path:?} are malformed")]
-    Attributes { path: String, source: keelhold_chunk::DecodeError },
+    Attributes {
+        path: String,
+        source: keelhold_chunk::DecodeError,
+    },
     #[error("a frame holds reference {reference}, which was not asked for")]
     NotWanted { reference: u64 },
     #[error("a frame cannot be unpacked")]
@@ -78,19 +85,31 @@ impl From<RestoreError> for Failure {
 /// error here means that not even that could be said.
 pub async fn serve() -> Result<(), RestoreError> {
     allow_many_files();
-    let mut input = tokio::io::stdin();
+    let mut input =
+        pipe::Receiver::from_owned_fd(owned(io::stdin())?).map_err(RestoreError::Pipe)?;
+    let output = pipe::Sender::from_owned_fd(owned(io::stdout())?).map_err(RestoreError::Pipe)?;
     let order = receive_order(&mut input).await?;
     let mut receiver = Receiver::new(input);
-    let mut sender = Sender::new(tokio::io::stdout());
+    let mut sender = Sender::new(output);
     let Some(FromServer::StartRestore(start)) = receiver.receive().await? else {
         return Err(RestoreError::Torn);
     };
     let job = start.job;
     if let Err(error) = restore(&order, start, &mut receiver, &mut sender).await {
-        let refusal = JobRefusal { job, refusal: Failure::from(error).into() };
+        let refusal = JobRefusal {
+            job,
+            refusal: Failure::from(error).into(),
+        };
         send(&mut sender, &FromAgent::Aborted(refusal)).await?;
     }
     Ok(())
+}
+
+fn owned(stream: impl AsFd) -> Result<OwnedFd, RestoreError> {
+    stream
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(RestoreError::Pipe)
 }
 
 /// Files that are compared with what is to come stay open until it has come.
@@ -113,7 +132,9 @@ where
     W: tokio::io::AsyncWrite + Unpin,
 {
     let writer = order.open(start.on_clash)?;
-    arrive::Arrivals::new(&start, writer)?.run(receiver, sender).await
+    arrive::Arrivals::new(&start, writer)?
+        .run(receiver, sender)
+        .await
 }
 
 async fn send<W: tokio::io::AsyncWrite + Unpin>(

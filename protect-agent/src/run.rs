@@ -41,7 +41,10 @@ impl AgentConfig {
     pub fn new(state: PathBuf, verb: &str) -> Self {
         // `/proc/self/exe` would do as well, but shows in a process list as just that.
         let program = std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
-        Self { state, restore_command: vec![program.into_os_string(), OsString::from(verb)] }
+        Self {
+            state,
+            restore_command: vec![program.into_os_string(), OsString::from(verb)],
+        }
     }
 }
 
@@ -73,7 +76,10 @@ impl From<RunError> for Failure {
 #[derive(Debug, Error)]
 enum DialError {
     #[error("{server} cannot be reached")]
-    Unreachable { server: ServerAddress, source: std::io::Error },
+    Unreachable {
+        server: ServerAddress,
+        source: std::io::Error,
+    },
     #[error("{server} did not answer in time")]
     Silent { server: ServerAddress },
     #[error("no secure connection could be made")]
@@ -104,7 +110,12 @@ pub async fn run(config: AgentConfig, stop: impl Future<Output = ()>) -> Result<
     };
     let (wishes, asked) = mpsc::channel(WISH_COUNT);
     let local = local::listen(&state, status, wishes)?;
-    let agent = Agent { state, identity, surroundings: Arc::new(surroundings), clock };
+    let agent = Agent {
+        state,
+        identity,
+        surroundings: Arc::new(surroundings),
+        clock,
+    };
     tokio::select! {
         () = agent.keep_connected(asked) => {}
         () = local.serve() => {}
@@ -147,7 +158,9 @@ impl Agent {
     ) -> Result<(), DialError> {
         let stream = timeout(CONNECT_WAIT, dial(&self.identity))
             .await
-            .map_err(|_| DialError::Silent { server: self.identity.server.clone() })??;
+            .map_err(|_| DialError::Silent {
+                server: self.identity.server.clone(),
+            })??;
         let (renewed, mut certificates) = mpsc::unbounded_channel();
         let renewal = self.identity.renewal(self.clock.now().secs);
         let status = &self.surroundings.status;
@@ -157,8 +170,7 @@ impl Agent {
             let server_version = &welcome.server_version;
             tracing::info!(server_version, machine = welcome.machine_name, "connected");
         };
-        let talk =
-            link::converse(stream, &self.surroundings, asked, renewal, renewed, greeted);
+        let talk = link::converse(stream, &self.surroundings, asked, renewal, renewed, greeted);
         tokio::pin!(talk);
         loop {
             tokio::select! {
@@ -180,9 +192,13 @@ async fn dial(
     identity: &Identity,
 ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, DialError> {
     let server = &identity.server;
-    let unreachable = |source| DialError::Unreachable { server: server.clone(), source };
-    let stream =
-        TcpStream::connect((server.host.as_str(), server.port)).await.map_err(unreachable)?;
+    let unreachable = |source| DialError::Unreachable {
+        server: server.clone(),
+        source,
+    };
+    let stream = TcpStream::connect((server.host.as_str(), server.port))
+        .await
+        .map_err(unreachable)?;
     // Messages are whole when they are written: waiting for more only delays them.
     stream.set_nodelay(true).map_err(unreachable)?;
     Ok(tls::connect(tls::machine_config(identity)?, stream).await?)

@@ -9,7 +9,7 @@ use crate::failure::{Code, Failure};
 use crate::id_text;
 use crate::record::NameError;
 use crate::point::{
-    Matcher, OpenPoint, PoolEntry, details, file_entry, is_within, read_piece, rows_to_api,
+    CONTENT_PIECE_LEN, Matcher, OpenPoint, PoolEntry, details, file_entry, is_within, read_piece, rows_to_api,
 };
 use axum::Json;
 use axum::body::Bytes;
@@ -68,7 +68,7 @@ pub async fn note(
 
 async fn open(daemon: &SharedDaemon, point: &str) -> Result<OpenPoint, Failure> {
     let (info, _) = daemon.point(point).await?;
-    OpenPoint::open(&daemon.store.pool, info.id).await
+    daemon.open_point(info.id).await
 }
 
 fn unknown_path(path: &[u8]) -> Failure {
@@ -171,7 +171,8 @@ async fn tell_content(
     let upto = upto.min(entry.size());
     let mut offset = from;
     while offset < upto {
-        let mut pieces = read_piece(point, &entry, offset).await.map_err(|damage| {
+        let len = CONTENT_PIECE_LEN.min(upto - offset);
+        let mut pieces = read_piece(point, &entry, offset, len).await.map_err(|damage| {
             let path = String::from_utf8_lossy(&entry.path);
             Failure::new(Code::PoolDamaged, format!("{path}: {}", damage.reason))
         })?;

@@ -207,10 +207,21 @@ pub struct FileEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_hex: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub xattrs: Vec<Xattr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<(u32, u32)>,
     /// Entries with equal values are names of one file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link_group: Option<String>,
+}
+
+/// An extended attribute, its bytes in hex.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Xattr {
+    pub name_hex: String,
+    pub value_hex: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -68,7 +68,7 @@ pub enum Verb {
     #[command(hide = true)]
     DemoAgent(DemoAgent),
     /// Writes a restore's files in a process of its own
-    #[command(hide = true)]
+    #[command(name = crate::demo::agent::WRITER_VERB, hide = true)]
     RestoreWriter,
 }
 
@@ -102,6 +102,9 @@ pub struct Serve {
     pub agents: Option<String>,
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// For the demo: a daemon without its demo has nobody to stop it
+    #[arg(long, hide = true)]
+    pub exit_with_parent: bool,
 }
 
 #[derive(Debug, Subcommand)]

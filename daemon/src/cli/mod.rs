@@ -20,7 +20,7 @@ use crate::state_dir::StateDir;
 use args::{Cli, Global, Verb};
 use clap::Parser as _;
 use client::Client;
-use print::Printer;
+pub use print::Printer;
 
 /// What a verb needs to know besides its own arguments.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         global: cli.global,
     };
     match cli.verb {
-        Verb::RestoreWriter => return Ok(serve::restore_writer()),
+        Verb::RestoreWriter => return crate::demo::agent::write_restore(),
         Verb::DemoAgent(args) => return crate::demo::agent::run(&args),
         _ => {}
     }

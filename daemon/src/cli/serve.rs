@@ -18,10 +18,6 @@ use tokio::sync::watch;
 /// journaled, which loses nothing.
 const STOP_WAIT: Duration = Duration::from_secs(20);
 
-pub fn restore_writer() -> Exit {
-    Exit::Failed
-}
-
 fn of_config(error: &ConfigError) -> Failure {
     Failure::of(Code::ConfigInvalid, error)
 }
@@ -38,6 +34,9 @@ fn start_log() {
 
 pub async fn serve(context: &Context, args: Serve) -> Result<Exit, Failure> {
     start_log();
+    if args.exit_with_parent {
+        crate::demo::agent::exit_with_parent();
+    }
     let state = &context.state;
     state.create().map_err(|error| of_state(&error))?;
     let default_file = state.config();

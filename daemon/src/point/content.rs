@@ -6,7 +6,6 @@
 
 use super::open::{OpenPoint, PoolEntry};
 use crate::failure::{Code, Failure, chain};
-use crate::pool_failure;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use keelhold_chunk::entry::path_order;
@@ -192,29 +191,22 @@ async fn load_group(point: &OpenPoint, group: Vec<PoolEntry>) -> Result<Vec<Load
     point.call(read).await
 }
 
-/// Reads a large file piece by piece, from the first to the last.
+/// A stretch of a file; what is wrong with it knows the damaged place.
 pub async fn read_piece(
     point: &OpenPoint,
     entry: &PoolEntry,
     offset: u64,
+    len: u64,
 ) -> Result<Vec<Piece>, Damage> {
     let entry = entry.clone();
     // The error of the pool is kept apart from that of reaching it: it knows the damaged place.
     let read = move |reader: Rc<super::open::Reader>| async move {
-        Ok(reader.read(&entry, offset, CONTENT_PIECE_LEN).await.map_err(|error| Damage::of(&error)))
+        Ok(reader.read(&entry, offset, len).await.map_err(|error| Damage::of(&error)))
     };
     match point.call(read).await {
         Ok(read) => read,
         Err(failure) => Err(Damage::of_failure(&failure)),
     }
-}
-
-/// A failure that names a damaged path.
-#[must_use]
-pub fn damaged(path: &[u8], error: &ReadError) -> Failure {
-    let failure = pool_failure::of_read(error);
-    let message = format!("{}: {}", String::from_utf8_lossy(path), failure.message);
-    Failure { message, ..failure }
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! Points and their entries as the API shows them.
 
 use super::open::PoolEntry;
-use crate::api::types::{Change, DiffLine, FileEntry, Outcome, Point, PointDetails};
+use crate::api::types::{Change, DiffLine, FileEntry, Outcome, Point, PointDetails, Xattr};
 use crate::catalog::PointRow;
 use crate::clock::rfc3339;
 use crate::point_facts::path_text;
 use crate::source::Names;
+use data_encoding::HEXLOWER;
 use keelhold_chunk::{Attributes, Kind};
 use keelhold_disk::units::UnixNanos;
 
@@ -40,7 +41,7 @@ pub fn rows_to_api(rows: &[PointRow], names: &Names, source: Option<&str>) -> Ve
 
 #[must_use]
 pub fn details(row: &PointRow, names: &Names) -> PointDetails {
-    let root = data_encoding::HEXLOWER.decode(row.facts.root_hex.as_bytes()).unwrap_or_default();
+    let root = HEXLOWER.decode(row.facts.root_hex.as_bytes()).unwrap_or_default();
     PointDetails {
         point: row_to_api(row, names),
         committed_at: rfc3339(UnixNanos(row.committed_at)),
@@ -54,6 +55,10 @@ pub fn details(row: &PointRow, names: &Names) -> PointDetails {
 #[must_use]
 pub fn file_entry(path: &[u8], attributes: &Attributes) -> FileEntry {
     let (path, path_hex) = path_text(path);
+    let target = match &attributes.kind {
+        Kind::Symlink { target } => Some(target),
+        _ => None,
+    };
     let mtime = jiff::Timestamp::new(attributes.mtime.secs, attributes.mtime.nanos.cast_signed());
     FileEntry {
         path,
@@ -68,10 +73,16 @@ pub fn file_entry(path: &[u8], attributes: &Attributes) -> FileEntry {
             Ok(mtime) => mtime.to_string(),
             Err(_) => format!("{}s", attributes.mtime.secs),
         },
-        target: match &attributes.kind {
-            Kind::Symlink { target } => Some(path_text(target).0),
-            _ => None,
-        },
+        target: target.map(|target| path_text(target).0),
+        target_hex: target.and_then(|target| path_text(target).1),
+        xattrs: attributes
+            .xattrs
+            .iter()
+            .map(|xattr| Xattr {
+                name_hex: HEXLOWER.encode(&xattr.name),
+                value_hex: HEXLOWER.encode(&xattr.value),
+            })
+            .collect(),
         device: match attributes.kind {
             Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => {
                 Some((major, minor))

@@ -158,7 +158,7 @@ fn write_entry(
         Content::Large => {
             let mut offset = 0;
             while offset < loaded.entry.size() {
-                let pieces = runtime.block_on(read_piece(point, &loaded.entry, offset))?;
+                let pieces = runtime.block_on(read_piece(point, &loaded.entry, offset, CONTENT_PIECE_LEN))?;
                 if !write_pieces(&file, offset, &pieces) {
                     break;
                 }

@@ -74,7 +74,7 @@ fn damaged(loaded: &Loaded, reason: &str) -> Failure {
 async fn write_large(point: &OpenPoint, loaded: &Loaded, out: &Out) -> Result<(), Failure> {
     let mut offset = 0;
     while offset < loaded.entry.size() {
-        let pieces = read_piece(point, &loaded.entry, offset).await;
+        let pieces = read_piece(point, &loaded.entry, offset, CONTENT_PIECE_LEN).await;
         let mut bytes = Vec::new();
         for piece in pieces.map_err(|damage| damaged(loaded, &damage.reason))? {
             append(&mut bytes, &piece);

@@ -61,21 +61,21 @@ pub enum BuildError<E> {
     Read(#[from] ReadError<E>),
     #[error("the store did not take a page")]
     Store(#[source] E),
-    #[error("the path {path:?} cannot stand in a tree")]
+    #[error("the path {} cannot stand in a tree", path.escape_ascii())]
     UnsoundPath { path: Vec<u8> },
-    #[error("the path {path:?} is not behind {after:?}")]
+    #[error("the path {} is not behind {}", path.escape_ascii(), after.escape_ascii())]
     Unsorted { path: Vec<u8>, after: Vec<u8> },
-    #[error("the tree does not begin with its root but with {path:?}")]
+    #[error("the tree does not begin with its root but with {}", path.escape_ascii())]
     NoRoot { path: Vec<u8> },
-    #[error("the parent of {path:?} is not a directory of the tree")]
+    #[error("the parent of {} is not a directory of the tree", path.escape_ascii())]
     NoParent { path: Vec<u8> },
-    #[error("the attributes of {path:?} cannot be decoded")]
+    #[error("the attributes of {} cannot be decoded", path.escape_ascii())]
     Attributes {
         path: Vec<u8>,
         #[source]
         source: DecodeError,
     },
-    #[error("the content of {path:?} has {found} bytes, its attributes say {size}")]
+    #[error("the content of {} has {found} bytes, its attributes say {size}", path.escape_ascii())]
     SizeMismatch {
         path: Vec<u8>,
         size: u64,

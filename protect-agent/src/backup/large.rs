@@ -236,3 +236,6 @@ impl<'a> PartSink<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

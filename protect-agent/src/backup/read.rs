@@ -74,37 +74,75 @@ fn replaced() -> Note {
 fn read_file(settings: &Settings, wanted: &Wanted) -> Outcome {
     let mut bytes_read = 0;
     for attempt in 1.. {
-        let file = match wanted.entry.open() {
-            Ok(file) => file,
-            Err(SkippedReason::Changed) => return Outcome::Skipped(replaced()),
-            Err(reason) => return Outcome::Skipped(reason.into()),
+        let attempted = match Attempt::begin(settings, wanted) {
+            Ok(attempted) => attempted,
+            Err(note) => return Outcome::Skipped(note),
         };
-        let content = match read_content(settings, &file) {
-            Ok(content) => content,
-            Err(reason) => return Outcome::Skipped(reason.into()),
-        };
-        bytes_read += content.bytes_read;
-        let (mut attributes, mut note) = file_attributes(&file);
-        let before = *file.stat();
-        let clean = !content.cut_short && file.finish().is_ok();
-        if !clean && attempt < TRIES {
-            continue;
+        bytes_read += attempted.read.bytes_read;
+        if let Some(taken) = attempted.end(attempt == TRIES) {
+            let Taken {
+                stat,
+                attributes,
+                content,
+                note,
+            } = taken;
+            return facts(
+                settings,
+                wanted,
+                &stat,
+                &attributes,
+                content,
+                bytes_read,
+                note,
+            );
         }
-        if !clean {
-            attributes.kind = Kind::File { size: content.len };
-            note = Some(SkippedReason::Changed.into());
-        }
-        return facts(
-            settings,
-            wanted,
-            &before,
-            &attributes,
-            content.content,
-            bytes_read,
-            note,
-        );
     }
     Outcome::Skipped(SkippedReason::Changed.into())
+}
+
+/// One reading of a file, between two looks at it.
+struct Attempt {
+    file: OpenFile,
+    read: Read,
+}
+
+/// A file as it goes into the point.
+struct Taken {
+    stat: Stat,
+    attributes: Attributes,
+    content: ReadContent,
+    note: Option<Note>,
+}
+
+impl Attempt {
+    fn begin(settings: &Settings, wanted: &Wanted) -> Result<Self, Note> {
+        let file = match wanted.entry.open() {
+            Err(SkippedReason::Changed) => return Err(replaced()),
+            opened => opened?,
+        };
+        let read = read_content(settings, &file)?;
+        Ok(Self { file, read })
+    }
+
+    /// `None` if the file has moved meanwhile; as it is all the same if this was the last attempt.
+    fn end(self, last: bool) -> Option<Taken> {
+        let Self { file, read } = self;
+        let (mut attributes, mut note) = file_attributes(&file);
+        let stat = *file.stat();
+        if read.cut_short || file.finish().is_err() {
+            if !last {
+                return None;
+            }
+            attributes.kind = Kind::File { size: read.len };
+            note = Some(SkippedReason::Changed.into());
+        }
+        Some(Taken {
+            stat,
+            attributes,
+            content: read.content,
+            note,
+        })
+    }
 }
 
 /// The attributes of an open file, if need be without what cannot be read.
@@ -224,3 +262,6 @@ fn facts(
     };
     Outcome::Entry { facts, content }
 }
+
+#[cfg(test)]
+pub(in crate::backup) mod tests;

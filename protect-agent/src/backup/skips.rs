@@ -14,9 +14,9 @@ impl From<SkippedReason> for Note {
             SkippedReason::OtherFileSystem { .. }
             | SkippedReason::KernelFileSystem { .. }
             | SkippedReason::KeptOut => SkipReason::NotCovered,
-            SkippedReason::PathTooLong { .. } | SkippedReason::XattrsTooLong { .. } => {
-                SkipReason::Unsupported
-            }
+            SkippedReason::PathTooLong { .. }
+            | SkippedReason::NameTooLong { .. }
+            | SkippedReason::XattrsTooLong { .. } => SkipReason::Unsupported,
             SkippedReason::Open(_)
             | SkippedReason::List(_)
             | SkippedReason::Stat(_)

@@ -134,7 +134,11 @@ impl Arrivals {
         let mut wanted = Runs::new();
         for item in items.items {
             match item {
-                Item::Entry { path, attributes, content } if self.open.is_none() => {
+                Item::Entry {
+                    path,
+                    attributes,
+                    content,
+                } if self.open.is_none() => {
                     self.entry(&path, &attributes, content, &mut wanted)?;
                 }
                 Item::EntryMore { extents } => {
@@ -145,7 +149,11 @@ impl Arrivals {
             }
         }
         self.one_done(items.seq);
-        Ok(Want { job: self.job, upto: self.next_ref, wanted })
+        Ok(Want {
+            job: self.job,
+            upto: self.next_ref,
+            wanted,
+        })
     }
 
     fn entry(
@@ -164,11 +172,20 @@ impl Arrivals {
             Kind::File { size } => Some(size),
             _ => None,
         };
-        let place = self.writer.as_mut().and_then(|writer| writer.place(path, attributes));
+        let place = self
+            .writer
+            .as_mut()
+            .and_then(|writer| writer.place(path, attributes));
         let seq = self.last_seq;
         let Some(size) = size else {
             if let Some(place) = place {
-                self.task(seq, Task::Make { place: Box::new(place), seq });
+                self.task(
+                    seq,
+                    Task::Make {
+                        place: Box::new(place),
+                        seq,
+                    },
+                );
             }
             return Ok(());
         };
@@ -178,13 +195,30 @@ impl Arrivals {
             Content::None if size == 0 => Vec::new(),
             Content::Inline(bytes) if bytes.len() as u64 == size => bytes,
             Content::Extents(extents) => {
-                let Some(target) = target else { return self.nowhere(&extents, size) };
-                return self.extents(Open { target, at: 0, size }, &extents, wanted);
+                let Some(target) = target else {
+                    return self.nowhere(&extents, size);
+                };
+                return self.extents(
+                    Open {
+                        target,
+                        at: 0,
+                        size,
+                    },
+                    &extents,
+                    wanted,
+                );
             }
             _ => return Err(RestoreError::Item),
         };
         if let Some(target) = target {
-            self.task(seq, Task::Whole { target, content, seq });
+            self.task(
+                seq,
+                Task::Whole {
+                    target,
+                    content,
+                    seq,
+                },
+            );
         }
         Ok(())
     }
@@ -196,7 +230,11 @@ impl Arrivals {
         let len: u64 = extents.iter().map(Extent::plain_len).sum();
         // More pieces of such a file cannot be told from those of another; the tree's report names
         // the directory that made it so.
-        if len == size { Ok(()) } else { Err(RestoreError::Item) }
+        if len == size {
+            Ok(())
+        } else {
+            Err(RestoreError::Item)
+        }
     }
 
     fn extents(
@@ -217,7 +255,13 @@ impl Arrivals {
                         open.target.expect();
                         wanted.push(reference);
                         let (target, seq) = (open.target.clone(), self.last_seq);
-                        let to = Destination { target, offset: open.at, id: *id, len: *len, seq };
+                        let to = Destination {
+                            target,
+                            offset: open.at,
+                            id: *id,
+                            len: *len,
+                            seq,
+                        };
                         self.wanted.insert(reference, to);
                         *self.left.entry(seq).or_default() += 1;
                     }
@@ -236,13 +280,19 @@ impl Arrivals {
     fn frame(&mut self, frame: Frame) -> Result<(), RestoreError> {
         let message = FromServer::Frame(frame);
         let body_len = (message.to_bytes().len() - HEADER_LEN) as u64;
-        let FromServer::Frame(frame) = message else { return Ok(()) };
+        let FromServer::Frame(frame) = message else {
+            return Ok(());
+        };
         let mut destinations = Vec::new();
         for reference in frame.refs.iter() {
             let to = self.wanted.remove(&reference);
             destinations.push(to.ok_or(RestoreError::NotWanted { reference })?);
         }
-        self.tasks.push(Task::Frame { frame, destinations, body_len });
+        self.tasks.push(Task::Frame {
+            frame,
+            destinations,
+            body_len,
+        });
         Ok(())
     }
 
@@ -266,20 +316,34 @@ impl Arrivals {
     }
 
     fn credit(&self) -> FromAgent {
-        let items_seq = self.left.keys().next().map_or(self.last_seq, |first| first - 1);
-        FromAgent::Credit(Credit { job: self.job, items_seq, frame_bytes: self.frame_bytes })
+        let items_seq = self
+            .left
+            .keys()
+            .next()
+            .map_or(self.last_seq, |first| first - 1);
+        FromAgent::Credit(Credit {
+            job: self.job,
+            items_seq,
+            frame_bytes: self.frame_bytes,
+        })
     }
 
     /// Every place and file is done: their tasks are.
     fn finish(&mut self) -> Restored {
-        let report = self.writer.take().map(TreeWriter::finish).unwrap_or_default();
+        let report = self
+            .writer
+            .take()
+            .map(TreeWriter::finish)
+            .unwrap_or_default();
         restored(self.job, self.stats, &report)
     }
 }
 
 fn restored(job: u64, stats: RestoreStats, report: &Report) -> Restored {
-    let (skipped, failed): (Vec<_>, Vec<_>) =
-        report.unwritten.iter().partition(|unwritten| !unwritten.reason.is_failure());
+    let (skipped, failed): (Vec<_>, Vec<_>) = report
+        .unwritten
+        .iter()
+        .partition(|unwritten| !unwritten.reason.is_failure());
     let stats = RestoreStats {
         files: report.files,
         bytes_written: report.bytes_written,
@@ -287,7 +351,12 @@ fn restored(job: u64, stats: RestoreStats, report: &Report) -> Restored {
         failed: failed.len() as u64,
         ..stats
     };
-    Restored { job, stats, skipped: named(&skipped), failed: named(&failed) }
+    Restored {
+        job,
+        stats,
+        skipped: named(&skipped),
+        failed: named(&failed),
+    }
 }
 
 /// As many as a message holds.
@@ -302,8 +371,13 @@ fn named(unwritten: &[&Unwritten]) -> Vec<SkippedEntry> {
         },
         text: unwritten.reason.to_string(),
     };
-    unwritten.iter().take(SKIPPED_COUNT_MAX).map(entry).take_while(|entry| {
-        len += entry.path.len() + entry.text.len() + 16;
-        len < NAMED_LEN
-    }).collect()
+    unwritten
+        .iter()
+        .take(SKIPPED_COUNT_MAX)
+        .map(entry)
+        .take_while(|entry| {
+            len += entry.path.len() + entry.text.len() + 16;
+            len < NAMED_LEN
+        })
+        .collect()
 }

@@ -28,7 +28,11 @@ impl Target {
     pub(super) fn new(place: keelhold_tree::Place) -> Self {
         let existing = place.existing();
         let state = Mutex::new(State::Waiting(Box::new(place)));
-        Self { left: AtomicU64::new(1), state, existing }
+        Self {
+            left: AtomicU64::new(1),
+            state,
+            existing,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -37,7 +41,9 @@ impl Target {
 
     /// Whether the disk holds this chunk already, at its place.
     pub(super) fn holds(&self, id_key: &IdKey, id: &ChunkId, offset: u64, len: u32) -> bool {
-        let Some(existing) = &self.existing else { return false };
+        let Some(existing) = &self.existing else {
+            return false;
+        };
         let mut buffer = vec![0; len as usize];
         let filled = existing.read_at(offset, &mut buffer);
         filled == Ok(buffer.len()) && id_key.id(&buffer) == *id

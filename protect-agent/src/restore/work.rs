@@ -27,11 +27,22 @@ pub(super) struct Destination {
 
 #[derive(Debug)]
 pub(super) enum Task {
-    Frame { frame: Frame, destinations: Vec<Destination>, body_len: u64 },
+    Frame {
+        frame: Frame,
+        destinations: Vec<Destination>,
+        body_len: u64,
+    },
     /// An entry without chunks: nothing to write or a few bytes.
-    Whole { target: Arc<Target>, content: Vec<u8>, seq: u64 },
+    Whole {
+        target: Arc<Target>,
+        content: Vec<u8>,
+        seq: u64,
+    },
     /// Something that is no file.
-    Make { place: Box<keelhold_tree::Place>, seq: u64 },
+    Make {
+        place: Box<keelhold_tree::Place>,
+        seq: u64,
+    },
 }
 
 /// A task is done: so much of these messages.
@@ -56,7 +67,11 @@ pub(super) fn start(id_key: &IdKey) -> Result<(Arc<Queue<Task>>, Results), Resto
 impl Task {
     fn work(self, id_key: &IdKey) -> Result<Done, RestoreError> {
         match self {
-            Self::Frame { frame, destinations, body_len } => {
+            Self::Frame {
+                frame,
+                destinations,
+                body_len,
+            } => {
                 let mut plain = unpack(&frame)?;
                 let mut seqs = Vec::with_capacity(destinations.len());
                 for to in destinations {
@@ -73,9 +88,16 @@ impl Task {
                 if !plain.is_empty() {
                     return Err(RestoreError::Unpack);
                 }
-                Ok(Done { seqs, frame_len: body_len })
+                Ok(Done {
+                    seqs,
+                    frame_len: body_len,
+                })
             }
-            Self::Whole { target, content, seq } => {
+            Self::Whole {
+                target,
+                content,
+                seq,
+            } => {
                 if content.is_empty() {
                     target.one_less();
                 } else {
@@ -83,12 +105,18 @@ impl Task {
                     target.write(0, &content);
                     target.one_less();
                 }
-                Ok(Done { seqs: vec![seq], frame_len: 0 })
+                Ok(Done {
+                    seqs: vec![seq],
+                    frame_len: 0,
+                })
             }
             Self::Make { place, seq } => {
                 // It is made, or the report says why not.
                 let _ = place.create();
-                Ok(Done { seqs: vec![seq], frame_len: 0 })
+                Ok(Done {
+                    seqs: vec![seq],
+                    frame_len: 0,
+                })
             }
         }
     }
@@ -110,5 +138,9 @@ fn unpack(frame: &Frame) -> Result<Bytes, RestoreError> {
             Bytes::from(plain)
         }
     };
-    if plain.len() == len { Ok(plain) } else { Err(RestoreError::Unpack) }
+    if plain.len() == len {
+        Ok(plain)
+    } else {
+        Err(RestoreError::Unpack)
+    }
 }

@@ -233,3 +233,84 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
         None => (b"", path),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::Scratch;
+    use std::fs;
+
+    fn root(scratch: &Scratch) -> Arc<Dir> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        Dir::root(rustix::fs::open(scratch.path(""), flags, Mode::empty()).unwrap()).unwrap()
+    }
+
+    fn child(dir: &Arc<Dir>, name: &[u8]) -> Arc<Dir> {
+        let stat = crate::Stat::at(dir.open().unwrap(), name).unwrap();
+        dir.child(name, stat.identity.device, stat.identity.inode)
+    }
+
+    fn open_count(dirs: &[Arc<Dir>]) -> usize {
+        dirs.iter().filter(|dir| lock(&dir.fd).is_some()).count()
+    }
+
+    /// Three times as deep as descriptors are kept: all stay reachable, few stay open.
+    #[test]
+    fn descriptors_are_bounded_at_any_depth() {
+        let scratch = Scratch::new();
+        let mut dirs = vec![root(&scratch)];
+        for _ in 0..3 * OPEN_MAX {
+            let dir = &dirs[dirs.len() - 1];
+            rustix::fs::mkdirat(dir.open().unwrap(), "d", Mode::RWXU).unwrap();
+            dirs.push(child(dir, b"d"));
+        }
+        for dir in dirs.iter().chain(dirs.iter().rev()) {
+            dir.open().unwrap();
+            assert!(open_count(&dirs) <= OPEN_MAX + 1);
+        }
+        let deepest = &dirs[dirs.len() - 1];
+        assert_eq!(deepest.path().len(), 6 * OPEN_MAX - 1);
+        assert_eq!(deepest.path_len_of(b"xy"), deepest.path_of(b"xy").len());
+    }
+
+    #[test]
+    fn a_directory_that_was_swapped_is_not_entered() {
+        let scratch = Scratch::new();
+        scratch.fill(&["a/b/c", "other/b/c"]);
+        let root = root(&scratch);
+        let a = child(&root, b"a");
+        let b = child(&a, b"b");
+        *lock(&a.fd) = None;
+        fs::rename(scratch.path("a"), scratch.path("aside")).unwrap();
+        fs::rename(scratch.path("other"), scratch.path("a")).unwrap();
+        assert_eq!(a.open().unwrap_err(), Errno::STALE);
+        assert_eq!(b.open().unwrap_err(), Errno::STALE);
+        fs::rename(scratch.path("a"), scratch.path("other")).unwrap();
+        std::os::unix::fs::symlink("other", scratch.path("a")).unwrap();
+        assert!(a.open().is_err() && b.open().is_err());
+    }
+
+    /// As deep as a path of the longest kind can be.
+    #[test]
+    fn long_chains_are_dropped_without_recursion() {
+        let scratch = Scratch::new();
+        let mut dir = root(&scratch);
+        for _ in 0..keelhold_chunk::entry::PATH_LEN_MAX {
+            dir = dir.child(b"d", 0, 0);
+        }
+        std::thread::Builder::new()
+            .stack_size(64 << 10)
+            .spawn(move || drop(dir))
+            .unwrap()
+            .join()
+            .unwrap();
+    }
+
+    #[test]
+    fn paths_are_joined_and_split() {
+        assert_eq!(join(b"", b"a"), b"a");
+        assert_eq!(join(b"a", b"b"), b"a/b");
+        assert_eq!(split(b"a/b/c"), (&b"a/b"[..], &b"c"[..]));
+        assert_eq!(split(b"a"), (&b""[..], &b"a"[..]));
+    }
+}

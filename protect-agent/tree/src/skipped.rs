@@ -75,6 +75,8 @@ pub enum SkippedReason {
     Content { offset: u64, errno: Errno },
     #[error("changed while it was read")]
     Changed,
+    #[error("its name takes more than {limit} bytes")]
+    NameTooLong { limit: usize },
     #[error("its path takes more than {limit} bytes")]
     PathTooLong { limit: usize },
     #[error("another file system is mounted here ({file_system}): not covered")]

@@ -1,3 +1,7 @@
 //! The engine over simulated disks.
 
 mod basics;
+mod content;
+mod crash;
+mod simulation;
+mod verdict;

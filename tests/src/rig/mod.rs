@@ -154,12 +154,17 @@ impl Rig {
 
     /// Runs `future`, but no longer than `nanos` of virtual time: then it is dropped where it stands.
     pub fn run_at_most<F: Future>(&mut self, nanos: u64, future: F) -> Option<F::Output> {
-        let sleep = self.world.sleep(nanos);
-        let raced = select(pin!(sleep), pin!(future));
-        match self.executor.run_until(raced) {
+        let (sleep, future) = (pin!(self.world.sleep(nanos)), pin!(future));
+        match self.executor.run_until(select(sleep, future)) {
             Either::Left(_) => None,
             Either::Right((output, _)) => Some(output),
         }
+    }
+
+    /// Begins to open, and is stopped where it stands.
+    pub fn open_at_most(&mut self, nanos: u64) {
+        let (devices, surroundings, now) = (self.devices(), self.surroundings(), self.now());
+        drop(self.run_at_most(nanos, Pool::open(devices, surroundings, now)));
     }
 
     pub fn run<F: Future>(&mut self, future: F) -> F::Output {

@@ -22,8 +22,10 @@ pub(super) struct Growth {
     /// The open pages above, lowest first: level 1, 2, and so on.
     inner: Vec<InnerWriter>,
     held: Option<Held>,
-    /// The last entry of the tree. Out of date while a page is held.
+    /// The last entry of the tree. Out of date while a page is held, and after its release.
     last: Option<Last>,
+    /// The entry of the basis before which a held page was released: it follows, as it did there.
+    released: Option<u64>,
 }
 
 /// A page of the basis with everything below it, at the right edge of the new tree. All open pages
@@ -45,6 +47,7 @@ impl Growth {
             inner: Vec::new(),
             held: None,
             last: None,
+            released: None,
         }
     }
 
@@ -57,11 +60,8 @@ impl Growth {
         loader: &Loader<S>,
         ledger: &mut Ledger,
     ) -> Result<bool, BuildError<S::Error>> {
-        if self.held.as_ref().is_some_and(|held| held.end == start) {
-            self.release(&child.first_path, loader, ledger).await?;
-        } else {
-            self.make_room(&child.first_path, loader, ledger).await?;
-        }
+        self.approach(&child.first_path, start, loader, ledger)
+            .await?;
         let below = self.inner.iter().take(usize::from(level));
         Ok(self.leaf.is_empty() && below.into_iter().all(InnerWriter::is_empty))
     }
@@ -69,6 +69,7 @@ impl Growth {
     /// `end` is the ordinal in the basis behind the last entry of `child`.
     pub fn hold(&mut self, child: Child, level: u8, end: u64) {
         self.held = Some(Held { child, level, end });
+        self.released = None;
     }
 
     /// The next entry is one of the basis, from a page that was opened.
@@ -79,12 +80,25 @@ impl Growth {
         loader: &Loader<S>,
         ledger: &mut Ledger,
     ) -> Result<(), BuildError<S::Error>> {
-        if self.held.as_ref().is_some_and(|held| held.end == ordinal) {
-            self.release(&entry.path, loader, ledger).await?;
-        } else {
-            self.make_room(&entry.path, loader, ledger).await?;
-        }
+        self.approach(&entry.path, ordinal, loader, ledger).await?;
         self.copy(entry, ledger)
+    }
+
+    /// Gets ready for entry `ordinal` of the basis, which is at `path`.
+    async fn approach<S: PageStore>(
+        &mut self,
+        path: &[u8],
+        ordinal: u64,
+        loader: &Loader<S>,
+        ledger: &mut Ledger,
+    ) -> Result<(), BuildError<S::Error>> {
+        if self.held.as_ref().is_some_and(|held| held.end == ordinal) {
+            return self.release(path, loader, ledger).await;
+        }
+        if self.released == Some(ordinal) {
+            return Ok(());
+        }
+        self.make_room(path, loader, ledger).await
     }
 
     /// Ends whatever pages end before `path`, which must be able to come next.
@@ -109,6 +123,7 @@ impl Growth {
         let Some(held) = self.held.take() else {
             return Ok(());
         };
+        self.released = Some(held.end);
         self.push_child(held.child, held.level + 1)?;
         self.end_pages(held.level + 1, path, loader, ledger).await
     }
@@ -182,6 +197,7 @@ impl Growth {
 
     pub fn set_last(&mut self, last: Last) {
         self.last = Some(last);
+        self.released = None;
     }
 
     /// Ends the open pages before `path` from `level` up, as far as the rule says.

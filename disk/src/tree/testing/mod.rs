@@ -3,7 +3,7 @@
 mod model;
 mod store;
 
-pub use model::{Model, ModelContent, ModelEntry, edit, items_between, random_model};
+pub use model::{Model, ModelContent, ModelEntry, assert_sound, edit, items_between, random_model};
 pub use store::{MemoryStore, StoreFault, TEST_KEY, block_on};
 
 use keelhold_chunk::entry::{Kind, Timestamp};

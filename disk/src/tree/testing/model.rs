@@ -304,6 +304,19 @@ fn content_mark(content: &ModelContent) -> ChunkId {
     test_key().id(&bytes)
 }
 
+/// A model that is no tree would blame the code for its own faults.
+pub fn assert_sound(model: &Model) {
+    for entry in model.values().skip(1) {
+        let end = entry
+            .path
+            .iter()
+            .rposition(|byte| *byte == b'/')
+            .unwrap_or(0);
+        let parent = model.get(&key(&entry.path[..end]));
+        assert!(parent.is_some_and(|parent| parent.attributes.is_directory()));
+    }
+}
+
 /// What an agent says about the way from `old` to `new`, in one of its many forms.
 pub fn items_between(old: &Model, new: &Model, dice: &mut Dice) -> Vec<Item> {
     let ordinals: BTreeMap<&Vec<u8>, u64> = old.keys().zip(0..).collect();

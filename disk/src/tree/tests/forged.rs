@@ -1,14 +1,15 @@
 //! Input that lies, and pages that are not what they should be.
 
-use keelhold_chunk::entry::Kind;
+use keelhold_chunk::entry::{Kind, path_order};
 use keelhold_chunk::{Reader, SpanDigest, Writer};
 
+use crate::tree::cut::CutRules;
 use crate::tree::testing::{
-    Dice, MemoryStore, StoreFault, attributes, block_on, build, edit, items_between, random_model,
-    test_key,
+    Dice, MemoryStore, StoreFault, attributes, block_on, build, build_cut, edit, items_between,
+    random_model, test_key,
 };
 use crate::tree::{
-    BuildError, Item, NewContent, PageRef, ReadError, ResolvedExtent, TreeReader, TreeRoot,
+    BuildError, Content, Item, NewContent, PageRef, ReadError, ResolvedExtent, TreeReader, TreeRoot,
 };
 use crate::units::ChunkNumber;
 
@@ -217,12 +218,12 @@ fn garbled_descriptions_never_make_an_unsound_tree() {
         let items = old
             .values()
             .map(|entry| entry.to_item(entry.content.to_new()));
-        let (root, change) = build(&store, None, items).unwrap();
+        let (root, change) = build_cut(&store, None, items, CutRules::TINY).unwrap();
         let mut new = old.clone();
         (0..20).for_each(|_| edit(&mut new, &mut dice));
         let mut items = items_between(&old, &new, &mut dice);
         (0..1 + dice.below(2)).for_each(|_| garble(&mut items, &mut dice));
-        match build(&store, Some(root), items) {
+        match build_cut(&store, Some(root), items, CutRules::TINY) {
             Err(error) => {
                 assert!(error.is_input(), "{error:?}");
                 refused += 1;
@@ -230,13 +231,44 @@ fn garbled_descriptions_never_make_an_unsound_tree() {
             Ok((next, step)) => {
                 let mut refs = change.added;
                 refs.apply(&step).unwrap();
-                let walked = block_on(TreeReader::new(&store, next).walk_refs()).unwrap();
-                assert_eq!(refs, walked);
+                let reader = TreeReader::new(&store, next);
+                assert_eq!(refs, block_on(reader.walk_refs()).unwrap());
+                block_on(assert_sound_tree(&reader));
             }
         }
     }
     println!("{refused} of 400 refused");
     assert!(refused > 100);
+}
+
+async fn assert_sound_tree(reader: &TreeReader<&MemoryStore>) {
+    let (mut scan, mut above) = (reader.scan(0), Vec::<Vec<u8>>::new());
+    let (mut last, mut bytes) = (None::<Vec<u8>>, 0);
+    while let Some((_, entry)) = scan.next().await.unwrap() {
+        let path = entry.path.clone();
+        assert!(last.is_none_or(|last| path_order(&last, &path).is_lt()));
+        let parent = path
+            .iter()
+            .rposition(|byte| *byte == b'/')
+            .map_or(0, |end| end);
+        above.retain(|directory| path[..parent].starts_with(directory));
+        assert!(path.is_empty() || above.iter().any(|directory| *directory == path[..parent]));
+        if entry.attributes.is_directory() {
+            above.push(path.clone());
+        }
+        let (mut extents, mut sum) = (reader.extents(&entry), 0);
+        while let Some((_, extent)) = extents.next().await.unwrap() {
+            sum += extent.len();
+        }
+        let inline = if let Content::Inline(bytes) = &entry.content {
+            bytes.len() as u64
+        } else {
+            0
+        };
+        assert_eq!(sum + inline, entry.size());
+        (last, bytes) = (Some(path), bytes + entry.size());
+    }
+    assert_eq!(bytes, reader.root().byte_count);
 }
 
 fn garble(items: &mut Vec<Item>, dice: &mut Dice) {
@@ -282,7 +314,7 @@ fn a_root_with_another_digest_or_other_sums_is_noticed() {
     let items = model
         .values()
         .map(|entry| entry.to_item(entry.content.to_new()));
-    let (root, _) = build(&store, None, items).unwrap();
+    let (root, _) = build_cut(&store, None, items, CutRules::TINY).unwrap();
     let page = root.page.unwrap();
     let digest = SpanDigest::from_bytes([3; 16]);
     let swapped = TreeRoot {
@@ -332,7 +364,7 @@ fn damaged_pages_are_read_to_an_end() {
         let items = model
             .values()
             .map(|entry| entry.to_item(entry.content.to_new()));
-        let (root, _) = build(&store, None, items).unwrap();
+        let (root, _) = build_cut(&store, None, items, CutRules::TINY).unwrap();
         let numbers = store.numbers();
         for _ in 0..60 {
             let number = *dice.pick(&numbers);
@@ -351,7 +383,7 @@ fn damaged_pages_are_read_to_an_end() {
                 first: 0,
                 count: root.entry_count - 1,
             };
-            drop(build(&store, Some(root), [whole]));
+            drop(build_cut(&store, Some(root), [whole], CutRules::TINY));
             store.restore(number, before);
         }
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::sets::{RefCounts, SetDelta};
 use crate::tree::cut::CutRules;
 use crate::tree::testing::{
-    Dice, MemoryStore, Model, ModelContent, ModelEntry, block_on, build_cut, edit, items_between,
-    random_model,
+    Dice, MemoryStore, Model, ModelContent, ModelEntry, assert_sound, block_on, build_cut, edit,
+    items_between, random_model,
 };
 use crate::tree::{Content, Entry, Extent, ResolvedExtent, TreeReader, TreeRoot};
 
@@ -177,6 +177,7 @@ fn history(seed: u64, entries: u64, steps: u64, rules: CutRules) {
             1 + dice.below(12)
         };
         (0..edits).for_each(|_| edit(&mut next, &mut dice));
+        assert_sound(&next);
         let items = items_between(&model, &next, &mut dice);
         let before = refs.clone();
         store.reset_counts();

@@ -163,3 +163,6 @@ fn listed(dir: &OwnedFd, name: &[u8], stat: &Stat) -> io::Result<Listed> {
         content,
     })
 }
+
+#[cfg(test)]
+mod tests;

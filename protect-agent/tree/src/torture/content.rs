@@ -39,13 +39,16 @@ pub(super) fn sizes(maker: &mut Maker, dir: &OwnedFd) -> io::Result<()> {
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
+/// Offset and length of random bytes.
+type Data = (u64, usize);
+
 /// A file of `size` with `len` random bytes at each offset.
 fn with_holes(
     maker: &mut Maker,
     dir: &OwnedFd,
     name: &str,
     size: u64,
-    data: &[(u64, usize)],
+    data: &[Data],
 ) -> io::Result<()> {
     let file = maker.file(dir, name.as_bytes(), b"")?;
     for (offset, len) in data {
@@ -58,8 +61,8 @@ fn with_holes(
 }
 
 pub(super) fn sparse(maker: &mut Maker, dir: &OwnedFd) -> io::Result<()> {
-    let alternating: Vec<(u64, usize)> = (0..200).map(|n| (n * 64 * KIB, 4096)).collect();
-    let cases: [(&str, u64, &[(u64, usize)]); 13] = [
+    let alternating: Vec<Data> = (0..200).map(|n| (n * 64 * KIB, 4096)).collect();
+    let cases: [(&str, u64, &[Data]); 13] = [
         ("all-hole", 10 * MIB, &[]),
         ("all-hole-odd", 10 * MIB + 1, &[]),
         ("one-byte-hole", 1, &[]),

@@ -1,13 +1,14 @@
 //! One directory of a walk: its names, and the `stat`s of its children in blocks.
 
 use super::decide::Decide;
+use super::names::Names;
 use crate::dirs::{Dir, open_quietly};
 use crate::identity::Stat;
 use crate::rules::{cache_tag, ignore};
 use crate::skipped::SkippedReason;
 use ignore::IgnoreList;
-use rustix::fs::{FileType, OFlags, RawDir};
-use std::mem::MaybeUninit;
+use keelhold_chunk::entry::{NAME_LEN_MAX, PATH_LEN_MAX};
+use rustix::fs::{FileType, OFlags};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
@@ -15,30 +16,11 @@ use std::sync::Arc;
 /// that several threads share a large directory.
 pub(crate) const BLOCK: usize = 512;
 
-/// Directory entries are read through a buffer of this size.
-const LIST_BUFFER_LEN: usize = 32 << 10;
-
 #[derive(Debug)]
 pub(crate) struct Branch {
     pub(crate) dir: Arc<Dir>,
     /// The list of exclusions that holds for this directory, from those above it.
     above: Option<Arc<IgnoreList>>,
-}
-
-/// Names of a directory in byte order, in one allocation.
-#[derive(Debug, Default)]
-pub(crate) struct Names {
-    bytes: Vec<u8>,
-    names: Vec<Name>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Name {
-    start: usize,
-    len: u8,
-    is_directory: bool,
-    /// Of the directory entry: under a mount it is not the inode that `stat` shows.
-    inode: u64,
 }
 
 /// A directory that has been read.
@@ -63,62 +45,6 @@ pub(crate) enum Item {
         name: usize,
         reason: Box<SkippedReason>,
     },
-}
-
-impl Names {
-    pub(crate) fn len(&self) -> usize {
-        self.names.len()
-    }
-
-    pub(crate) fn get(&self, index: usize) -> &[u8] {
-        self.text(&self.names[index])
-    }
-
-    fn text(&self, name: &Name) -> &[u8] {
-        &self.bytes[name.start..name.start + usize::from(name.len)]
-    }
-
-    fn find(&self, wanted: &[u8]) -> Option<usize> {
-        self.names
-            .binary_search_by(|name| self.text(name).cmp(wanted))
-            .ok()
-    }
-
-    fn read(fd: BorrowedFd<'_>) -> rustix::io::Result<Self> {
-        let mut buffer = [MaybeUninit::uninit(); LIST_BUFFER_LEN];
-        let mut entries = RawDir::new(fd, &mut buffer);
-        let mut read = Self::default();
-        while let Some(entry) = entries.next() {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            // A name longer than NAME_MAX comes from no Linux file system.
-            let Ok(len) = u8::try_from(name.len()) else {
-                continue;
-            };
-            if name == b"." || name == b".." || name.contains(&b'/') {
-                continue;
-            }
-            let start = read.bytes.len();
-            read.bytes.extend_from_slice(name);
-            let is_directory = entry.file_type() == FileType::Directory;
-            read.names.push(Name {
-                start,
-                len,
-                is_directory,
-                inode: entry.ino(),
-            });
-        }
-        let Self { bytes, names } = &mut read;
-        let text = |name: &Name| &bytes[name.start..name.start + usize::from(name.len)];
-        names.sort_unstable_by(|left, right| text(left).cmp(text(right)));
-        // Some file systems repeat an entry when a directory changes while it is listed.
-        names.dedup_by(|left, right| text(left) == text(right));
-        Ok(read)
-    }
-
-    fn keep_only(&mut self, index: usize) {
-        self.names = vec![self.names[index]];
-    }
 }
 
 impl Branch {
@@ -202,7 +128,7 @@ impl Listing {
             }
         };
         let mut by_inode: Vec<usize> = range.clone().collect();
-        by_inode.sort_unstable_by_key(|index| self.names.names[*index].inode);
+        by_inode.sort_unstable_by_key(|index| self.names.listed(*index).inode);
         let mut stats = vec![None; range.len()];
         for index in by_inode {
             stats[index - range.start] = Some(Stat::at(&dir, self.names.get(index)));
@@ -228,7 +154,7 @@ impl Listing {
         items: &mut Vec<Item>,
     ) {
         let name = self.names.get(index);
-        let listed = self.names.names[index];
+        let listed = self.names.listed(index);
         let is_directory = stat
             .as_ref()
             .map_or(listed.is_directory, Stat::is_directory);
@@ -247,8 +173,12 @@ impl Listing {
             name: index,
             reason: Box::new(reason),
         };
-        if self.branch.dir.path_len_of(name) > keelhold_chunk::entry::PATH_LEN_MAX {
-            let limit = keelhold_chunk::entry::PATH_LEN_MAX;
+        if name.len() > NAME_LEN_MAX {
+            let limit = NAME_LEN_MAX;
+            return items.push(skip(SkippedReason::NameTooLong { limit }));
+        }
+        if self.branch.dir.path_len_of(name) > PATH_LEN_MAX {
+            let limit = PATH_LEN_MAX;
             return items.push(skip(SkippedReason::PathTooLong { limit }));
         }
         let stat = match stat {
@@ -288,7 +218,7 @@ fn read_beginning(dir: BorrowedFd<'_>, name: &[u8], len_max: usize) -> rustix::i
         name,
         OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
     )?;
-    if !rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode).is_file() {
+    if !FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode).is_file() {
         return Err(rustix::io::Errno::INVAL);
     }
     let mut content = Vec::new();

@@ -15,6 +15,7 @@
 
 mod branch;
 mod decide;
+mod names;
 mod position;
 mod reader;
 mod schedule;

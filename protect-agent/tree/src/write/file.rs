@@ -1,7 +1,8 @@
 //! Filling a regular file.
 
 use super::apply::{Before, Onto, apply};
-use super::place::{Landing, Place};
+use super::landing::Landing;
+use super::place::Place;
 use super::report::UnwrittenReason;
 use crate::dirs::lock;
 use crate::skipped::Errno;
@@ -17,7 +18,7 @@ use std::sync::{Arc, Mutex};
 #[derive(Debug)]
 pub struct FileWriter {
     /// None once finished.
-    open: Option<Open>,
+    open: Option<Box<Open>>,
 }
 
 #[derive(Debug)]
@@ -36,7 +37,9 @@ pub(crate) struct Open {
 
 impl FileWriter {
     pub(crate) fn new(open: Open) -> Self {
-        Self { open: Some(open) }
+        Self {
+            open: Some(Box::new(open)),
+        }
     }
 
     #[must_use]
@@ -97,8 +100,6 @@ impl FileWriter {
 }
 
 impl AsFd for FileWriter {
-    /// # Panics
-    /// Never: the file is open until [`FileWriter::finish`] takes it.
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.open {
             Some(open) => open.fd.as_fd(),

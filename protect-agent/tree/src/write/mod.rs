@@ -21,7 +21,9 @@
 mod apply;
 mod directory;
 mod file;
+mod landing;
 mod links;
+mod node;
 mod place;
 mod report;
 mod shared;

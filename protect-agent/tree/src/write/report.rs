@@ -98,6 +98,11 @@ impl UnwrittenReason {
         }
     }
 
+    /// The name was not free.
+    pub(crate) fn is_taken(&self) -> bool {
+        matches!(self, Self::Create { errno, .. } if errno.0 == rustix::io::Errno::EXIST)
+    }
+
     /// Whether something went wrong, as opposed to what options, this user or this file system do not
     /// allow.
     #[must_use]

@@ -50,11 +50,19 @@ fn version_1_is_what_it_was() {
 fn a_backup_is_what_it_was() {
     let agent = |name: &str| {
         let all = samples::from_agent().into_iter();
-        Said::Agent(all.filter(|message| message.name() == name).next_back().unwrap())
+        Said::Agent(
+            all.filter(|message| message.name() == name)
+                .next_back()
+                .unwrap(),
+        )
     };
     let server = |name: &str| {
         let all = samples::from_server().into_iter();
-        Said::Server(all.filter(|message| message.name() == name).next_back().unwrap())
+        Said::Server(
+            all.filter(|message| message.name() == name)
+                .next_back()
+                .unwrap(),
+        )
     };
     let conversation = [
         agent("Hello"),

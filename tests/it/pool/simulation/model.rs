@@ -1,0 +1,75 @@
+//! What the pool should hold, in the plainest form there is.
+
+use std::collections::BTreeMap;
+
+use keelhold_disk::units::{PointId, SourceId};
+use keelhold_tests::rig::Files;
+
+#[derive(Debug, Clone)]
+pub struct Point {
+    pub id: PointId,
+    pub at: i64,
+    pub source: SourceId,
+    pub files: Files,
+}
+
+#[derive(Debug, Default, Clone)]
+pub struct Model {
+    /// In order of commit.
+    pub points: Vec<Point>,
+    /// The state a source was synchronised to after its newest point.
+    pub working: BTreeMap<SourceId, Point>,
+    /// Version and value.
+    pub records: BTreeMap<String, (u64, Vec<u8>)>,
+    pub series: BTreeMap<String, Vec<Vec<u8>>>,
+    /// Trees whose every chunk a parked session was sent.
+    pub parked: BTreeMap<SourceId, Files>,
+}
+
+/// What was asked for and not answered: after the next opening it happened, or it did not.
+#[derive(Debug, Clone)]
+pub enum Attempt {
+    Point { at: i64, source: SourceId, files: Files, working: bool },
+    Record { name: String, value: Option<Vec<u8>> },
+    Entry { series: String, bytes: Vec<u8> },
+    Park { source: SourceId, files: Files },
+    Cancel { source: SourceId },
+}
+
+impl Model {
+    pub fn newest(&self, source: SourceId) -> Option<&Point> {
+        self.points.iter().rfind(|point| point.source == source)
+    }
+
+    /// What a machine's next backup may describe its differences from.
+    pub fn basis(&self, source: SourceId) -> Option<&Point> {
+        self.working.get(&source).or_else(|| self.newest(source))
+    }
+
+    /// The attempt happened. A point brings the id it got.
+    pub fn happened(&mut self, attempt: Attempt, id: Option<PointId>) {
+        match attempt {
+            Attempt::Point { at, source, files, working } => {
+                let Some(id) = id else { return };
+                let point = Point { id, at, source, files };
+                self.parked.remove(&source);
+                if working {
+                    self.working.insert(source, point);
+                } else {
+                    self.working.remove(&source);
+                    self.points.push(point);
+                }
+            }
+            Attempt::Record { name, value } => match value {
+                Some(value) => {
+                    let version = self.records.get(&name).map_or(0, |(version, _)| *version);
+                    self.records.insert(name, (version + 1, value));
+                }
+                None => drop(self.records.remove(&name)),
+            },
+            Attempt::Entry { series, bytes } => self.series.entry(series).or_default().push(bytes),
+            Attempt::Park { source, files } => drop(self.parked.insert(source, files)),
+            Attempt::Cancel { source } => drop(self.parked.remove(&source)),
+        }
+    }
+}
