@@ -24,6 +24,8 @@ use tokio::sync::oneshot;
 /// Runs being put together or on their way to the disks: enough to keep several disks busy.
 const RUN_MEMORY: usize = 10 * RUN_BUFFER_LEN;
 
+const IN_USE_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// A disk somebody named, with the size it is to be made with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskSpec {
@@ -55,6 +57,20 @@ fn of_disk(error: &OpenDiskError) -> Failure {
         _ => Code::DiskUnusable,
     };
     Failure::of(code, error)
+}
+
+/// Opens a disk. The kernel may still be ending the transfers of a daemon that was just killed, and
+/// holds its disks until then; so a disk in use is asked for again for a while.
+fn open_patiently(path: &Path) -> Result<OpenedDisk, Failure> {
+    let began = std::time::Instant::now();
+    loop {
+        match open_disk(path) {
+            Err(OpenDiskError::InUse { .. }) if began.elapsed() < IN_USE_WAIT => {
+                std::thread::sleep(IN_USE_WAIT / 100);
+            }
+            opened => return opened.map_err(|error| of_disk(&error)),
+        }
+    }
 }
 
 /// What a thread that owns a pool works with.
@@ -108,8 +124,7 @@ impl Bench {
     }
 
     fn open_disks(&self, paths: &[PathBuf]) -> Result<Vec<AnyDevice<ThreadWork>>, Failure> {
-        let open = |path: &PathBuf| open_disk(path).map_err(|error| of_disk(&error));
-        paths.iter().map(|path| Ok(self.attach(open(path)?))).collect()
+        paths.iter().map(|path| Ok(self.attach(open_patiently(path)?))).collect()
     }
 
     /// Formats a new pool over disks that carry nothing.
@@ -128,7 +143,7 @@ impl Bench {
                     made.paths.push(spec.path.clone());
                     disk
                 }
-                None => open_disk(&spec.path).map_err(|error| of_disk(&error))?,
+                None => open_patiently(&spec.path)?,
             };
             let device = self.attach(disk);
             if spec.create_len.is_none() {

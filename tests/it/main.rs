@@ -1,4 +1,5 @@
 //! All suites, one binary: linking is the cost.
 
+mod e2e;
 mod house;
 mod pool;

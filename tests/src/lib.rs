@@ -1,3 +1,4 @@
 //! What more than one suite needs. The suites themselves are in `it/`, one binary.
 
+pub mod appliance;
 pub mod rig;

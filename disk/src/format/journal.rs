@@ -152,6 +152,14 @@ impl EntryHeader {
 }
 
 impl JournalEntry {
+    /// Bytes the entry has before it is padded.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        let mut body = Writer::over(vec![0; EntryHeader::LEN]);
+        self.ops.iter().for_each(|op| op.encode(&mut body));
+        body.finish().len()
+    }
+
     /// The entry padded to whole blocks, and its link: what the next entry names as its parent. The
     /// link does not depend on the place, so that the copies of an entry have the same.
     #[must_use]

@@ -1,10 +1,11 @@
 //! Recently used directories and plain frames, bounded by bytes; least recently used goes first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::event::Event;
 use super::space::RunKey;
 use crate::format::Directory;
 
@@ -14,6 +15,9 @@ const FRAMES_LEN_MAX: usize = 32 << 20;
 pub(super) struct Cache {
     directories: Lru<RunKey, Rc<Directory>>,
     frames: Lru<(RunKey, u16), Bytes>,
+    /// Frames being read: who wants one of them waits for it instead of reading it again.
+    loading: BTreeSet<(RunKey, u16)>,
+    loaded: Rc<Event>,
 }
 
 impl Cache {
@@ -21,6 +25,8 @@ impl Cache {
         Self {
             directories: Lru::new(DIRECTORIES_LEN_MAX),
             frames: Lru::new(FRAMES_LEN_MAX),
+            loading: BTreeSet::new(),
+            loaded: Rc::default(),
         }
     }
 
@@ -40,6 +46,24 @@ impl Cache {
     pub(super) fn keep_frame(&mut self, run: RunKey, frame: u16, plain: Bytes) {
         let len = plain.len() + 128;
         self.frames.put((run, frame), plain, len);
+    }
+
+    /// False if somebody reads the frame already.
+    pub(super) fn begin_load(&mut self, run: RunKey, frame: u16) -> bool {
+        self.loading.insert((run, frame))
+    }
+
+    pub(super) fn end_load(&mut self, run: RunKey, frame: u16) {
+        self.loading.remove(&(run, frame));
+    }
+
+    pub(super) fn is_loading(&self, run: RunKey, frame: u16) -> bool {
+        self.loading.contains(&(run, frame))
+    }
+
+    /// Tells whenever a frame is no longer being read.
+    pub(super) fn loaded(&self) -> Rc<Event> {
+        Rc::clone(&self.loaded)
     }
 
     /// Nothing of a container whose slot is given away may be served again.

@@ -30,7 +30,7 @@ pub struct VerifiedFrame {
     pub(super) codec: Codec,
     pub(super) stored: Bytes,
     pub(super) hash: [u8; 32],
-    pub(super) plain: Vec<u8>,
+    pub(super) plain: Bytes,
     pub(super) chunks: Vec<ChunkRef>,
 }
 
@@ -62,13 +62,14 @@ fn looks_compressible(plain: &[u8]) -> bool {
     lz4_flex::block::compress(sample).len() < PROBE_LEN - PROBE_LEN / 64
 }
 
-/// Decompresses into exactly `plain_len` bytes; `None` if the stored bytes do not give that.
+/// Decompresses into exactly `plain_len` bytes; `None` if the stored bytes do not give that. A raw
+/// frame is not copied.
 #[must_use]
-pub(super) fn decompress(codec: Codec, stored: &[u8], plain_len: usize) -> Option<Vec<u8>> {
+pub(super) fn decompress(codec: Codec, stored: &Bytes, plain_len: usize) -> Option<Bytes> {
     let plain = match codec {
-        Codec::Raw => stored.to_vec(),
-        Codec::Lz4 => lz4_flex::block::decompress(stored, plain_len).ok()?,
-        Codec::Zstd => zstd::bulk::decompress(stored, plain_len).ok()?,
+        Codec::Raw => stored.clone(),
+        Codec::Lz4 => lz4_flex::block::decompress(stored, plain_len).ok()?.into(),
+        Codec::Zstd => zstd::bulk::decompress(stored, plain_len).ok()?.into(),
     };
     (plain.len() == plain_len).then_some(plain)
 }
@@ -163,7 +164,9 @@ mod tests {
         for codec in [Codec::Raw, Codec::Lz4, Codec::Zstd] {
             let (used, stored) = compress(codec, text(100_000));
             assert_eq!(used, codec);
-            assert_eq!(decompress(used, &stored, 100_000), Some(text(100_000)));
+            let stored = Bytes::from(stored);
+            let plain = Bytes::from(text(100_000));
+            assert_eq!(decompress(used, &stored, 100_000), Some(plain));
             assert_eq!(decompress(used, &stored, 99_999), None);
             let (used, stored) = compress(codec, noise(100_000));
             assert_eq!((used, stored), (Codec::Raw, noise(100_000)));

@@ -17,6 +17,7 @@
 //! | checkpoint | as commit | as commit | one at a time | freed slots wait for two checkpoints |
 //! | read | nothing | nothing | nothing | caches only |
 
+mod audit;
 mod cache;
 mod checkpoint;
 mod create;
@@ -57,6 +58,7 @@ use crate::mutants::Mutants;
 use crate::units::{PoolId, SessionId, UnixNanos};
 use crate::work::Work;
 
+pub use audit::Claim;
 pub use create::CreateOptions;
 pub use frame::{FRAME_TARGET, IncomingFrame, VerifiedFrame};
 pub use inspect::{DiskReport, inspect_disk};

@@ -112,11 +112,14 @@ async fn root_superblock<D: Device>(
     mutants: Mutants,
 ) -> Result<Superblock, OpenError> {
     let mut found: Vec<(Superblock, u32)> = Vec::new();
+    let mut failure = None;
     for (device, label) in labelled {
         let key = ChecksumKey::new(&label.secret, &[0; 16]);
         for offset in label.zones.superblocks() {
             let (result, block) = device.read(offset, AlignedBuf::zeroed(BLOCK)).await;
-            if result.is_err() {
+            if let Err(source) = result {
+                let name = device.geometry().name.to_string();
+                failure = Some(OpenError::Device { name, source });
                 continue;
             }
             let place = Place {
@@ -138,7 +141,7 @@ async fn root_superblock<D: Device>(
         .filter(|(_, copies)| *copies >= quorum)
         .map(|(superblock, _)| superblock)
         .max_by_key(|superblock| superblock.sequence)
-        .ok_or(OpenError::NoSuperblock)
+        .ok_or(failure.unwrap_or(OpenError::NoSuperblock))
 }
 
 /// Orders the disks as the superblock does; all of them must be there.

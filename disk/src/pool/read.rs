@@ -46,7 +46,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         Ok(directory)
     }
 
-    async fn read_directory(
+    pub(super) async fn read_directory(
         &self,
         container: u32,
         block: u16,
@@ -75,18 +75,33 @@ impl<D: Device, W: Work> Inner<D, W> {
         if len > bytes.len() {
             bytes = disk.read(offset, len).await?;
         }
-        let key = self.fixed.run_key(salt);
-        let directory = Directory::decode(&bytes, &key, self.fixed.pool, disk.place(offset))
+        let directory = self
+            .decode_directory(run, salt, &bytes)
             .map_err(|fault| self.fault(run, fault))?;
-        if directory.header.container != container || directory.header.run_len as usize > within {
-            return Err(self.fault(run, HeadFault::Content));
-        }
         let mut check = [0; 16];
         check.copy_from_slice(&bytes[..16]);
         Ok((directory, check))
     }
 
-    fn salt(&self, container: u32) -> Option<[u8; 16]> {
+    /// The directory at the start of `bytes`, proved to be the one of this run.
+    pub(super) fn decode_directory(
+        &self,
+        run: RunKey,
+        salt: &[u8; 16],
+        bytes: &[u8],
+    ) -> Result<Directory, HeadFault> {
+        let (container, block) = run;
+        let within = (self.fixed.container_len as usize) - usize::from(block) * BLOCK;
+        let key = self.fixed.run_key(salt);
+        let place = self.run_place(run);
+        let directory = Directory::decode(bytes, &key, self.fixed.pool, place)?;
+        if directory.header.container != container || directory.header.run_len as usize > within {
+            return Err(HeadFault::Content);
+        }
+        Ok(directory)
+    }
+
+    pub(super) fn salt(&self, container: u32) -> Option<[u8; 16]> {
         self.tables
             .borrow()
             .containers
@@ -201,9 +216,21 @@ impl<D: Device, W: Work> Inner<D, W> {
         directory: &Rc<Directory>,
         frame: u16,
     ) -> Result<Bytes, ReadError> {
-        if let Some(plain) = self.cache.borrow_mut().frame(run, frame) {
-            return Ok(plain);
-        }
+        let _loading = loop {
+            let loaded = {
+                let mut cache = self.cache.borrow_mut();
+                if let Some(plain) = cache.frame(run, frame) {
+                    return Ok(plain);
+                }
+                if cache.begin_load(run, frame) {
+                    break Loading { inner: self, run, frame };
+                }
+                cache.loaded()
+            };
+            // Somebody reads it already. Should that fail, we see for ourselves.
+            let ended = || !self.cache.borrow().is_loading(run, frame);
+            loaded.until(|| ended().then_some(())).await;
+        };
         self.run_written(run).await;
         let entry = directory.frames[usize::from(frame)];
         let stored = self.stored_frame(run, &entry).await?;
@@ -230,7 +257,7 @@ impl<D: Device, W: Work> Inner<D, W> {
                     }
                     offset = end;
                 }
-                Ok(Bytes::from(plain))
+                Ok(plain)
             })
             .await;
         let plain = opened.map_err(|number| ReadError::Frame { number, place })?;
@@ -286,8 +313,26 @@ impl<D: Device, W: Work> Inner<D, W> {
     }
 }
 
+/// A frame on its way into the cache, also if the read is given up.
+struct Loading<'a, D: Device, W: Work> {
+    inner: &'a Inner<D, W>,
+    run: RunKey,
+    frame: u16,
+}
+
+impl<D: Device, W: Work> Drop for Loading<'_, D, W> {
+    fn drop(&mut self) {
+        let loaded = {
+            let mut cache = self.inner.cache.borrow_mut();
+            cache.end_load(self.run, self.frame);
+            cache.loaded()
+        };
+        loaded.notify();
+    }
+}
+
 /// Verifies the stored bytes and opens them.
-fn open_frame(entry: &FrameEntry, stored: &[u8], check_hash: bool) -> Option<Vec<u8>> {
+fn open_frame(entry: &FrameEntry, stored: &Bytes, check_hash: bool) -> Option<Bytes> {
     if check_hash && *blake3::hash(stored).as_bytes() != entry.hash {
         return None;
     }

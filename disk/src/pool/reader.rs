@@ -1,5 +1,8 @@
 //! Reading points: entries by path or in order, and the proved bytes of their content.
 
+mod ahead;
+
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -39,7 +42,8 @@ impl Piece {
 /// One point, open for reading.
 pub struct PointReader<D: Device, W: Work> {
     inner: Rc<Inner<D, W>>,
-    tree: TreeReader<Pages<D, W>>,
+    tree: Rc<TreeReader<Pages<D, W>>>,
+    ahead: RefCell<ahead::Ahead>,
 }
 
 impl<D: Device, W: Work> Inner<D, W> {
@@ -90,7 +94,8 @@ impl<D: Device, W: Work> Pool<D, W> {
         };
         Ok(PointReader {
             inner: Rc::clone(&self.inner),
-            tree: TreeReader::new(pages, root),
+            tree: Rc::new(TreeReader::new(pages, root)),
+            ahead: RefCell::default(),
         })
     }
 }
@@ -165,6 +170,7 @@ impl<D: Device, W: Work> PointReader<D, W> {
                 &bytes[start..end],
             ))]);
         }
+        self.read_ahead(entry, offset, end);
         let mut pieces = Vec::new();
         let extents = self
             .tree

@@ -99,7 +99,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         Ok(())
     }
 
-    async fn container_header(&self, container: u32) -> Result<ContainerHeader, ReadError> {
+    pub(super) async fn container_header(&self, container: u32) -> Result<ContainerHeader, ReadError> {
         let disk = &self.disks[container_slot(container).0];
         let offset = disk.offset(container, 0);
         let block = disk.read(offset, BLOCK).await?;
@@ -134,7 +134,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         }))
     }
 
-    async fn read_runs(&self, runs: &[RunRef]) -> Result<Vec<u8>, ReadError> {
+    pub(super) async fn read_runs(&self, runs: &[RunRef]) -> Result<Vec<u8>, ReadError> {
         let mut bytes = Vec::new();
         for run in runs {
             let known = (container_slot(run.container).0 < self.disks.len()).then_some(());
@@ -221,7 +221,7 @@ impl<D: Device, W: Work> Inner<D, W> {
     }
 
     /// Whatever valid entry lies at a position of the ring, in one copy.
-    async fn read_entry(
+    pub(super) async fn read_entry(
         &self,
         copy: usize,
         position: u64,

@@ -190,7 +190,7 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     /// Memory for a run. Long ones share buffers of one length, so that they are used again; waiting
     /// for one is what holds back streams that are faster than the disks.
-    async fn run_buffer(&self, run_len: usize) -> AlignedBuf {
+    pub(super) async fn run_buffer(&self, run_len: usize) -> AlignedBuf {
         if !(RUN_BUFFER_LEN / 8..=RUN_BUFFER_LEN).contains(&run_len) {
             return AlignedBuf::zeroed(run_len);
         }

@@ -337,7 +337,6 @@ impl<D: Device, W: Work> Pool<D, W> {
             },
             Effect::None,
         );
-        let unjournaled = mine.clone();
         let live = Rc::new(Live {
             id,
             source: request.source,
@@ -346,7 +345,6 @@ impl<D: Device, W: Work> Pool<D, W> {
             basis_refs,
             parts: RefCell::new(Parts {
                 mine,
-                unjournaled,
                 ..Parts::default()
             }),
             emitting: Cell::new(0),

@@ -183,7 +183,9 @@ impl Tables {
                 _,
             ) => {
                 self.source(source, domain);
-                let numbers = RoaringTreemap::new();
+                // A session taken up again keeps what it was sent before.
+                let parked = self.sessions.remove(&session);
+                let numbers = parked.map(|parked| parked.numbers).unwrap_or_default();
                 let opened = Session {
                     source,
                     domain,

@@ -1,5 +1,7 @@
-//! Reading everything and proving it: every frame decoded, every chunk against its id, every tree
-//! against its digests.
+//! Reading everything and proving it: every frame decoded, every chunk against its id, every number
+//! against the index, and the pool's own structures at every place they have.
+
+mod whole;
 
 use std::collections::BTreeMap;
 
@@ -46,13 +48,14 @@ impl<D: Device, W: Work> Pool<D, W> {
         let runs = inner.runs();
         let total: u64 = runs.values().map(|numbers| numbers.len() as u64).sum();
         let (mut report, mut done) = (VerifyReport::default(), 0);
+        let reaches = whole::reaches(runs.keys(), inner.fixed.container_len);
         let mut waiting = runs.into_iter();
         let mut running = FuturesUnordered::new();
         loop {
             while running.len() < RUNS_AT_ONCE
                 && let Some((run, numbers)) = waiting.next()
             {
-                running.push(inner.verify_run(run, numbers));
+                running.push(inner.verify_run(run, reaches[&run], numbers));
             }
             let Some(part) = running.next().await else {
                 break;
@@ -61,6 +64,7 @@ impl<D: Device, W: Work> Pool<D, W> {
             progress(done, total);
             report.add(part);
         }
+        report.findings.extend(inner.audit().await);
         for finding in &mut report.findings {
             finding.points = inner.points_touched(&finding.chunks).await;
         }
@@ -86,7 +90,7 @@ impl VerifyReport {
 
 impl<D: Device, W: Work> Inner<D, W> {
     /// All runs that hold chunks, with the numbers the index has in each.
-    fn runs(&self) -> BTreeMap<RunKey, RoaringTreemap> {
+    pub(super) fn runs(&self) -> BTreeMap<RunKey, RoaringTreemap> {
         let tables = self.tables.borrow();
         let mut runs: BTreeMap<RunKey, RoaringTreemap> = BTreeMap::new();
         for (number, slot) in tables.index.iter() {
@@ -96,7 +100,12 @@ impl<D: Device, W: Work> Inner<D, W> {
         runs
     }
 
-    async fn verify_run(&self, run: RunKey, numbers: RoaringTreemap) -> VerifyReport {
+    async fn verify_run(
+        &self,
+        run: RunKey,
+        reach: usize,
+        numbers: RoaringTreemap,
+    ) -> VerifyReport {
         let mut report = VerifyReport {
             runs: 1,
             chunks: numbers.len(),
@@ -107,12 +116,19 @@ impl<D: Device, W: Work> Inner<D, W> {
             chunks,
             points: Vec::new(),
         };
-        let directory = match self.directory(run).await {
-            Ok(directory) => directory,
-            Err(error) => {
-                report.findings.push(finding(error, numbers));
-                return report;
-            }
+        let (directory, proved) = match self.prove_run(run, reach).await {
+            Some(whole) => whole,
+            // Whatever was wrong, the single parts tell which of them it is.
+            None => match self.directory(run).await {
+                Ok(directory) => {
+                    let unproved = vec![false; directory.frames.len()];
+                    (directory, unproved)
+                }
+                Err(error) => {
+                    report.findings.push(finding(error, numbers));
+                    return report;
+                }
+            },
         };
         let mut listed = RoaringTreemap::new();
         for (frame, entry) in (0u16..).zip(&directory.frames) {
@@ -121,12 +137,14 @@ impl<D: Device, W: Work> Inner<D, W> {
             report.bytes_plain += u64::from(entry.plain_len);
             let of_frame = directory.chunks.iter().filter(|chunk| chunk.frame == frame);
             let chunks: RoaringTreemap = of_frame.map(|chunk| chunk.number.0).collect();
-            if let Err(error) = self.prove_frame(run, &directory, frame).await {
+            if !proved[usize::from(frame)]
+                && let Err(error) = self.prove_frame(run, &directory, frame).await
+            {
                 report.findings.push(finding(error, chunks.clone()));
             }
             listed |= chunks;
         }
-        let missing = &numbers - &listed;
+        let missing = (&numbers - &listed) | self.exchanged(&directory, &numbers);
         if let Some(number) = missing.min() {
             let disk = &self.disks[container_slot(run.0).0];
             let place = disk.place(disk.offset(run.0, run.1));
@@ -137,6 +155,21 @@ impl<D: Device, W: Work> Inner<D, W> {
             report.findings.push(finding(error, missing));
         }
         report
+    }
+
+    /// Numbers that stand in the directory, but not where the index has them.
+    fn exchanged(
+        &self,
+        directory: &crate::format::Directory,
+        numbers: &RoaringTreemap,
+    ) -> RoaringTreemap {
+        let tables = self.tables.borrow();
+        let stands = |number: &u64| {
+            let slot = tables.index.slot(ChunkNumber(*number))?;
+            directory.chunks.get(usize::from(slot.place.ordinal))
+        };
+        let wrong = |number: &u64| stands(number).is_none_or(|chunk| chunk.number.0 != *number);
+        numbers.iter().filter(wrong).collect()
     }
 
     async fn prove_frame(

@@ -127,7 +127,10 @@ pub(super) fn assemble(kind: PageKind, level: u8, count: u64, body: &[u8]) -> Ve
     writer.u8(level);
     writer.varint(count);
     writer.raw(body);
-    writer.finish()
+    let bytes = writer.finish();
+    // The limits of paths, attributes and inline content leave an entry far below; see `cut`.
+    assert!(bytes.len() <= PAGE_LEN_MAX);
+    bytes
 }
 
 /// Checks the head of a page. The reader stands at the first item after it; the count is not above

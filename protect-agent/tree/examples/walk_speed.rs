@@ -17,6 +17,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if threads.is_empty() {
         threads = vec![0, 2, 4, 8, 16];
     }
+    let count = Walk::new(&root, WalkOptions::default())?.count();
+    println!("{count} steps in {} of memory at most", memory_peak()?);
     let paths = entries(&root, WalkOptions::default())?;
     println!("{}: {} entries", root.display(), paths.len());
     let cold = drop_caches();
@@ -74,6 +76,13 @@ fn time(work: impl FnOnce() -> Outcome<()>) -> Outcome<Duration> {
     let start = Instant::now();
     work()?;
     Ok(start.elapsed())
+}
+
+/// Of this process so far, as proc(5) says it.
+fn memory_peak() -> Outcome<String> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    Ok(line.unwrap_or("an unknown amount").trim().to_owned())
 }
 
 fn drop_caches() -> bool {

@@ -3,5 +3,11 @@
 mod basics;
 mod content;
 mod crash;
+mod flips;
+mod full;
+mod mutants;
+mod roots;
 mod simulation;
+mod strangers;
+mod swapped;
 mod verdict;

@@ -62,8 +62,8 @@ impl MemoryStore {
         self.pages.borrow().keys().copied().collect()
     }
 
-    pub fn page_len(&self, number: u64) -> usize {
-        self.pages.borrow()[&number].0.len()
+    pub fn page(&self, number: u64) -> Bytes {
+        self.pages.borrow()[&number].0.clone()
     }
 
     /// Puts other bytes in the place of a page, with a digest that fits them: what only a fault of

@@ -195,7 +195,7 @@ fn a_path_among_a_million_is_three_reads_away() {
     let lens: Vec<usize> = store
         .numbers()
         .into_iter()
-        .map(|n| store.page_len(n))
+        .map(|n| store.page(n).len())
         .collect();
     let (sum, longest) = (
         lens.iter().sum::<usize>(),
@@ -222,4 +222,18 @@ fn listing_a_directory_skips_what_is_below() {
     let found = block_on(reader.list_dir(b"usr/share/package-000900", None, 1_000)).unwrap();
     assert_eq!(found.len(), 99);
     assert!(store.reads.get() <= 5, "{} reads", store.reads.get());
+}
+
+#[test]
+fn a_scan_reads_every_page_once_and_one_ahead() {
+    let store = MemoryStore::default();
+    let root = tree(&store, 100_000);
+    let pages = store.numbers().len() as u64;
+    store.reset_counts();
+    let reader = TreeReader::new(&store, root);
+    let mut scan = reader.scan(0);
+    assert!(block_on(scan.next()).unwrap().is_some());
+    assert_eq!(store.reads.get(), u64::from(root.level) + 2);
+    while block_on(scan.next()).unwrap().is_some() {}
+    assert_eq!(store.reads.get(), pages);
 }

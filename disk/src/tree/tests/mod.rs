@@ -3,4 +3,6 @@
 mod content;
 mod cost;
 mod forged;
+mod golden;
 mod histories;
+mod limits;

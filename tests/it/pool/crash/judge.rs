@@ -152,7 +152,13 @@ impl Judge<'_> {
                 Fact::Step { machine, chunks } if answered => {
                     open.insert(machine.source, (machine, chunks));
                 }
-                Fact::Ended { source } | Fact::Point { source, .. } => drop(open.remove(source)),
+                Fact::Ended { source } => drop(open.remove(source)),
+                Fact::Point { at, source, .. } => {
+                    let there = pool.points().iter().any(|point| point.at.0 == *at);
+                    if there || pool.working_state(source).is_some_and(|state| state.at.0 == *at) {
+                        open.remove(source);
+                    }
+                }
                 _ => {}
             }
         }

@@ -1,0 +1,115 @@
+//! Reading ahead: who reads a file piece by piece finds the next pieces in the cache of frames.
+
+use std::rc::Rc;
+
+use super::PointReader;
+use crate::device::Device;
+use crate::pool::store::{PageError, Pages};
+use crate::pool::{Inner, Work};
+use crate::tree::{Entry, Extent, ReadError, TreeReader};
+
+/// How far ahead of a reader frames are asked for: long enough to keep a disk busy while the reader
+/// deals with what it got, and a quarter of what the cache of frames holds.
+const AHEAD_LEN: u64 = 8 << 20;
+/// A first read shorter than this may be a look into the file and not the beginning of reading it.
+const FIRST_LEN_MIN: u64 = 1 << 20;
+
+/// How far one reader has come.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    path: Vec<u8>,
+    /// Where the last read ended, and up to where frames were asked for.
+    end: u64,
+    upto: u64,
+}
+
+impl Ahead {
+    /// What to ask for beside a read of `path` from `offset` to `end`: nothing unless it goes on
+    /// where the last one ended.
+    fn next(&mut self, path: &[u8], offset: u64, end: u64, size: u64) -> Option<(u64, u64)> {
+        let goes_on = self.end == offset && self.path == path;
+        if !goes_on {
+            let begins = offset == 0 && end >= FIRST_LEN_MIN && end < size;
+            self.upto = 0;
+            if !begins {
+                self.path.clear();
+                self.end = 0;
+                return None;
+            }
+            self.path = path.to_vec();
+        }
+        self.end = end;
+        // In steps of half the distance, so that small reads do not each ask for a little.
+        if end >= size || self.upto >= size || self.upto >= end + AHEAD_LEN / 2 {
+            return None;
+        }
+        let from = self.upto.max(end);
+        self.upto = (end + AHEAD_LEN).min(size);
+        Some((from, self.upto))
+    }
+}
+
+impl<D: Device, W: Work> PointReader<D, W> {
+    pub(super) fn read_ahead(&self, entry: &Entry, offset: u64, end: u64) {
+        let next = self.ahead.borrow_mut().next(&entry.path, offset, end, entry.size());
+        let Some((from, upto)) = next else { return };
+        let (inner, tree, entry) = (Rc::clone(&self.inner), Rc::clone(&self.tree), entry.clone());
+        self.inner.spawner.spawn(async move {
+            // Whoever reads what could not be read ahead meets the error and tells it.
+            let _unread = load(&inner, &tree, &entry, from, upto).await;
+        });
+    }
+}
+
+/// Reads and proves the frames of a stretch of a file, all of them at once.
+async fn load<D: Device, W: Work>(
+    inner: &Inner<D, W>,
+    tree: &TreeReader<Pages<D, W>>,
+    entry: &Entry,
+    from: u64,
+    upto: u64,
+) -> Result<(), ReadError<PageError>> {
+    let mut wanted = Vec::new();
+    for (start, extent) in tree.extents_at(entry, from, upto - from).await? {
+        let Extent::Span { first, count, digest, .. } = extent else { continue };
+        let found = inner.locate_span(first, u64::from(count), digest).await;
+        let mut end = start;
+        for found in found.map_err(|error| ReadError::Store(PageError::Read(error)))? {
+            let begin = end;
+            end += u64::from(found.chunk.len);
+            if begin < upto && end > from {
+                wanted.push(found);
+            }
+        }
+    }
+    let loaded = inner.chunks_bytes(&wanted).await;
+    loaded.map(drop).map_err(|error| ReadError::Store(PageError::Read(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_reads_on_is_served_ahead() {
+        let (mut ahead, size, step) = (Ahead::default(), 64 << 20, 4 << 20);
+        assert_eq!(ahead.next(b"a", 0, step, size), Some((step, step + AHEAD_LEN)));
+        let next = (step + AHEAD_LEN, 2 * step + AHEAD_LEN);
+        assert_eq!(ahead.next(b"a", step, 2 * step, size), Some(next));
+        assert_eq!(ahead.next(b"b", 2 * step, 3 * step, size), None, "another file");
+        assert_eq!(ahead.next(b"a", 2 * step, 3 * step, size), None, "not where it stood");
+        assert_eq!(ahead.next(b"a", 0, 4096, size), None, "a look");
+        assert_eq!(ahead.next(b"a", 0, size, size), None, "nothing follows");
+    }
+
+    #[test]
+    fn small_reads_ask_in_long_steps_and_end_with_the_file() {
+        let (mut ahead, size, step) = (Ahead::default(), 32 << 20, 1 << 20);
+        let asked: Vec<(u64, u64)> = (0..size / step)
+            .filter_map(|at| ahead.next(b"a", at * step, (at + 1) * step, size))
+            .collect();
+        assert!(asked.len() <= 10, "{asked:?}");
+        assert_eq!((asked[0].0, asked[asked.len() - 1].1), (step, size));
+        assert!(asked.windows(2).all(|pair| pair[0].1 == pair[1].0), "{asked:?}");
+    }
+}

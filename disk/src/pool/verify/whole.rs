@@ -1,0 +1,136 @@
+//! A run proved as a whole: read with one transfer, every frame opened by one job.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::rc::Rc;
+
+use keelhold_chunk::IdKey;
+
+use crate::buffer::AlignedBuf;
+use crate::device::Device;
+use crate::format::{Codec, Directory, FrameEntry};
+use crate::mutants::Mutant;
+use crate::pool::layout::container_slot;
+use crate::pool::run::RUN_BUFFER_LEN;
+use crate::pool::space::RunKey;
+use crate::pool::{Inner, Work};
+use crate::units::BLOCK;
+
+/// Which protections are on; tests switch them off one by one.
+#[derive(Clone, Copy)]
+struct Checks {
+    hash: bool,
+    ids: bool,
+}
+
+/// For each run the bytes up to the next one: as far as one read may go.
+pub(super) fn reaches<'a>(
+    runs: impl Iterator<Item = &'a RunKey>,
+    container_len: u64,
+) -> BTreeMap<RunKey, usize> {
+    let blocks = (container_len / BLOCK as u64) as usize;
+    let mut reaches = BTreeMap::new();
+    let mut runs = runs.peekable();
+    while let Some((container, block)) = runs.next() {
+        let next = runs.peek().filter(|(of, _)| of == container);
+        let end = next.map_or(blocks, |(_, block)| usize::from(*block));
+        let reach = (end - usize::from(*block)) * BLOCK;
+        reaches.insert((*container, *block), reach.min(RUN_BUFFER_LEN));
+    }
+    reaches
+}
+
+impl<D: Device, W: Work> Inner<D, W> {
+    /// The directory of a run and for each frame whether it is sound. `None` if that cannot be told
+    /// from one read of `reach` bytes: it failed, or the run is longer.
+    pub(super) async fn prove_run(
+        &self,
+        run: RunKey,
+        reach: usize,
+    ) -> Option<(Rc<Directory>, Vec<bool>)> {
+        self.run_written(run).await;
+        let salt = self.salt(run.0)?;
+        let buf = self.run_buffer(reach).await;
+        let disk = &self.disks[container_slot(run.0).0];
+        let (result, buf) = disk.device.read(disk.offset(run.0, run.1), buf).await;
+        result.ok()?;
+        let directory = self.decode_directory(run, &salt, &buf).ok()?;
+        if directory.header.run_len as usize > buf.len() {
+            return None;
+        }
+        let key = self.fixed.id_key.clone();
+        let checks = Checks {
+            hash: self.mutants.keeps(Mutant::FrameHash),
+            ids: self.mutants.keeps(Mutant::ChunkId),
+        };
+        let job = move || {
+            let proved = prove_frames(&directory, &buf, &key, checks);
+            (directory, proved)
+        };
+        let (directory, proved) = self.work.run(job).await;
+        Some((Rc::new(directory), proved))
+    }
+}
+
+/// One memory serves the plain bytes of all frames: they are hashed and forgotten.
+fn prove_frames(
+    directory: &Directory,
+    run: &AlignedBuf,
+    key: &IdKey,
+    checks: Checks,
+) -> Vec<bool> {
+    let mut unpacker = Unpacker::default();
+    let mut chunks = directory.chunks.iter().peekable();
+    let mut proved = Vec::with_capacity(directory.frames.len());
+    for (number, entry) in (0u16..).zip(&directory.frames) {
+        let start = entry.offset as usize;
+        let stored = &run[start..start + entry.stored_len as usize];
+        let mut sound = !checks.hash || *blake3::hash(stored).as_bytes() == entry.hash;
+        let plain = unpacker.open(entry, stored);
+        sound &= plain.is_some();
+        let plain = plain.unwrap_or_default();
+        // Chunks stand in the order of their frames.
+        while let Some(chunk) = chunks.next_if(|chunk| chunk.frame == number) {
+            let bytes = plain.get(place_of(chunk.offset, chunk.len));
+            sound &= bytes.is_some_and(|bytes| !checks.ids || key.id(bytes) == chunk.id);
+        }
+        proved.push(sound);
+    }
+    proved
+}
+
+fn place_of(offset: u32, len: u32) -> Range<usize> {
+    offset as usize..offset as usize + len as usize
+}
+
+/// Decompresses frames one after another into the same memory.
+#[derive(Default)]
+struct Unpacker {
+    plain: Vec<u8>,
+    zstd: Option<zstd::bulk::Decompressor<'static>>,
+}
+
+impl Unpacker {
+    /// The plain bytes; `None` if the stored ones do not give as many as they should.
+    fn open<'a>(&'a mut self, entry: &FrameEntry, stored: &'a [u8]) -> Option<&'a [u8]> {
+        let len = entry.plain_len as usize;
+        if entry.codec == Codec::Raw {
+            return (stored.len() == len).then_some(stored);
+        }
+        if self.plain.len() < len {
+            self.plain.resize(len, 0);
+        }
+        let room = &mut self.plain[..len];
+        let filled = match entry.codec {
+            Codec::Raw => stored.len(),
+            Codec::Lz4 => lz4_flex::block::decompress_into(stored, room).ok()?,
+            Codec::Zstd => {
+                if self.zstd.is_none() {
+                    self.zstd = zstd::bulk::Decompressor::new().ok();
+                }
+                self.zstd.as_mut()?.decompress_to_buffer(stored, room).ok()?
+            }
+        };
+        (filled == len).then_some(&self.plain[..len])
+    }
+}

@@ -1,0 +1,5 @@
+//! Real daemon, real agent, real files.
+
+mod kills;
+mod main_job;
+mod refusals;

@@ -1,0 +1,73 @@
+//! Every protection left out in turn: some test must notice, or it protects nothing that is tested.
+
+use keelhold_disk::mutants::{Mutant, Mutants};
+use keelhold_disk::sim::DeviceMutant;
+
+use super::crash::{Story, enumerate};
+use super::verdict::{Verdict, survive};
+use super::{flips, roots, simulation, strangers, swapped};
+
+/// A check under a mutant, by name.
+type Check = (&'static str, fn(Mutants) -> Verdict);
+
+const CHECKS: [Check; 9] = [
+    ("forged bytes", strangers::forged_bytes),
+    ("foreign have", strangers::foreign_have),
+    ("hole in the journal", roots::hole),
+    ("entry passed over", roots::passed_over),
+    ("lone superblock", roots::lone_superblock),
+    ("wrong directories", |mutants| swapped::exchange(40, mutants).map(drop)),
+    ("stale stretches", |mutants| roots::stale_stretches(mutants).map(drop)),
+    ("crash enumeration", crashes),
+    ("flipped bytes of the state", state_flips),
+];
+
+fn crashes(mutants: Mutants) -> Verdict {
+    for disk_count in [1, 3] {
+        for story in Story::ALL {
+            enumerate(story, 0, disk_count, (mutants, DeviceMutant::None), 150)?;
+        }
+    }
+    Ok(())
+}
+
+/// The runs of the state: nothing but frame hashes and the reference proves them.
+fn state_flips(mutants: Mutants) -> Verdict {
+    let still = flips::still(1, false, mutants);
+    let frames = still.claims.iter().filter(|claim| claim.what == "frame");
+    let bytes: Vec<u64> = frames
+        .flat_map(|claim| claim.place.offset..claim.place.offset + claim.len)
+        .step_by(2)
+        .collect();
+    flips::flip_all(&still, &bytes, mutants)
+}
+
+fn caught(mutant: Mutant) -> Option<(String, String)> {
+    let mutants = Mutants::without(mutant);
+    for (name, check) in CHECKS {
+        if let Err(words) = survive(|| check(mutants)) {
+            return Some((name.to_owned(), words));
+        }
+    }
+    for seed in 0..20 {
+        if let Err(words) = survive(|| simulation::live(seed, 1000, mutants)) {
+            return Some((format!("simulation, seed {seed}"), words));
+        }
+    }
+    None
+}
+
+#[test]
+fn every_mutant_is_caught() {
+    let mut missed = Vec::new();
+    for mutant in Mutant::ALL {
+        match caught(mutant) {
+            Some((by, words)) => {
+                let words: String = words.chars().take(200).collect();
+                println!("mutant {mutant:?} caught by {by}: {words}");
+            }
+            None => missed.push(mutant),
+        }
+    }
+    assert!(missed.is_empty(), "mutants nobody noticed: {missed:?}");
+}
