@@ -50,7 +50,9 @@ impl Authority {
     pub fn create() -> Result<(Self, AuthorityRecord), AuthorityError> {
         let key = KeyPair::generate().map_err(AuthorityError::Make)?;
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "Keelhold appliance");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Keelhold appliance");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key).map_err(AuthorityError::Make)?;
@@ -69,7 +71,11 @@ impl Authority {
         let certificate = CertificateDer::from(der);
         let key = KeyPair::try_from(key).map_err(|_| AuthorityError::Record)?;
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(AuthorityError::Make)?;
-        Ok(Self { certificate, issuer, pin })
+        Ok(Self {
+            certificate,
+            issuer,
+            pin,
+        })
     }
 
     #[must_use]
@@ -87,13 +93,18 @@ impl Authority {
         &self,
     ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), AuthorityError> {
         let key = KeyPair::generate().map_err(AuthorityError::Make)?;
-        let mut params = CertificateParams::new(vec![SERVER_NAME.to_owned()])
-            .map_err(AuthorityError::Make)?;
-        params.distinguished_name.push(DnType::CommonName, SERVER_NAME);
+        let mut params =
+            CertificateParams::new(vec![SERVER_NAME.to_owned()]).map_err(AuthorityError::Make)?;
+        params
+            .distinguished_name
+            .push(DnType::CommonName, SERVER_NAME);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        let certificate = params.signed_by(&key, &self.issuer).map_err(AuthorityError::Make)?;
-        let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|_| AuthorityError::Record)?;
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .map_err(AuthorityError::Make)?;
+        let key =
+            PrivateKeyDer::try_from(key.serialize_der()).map_err(|_| AuthorityError::Record)?;
         Ok((certificate.der().clone(), key))
     }
 
@@ -104,10 +115,9 @@ impl Authority {
         machine: &str,
         clock: &dyn Clock,
     ) -> Result<Issued, AuthorityError> {
-        let request = CertificateSigningRequestParams::from_der(
-            &CertificateSigningRequestDer::from(request),
-        )
-        .map_err(AuthorityError::Request)?;
+        let request =
+            CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(request))
+                .map_err(AuthorityError::Request)?;
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, machine);
         let name = format!("spiffe://keelhold/agent/{machine}");
@@ -139,12 +149,17 @@ pub fn fingerprint(certificate: &CertificateDer<'_>) -> Option<String> {
 
 /// Year, month and day of the day that is `days` from now.
 fn day(now: UnixNanos, days: i64) -> Result<(i32, u8, u8), AuthorityError> {
-    let at = jiff::Timestamp::from_nanosecond(i128::from(now.0)).map_err(|_| AuthorityError::Clock)?;
+    let at =
+        jiff::Timestamp::from_nanosecond(i128::from(now.0)).map_err(|_| AuthorityError::Clock)?;
     let hours = jiff::SignedDuration::from_hours(24 * days);
     let at = at.checked_add(hours).map_err(|_| AuthorityError::Clock)?;
     let date = at.to_zoned(jiff::tz::TimeZone::UTC).date();
     let part = |value: i8| u8::try_from(value).map_err(|_| AuthorityError::Clock);
-    Ok((i32::from(date.year()), part(date.month())?, part(date.day())?))
+    Ok((
+        i32::from(date.year()),
+        part(date.month())?,
+        part(date.day())?,
+    ))
 }
 
 #[cfg(test)]
@@ -155,7 +170,9 @@ mod tests {
     fn request() -> (KeyPair, Vec<u8>) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["evil.example".to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, "somebody else");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "somebody else");
         let der = params.serialize_request(&key).unwrap().der().to_vec();
         (key, der)
     }

@@ -15,11 +15,19 @@ pub enum ConfigError {
     #[error("configuration file {} cannot be read", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("configuration file {} is not valid", path.display())]
-    Parse { path: PathBuf, source: Box<toml::de::Error> },
+    Parse {
+        path: PathBuf,
+        source: Box<toml::de::Error>,
+    },
     #[error("{what} is not a valid address: {value}")]
     Address { what: &'static str, value: String },
     #[error("{what} must be from {least} to {most}, not {value}")]
-    Range { what: &'static str, value: u64, least: u64, most: u64 },
+    Range {
+        what: &'static str,
+        value: u64,
+        least: u64,
+        most: u64,
+    },
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -67,7 +75,12 @@ impl Config {
             Err(error) if file.is_none() && error.kind() == io::ErrorKind::NotFound => {
                 String::new()
             }
-            Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
+            Err(source) => {
+                return Err(ConfigError::Read {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
         };
         let parsed: ConfigToml = toml::from_str(&text).map_err(|source| ConfigError::Parse {
             path: path.to_owned(),
@@ -77,7 +90,9 @@ impl Config {
     }
 
     fn check(toml: ConfigToml, agents: Option<&str>) -> Result<Self, ConfigError> {
-        let listen = agents.or(toml.agents.listen.as_deref()).unwrap_or(AGENTS_DEFAULT);
+        let listen = agents
+            .or(toml.agents.listen.as_deref())
+            .unwrap_or(AGENTS_DEFAULT);
         let agents = listen.parse().map_err(|_| ConfigError::Address {
             what: "the agents' address",
             value: listen.to_owned(),
@@ -85,17 +100,30 @@ impl Config {
         let workers = toml.pool.workers.unwrap_or(2);
         if !(1..=64).contains(&workers) {
             let what = "pool.workers";
-            return Err(ConfigError::Range { what, value: workers, least: 1, most: 64 });
+            return Err(ConfigError::Range {
+                what,
+                value: workers,
+                least: 1,
+                most: 64,
+            });
         }
         let workers = usize::try_from(workers).unwrap_or(2);
-        Ok(Self { agents, advertise: toml.agents.advertise, workers })
+        Ok(Self {
+            agents,
+            advertise: toml.agents.advertise,
+            workers,
+        })
     }
 
     /// The URL agents are told, given the address that was really bound.
     #[must_use]
     pub fn url(&self, bound: SocketAddr) -> String {
         let host = match &self.advertise {
-            Some(host) if host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => {
+            Some(host)
+                if host
+                    .rsplit_once(':')
+                    .is_some_and(|(_, port)| port.parse::<u16>().is_ok()) =>
+            {
                 return format!("keelhold://{host}");
             }
             Some(host) => host.clone(),
@@ -109,7 +137,11 @@ impl Config {
 
 fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    if name.trim().is_empty() { String::from("localhost") } else { name.trim().to_owned() }
+    if name.trim().is_empty() {
+        String::from("localhost")
+    } else {
+        name.trim().to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -124,8 +156,13 @@ mod tests {
     #[test]
     fn unknown_keys_and_wrong_values_are_refused() {
         assert!(parse("[agents]\nlisten = \"127.0.0.1:1\"", None).is_ok());
-        for text in ["[agents]\nlissten = \"x\"", "[agent]", "[agents]\nlisten = \"x\"",
-            "[pool]\nworkers = 0", "[pool]\nworkers = \"two\""] {
+        for text in [
+            "[agents]\nlissten = \"x\"",
+            "[agent]",
+            "[agents]\nlisten = \"x\"",
+            "[pool]\nworkers = 0",
+            "[pool]\nworkers = \"two\"",
+        ] {
             assert!(parse(text, None).is_err(), "{text}");
         }
     }

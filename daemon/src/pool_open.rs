@@ -5,13 +5,13 @@ use crate::failure::{Code, Failure, chain};
 use crate::pool_failure::{of_commit, of_create, of_open};
 use crate::pool_thread::{LivePool, PoolHandle, TaskQueue};
 use crate::pool_work::ThreadWork;
+use keelhold_disk::buffer::BufferPool;
 use keelhold_disk::device::backend::{AnyDevice, Backend, Choice};
 use keelhold_disk::device::probe::{
     Contents, OpenDiskError, OpenedDisk, contents, create_file, open_disk,
 };
 use keelhold_disk::exec::{Executor, Fifo, Spawner};
 use keelhold_disk::mutants::Mutants;
-use keelhold_disk::buffer::BufferPool;
 use keelhold_disk::pool::{
     CreateOptions, Entropy, LabelFound, RUN_BUFFER_LEN, Surroundings, read_label,
 };
@@ -97,10 +97,17 @@ where
         .map_err(|error| Failure::of(Code::Internal, &error))?;
     if let Some(why) = why_not {
         let why = chain(&why);
-        tracing::warn!(why, "no io_uring here, disks are reached by pread and pwrite");
+        tracing::warn!(
+            why,
+            "no io_uring here, disks are reached by pread and pwrite"
+        );
     }
     let mut executor = Executor::new(backend.driver(), Fifo);
-    let bench = Bench { backend, work, spawner: executor.spawner() };
+    let bench = Bench {
+        backend,
+        work,
+        spawner: executor.spawner(),
+    };
     executor.run_until(job(bench))
 }
 
@@ -118,13 +125,19 @@ impl Bench {
     fn attach(&self, disk: OpenedDisk) -> AnyDevice<ThreadWork> {
         if !disk.geometry().direct {
             let disk = disk.geometry().name.to_string();
-            tracing::warn!(disk, "direct I/O refused by the file system, written through its cache");
+            tracing::warn!(
+                disk,
+                "direct I/O refused by the file system, written through its cache"
+            );
         }
         self.backend.attach(disk)
     }
 
     fn open_disks(&self, paths: &[PathBuf]) -> Result<Vec<AnyDevice<ThreadWork>>, Failure> {
-        paths.iter().map(|path| Ok(self.attach(open_patiently(path)?))).collect()
+        paths
+            .iter()
+            .map(|path| Ok(self.attach(open_patiently(path)?)))
+            .collect()
     }
 
     /// Formats a new pool over disks that carry nothing.
@@ -151,12 +164,17 @@ impl Bench {
             }
             devices.push(device);
         }
-        let options = CreateOptions { container_len, ..CreateOptions::default() };
+        let options = CreateOptions {
+            container_len,
+            ..CreateOptions::default()
+        };
         let created =
             LivePool::create(devices.clone(), self.surroundings(), options, clock.now()).await;
         let pool = created.map_err(|error| of_create(&error))?;
         let id = pool.id();
-        pool.close(clock.now()).await.map_err(|error| of_commit(&error))?;
+        pool.close(clock.now())
+            .await
+            .map_err(|error| of_commit(&error))?;
         made.paths.clear();
         let paths: Vec<PathBuf> = specs.iter().map(|spec| spec.path.clone()).collect();
         Ok((id, found(&devices, &paths).await?))
@@ -210,10 +228,15 @@ async fn refuse_contents(path: &Path, device: &AnyDevice<ThreadWork>) -> Result<
     match read_label(device).await.map_err(|error| of_open(&error))? {
         LabelFound::Ours(label) => {
             let id = label.disk;
-            return occupied(format!("{path} is disk {id} of Keelhold pool {}", label.pool));
+            return occupied(format!(
+                "{path} is disk {id} of Keelhold pool {}",
+                label.pool
+            ));
         }
         LabelFound::Damaged { .. } => {
-            return occupied(format!("{path} carries the damaged label of a Keelhold pool"));
+            return occupied(format!(
+                "{path} carries the damaged label of a Keelhold pool"
+            ));
         }
         LabelFound::None => {}
     }
@@ -231,9 +254,14 @@ async fn found(
 ) -> Result<Vec<FoundDisk>, Failure> {
     let mut disks = Vec::new();
     for (device, path) in devices.iter().zip(paths) {
-        if let LabelFound::Ours(label) = read_label(device).await.map_err(|error| of_open(&error))? {
+        if let LabelFound::Ours(label) =
+            read_label(device).await.map_err(|error| of_open(&error))?
+        {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            disks.push(FoundDisk { id: label.disk, path });
+            disks.push(FoundDisk {
+                id: label.disk,
+                path,
+            });
         }
     }
     Ok(disks)
@@ -263,7 +291,12 @@ pub async fn start(
             std::mem::forget(guard);
         })
         .map_err(|error| Failure::of(Code::Internal, &error))?;
-    let gone = |_| Failure::new(Code::Internal, "the pool's thread ended before the pool was open");
+    let gone = |_| {
+        Failure::new(
+            Code::Internal,
+            "the pool's thread ended before the pool was open",
+        )
+    };
     open.await.map_err(gone)??;
     Ok(RunningPool { handle, thread })
 }
@@ -290,12 +323,17 @@ fn own_pool(
             let _ = opened.send(Ok(()));
         }
         queue.serve(&pool, &bench.spawner).await;
-        pool.close(clock.now()).await.map_err(|error| of_commit(&error))
+        pool.close(clock.now())
+            .await
+            .map_err(|error| of_commit(&error))
     });
     match (ended, opened) {
         (Err(failure), Some(opened)) => drop(opened.send(Err(failure))),
         (Err(failure), None) => {
-            tracing::error!(error = failure.message, "the pool could not be closed in order");
+            tracing::error!(
+                error = failure.message,
+                "the pool could not be closed in order"
+            );
         }
         (Ok(()), _) => {}
     }

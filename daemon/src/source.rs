@@ -6,8 +6,8 @@ use crate::failure::{Code, Failure};
 use crate::id_text;
 use crate::machine::{self, MachineError};
 use crate::record::{
-    NOTE_PREFIX,
-    MachineRecord, MachineState, SourceKind, SourceName, SourceRecord, check_name, source_key,
+    MachineRecord, MachineState, NOTE_PREFIX, SourceKind, SourceName, SourceRecord, check_name,
+    source_key,
 };
 use crate::store::{Store, StoreError};
 use data_encoding::HEXLOWER;
@@ -26,7 +26,9 @@ pub enum SourceError {
     Taken { name: SourceName },
     #[error("{path:?} is not an absolute path of at most {ROOT_LEN_MAX} bytes without `..`")]
     Root { path: String },
-    #[error("there are more than {EXCLUDE_COUNT_MAX} patterns, or one longer than {EXCLUDE_LEN_MAX}")]
+    #[error(
+        "there are more than {EXCLUDE_COUNT_MAX} patterns, or one longer than {EXCLUDE_LEN_MAX}"
+    )]
     Excludes,
     #[error("the pool did not take or give a record")]
     Store(#[from] StoreError),
@@ -64,15 +66,23 @@ impl Names {
                 .into_iter()
                 .filter_map(|(name, note)| Some((name.strip_prefix(NOTE_PREFIX)?.to_owned(), note)))
                 .collect(),
-            machines: machines.into_iter().map(|each| (each.id.clone(), each)).collect(),
-            sources: sources.into_iter().map(|each| (each.id.clone(), each)).collect(),
+            machines: machines
+                .into_iter()
+                .map(|each| (each.id.clone(), each))
+                .collect(),
+            sources: sources
+                .into_iter()
+                .map(|each| (each.id.clone(), each))
+                .collect(),
         })
     }
 
     /// MACHINE/NAME of a source. A source whose records are gone is shown by its id.
     #[must_use]
     pub fn source(&self, id: &str) -> String {
-        let Some(source) = self.sources.get(id) else { return id.to_owned() };
+        let Some(source) = self.sources.get(id) else {
+            return id.to_owned();
+        };
         let machine = self.machines.get(&source.machine);
         let machine = machine.map_or(source.machine.as_str(), |machine| machine.name.as_str());
         format!("{machine}/{}", source.name)
@@ -82,8 +92,11 @@ impl Names {
     #[must_use]
     pub fn sources_named(&self, name: &SourceName) -> Vec<&SourceRecord> {
         let text = name.to_string();
-        let mut found: Vec<&SourceRecord> =
-            self.sources.values().filter(|source| self.source(&source.id) == text).collect();
+        let mut found: Vec<&SourceRecord> = self
+            .sources
+            .values()
+            .filter(|source| self.source(&source.id) == text)
+            .collect();
         if found.iter().any(|source| !source.removed) {
             found.retain(|source| !source.removed);
         }
@@ -98,9 +111,9 @@ pub async fn named(
 ) -> Result<(MachineRecord, SourceRecord), SourceError> {
     let machine = machine::named(store, &name.machine).await?;
     let sources: Vec<SourceRecord> = store.records("source/").await?;
-    let source = sources.into_iter().find(|source| {
-        source.machine == machine.id && source.name == name.name && !source.removed
-    });
+    let source = sources
+        .into_iter()
+        .find(|source| source.machine == machine.id && source.name == name.name && !source.removed);
     match source {
         Some(source) => Ok((machine, source)),
         None => Err(SourceError::Unknown { name: name.clone() }),
@@ -113,17 +126,28 @@ pub async fn add(store: &Store, new: &NewSource) -> Result<SourceRecord, SourceE
     let mut change = store.change().await;
     let machine = machine::named(store, &new.machine).await?;
     if machine.state == MachineState::Removed {
-        return Err(MachineError::Unknown { name: new.machine.clone() }.into());
+        return Err(MachineError::Unknown {
+            name: new.machine.clone(),
+        }
+        .into());
     }
     let sources: Vec<SourceRecord> = store.records("source/").await?;
-    let mut same =
-        sources.into_iter().filter(|each| each.machine == machine.id && each.name == new.name);
+    let mut same = sources
+        .into_iter()
+        .filter(|each| each.machine == machine.id && each.name == new.name);
     let source = match same.next() {
         Some(source) if !source.removed => {
-            let name = SourceName { machine: machine.name, name: new.name.clone() };
+            let name = SourceName {
+                machine: machine.name,
+                name: new.name.clone(),
+            };
             return Err(SourceError::Taken { name });
         }
-        Some(source) => SourceRecord { kind, removed: false, ..source },
+        Some(source) => SourceRecord {
+            kind,
+            removed: false,
+            ..source
+        },
         None => SourceRecord {
             id: id_text::encode(&machine::random()?),
             machine: machine.id,
@@ -143,10 +167,16 @@ fn kind(new: &NewSource) -> Result<SourceKind, SourceError> {
         None => Some(new.tree.clone().into_bytes()),
     };
     let sound = bytes.filter(|bytes| {
-        let relative = bytes.strip_prefix(b"/").map(|path| path.strip_suffix(b"/").unwrap_or(path));
+        let relative = bytes
+            .strip_prefix(b"/")
+            .map(|path| path.strip_suffix(b"/").unwrap_or(path));
         bytes.len() <= ROOT_LEN_MAX && relative.is_some_and(keelhold_chunk::entry::is_sound_path)
     });
-    let Some(root) = sound else { return Err(SourceError::Root { path: new.tree.clone() }) };
+    let Some(root) = sound else {
+        return Err(SourceError::Root {
+            path: new.tree.clone(),
+        });
+    };
     let too_long = |glob: &String| glob.len() > EXCLUDE_LEN_MAX;
     if new.exclude.len() > EXCLUDE_COUNT_MAX || new.exclude.iter().any(too_long) {
         return Err(SourceError::Excludes);
@@ -179,7 +209,12 @@ impl SourceRecord {
     /// What the agent is told.
     #[must_use]
     pub fn to_wire(&self) -> Source {
-        let SourceKind::Tree { exclude, all_file_systems, default_excludes, .. } = &self.kind;
+        let SourceKind::Tree {
+            exclude,
+            all_file_systems,
+            default_excludes,
+            ..
+        } = &self.kind;
         let tree = TreeSource {
             root: self.root(),
             excludes: exclude.clone(),
@@ -189,6 +224,9 @@ impl SourceRecord {
             honour_ignore_file: *default_excludes,
             honour_nodump: *default_excludes,
         };
-        Source { name: self.name.clone(), kind: keelhold_wire::SourceKind::Tree(tree) }
+        Source {
+            name: self.name.clone(),
+            kind: keelhold_wire::SourceKind::Tree(tree),
+        }
     }
 }

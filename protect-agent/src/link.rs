@@ -249,7 +249,7 @@ impl Link {
             FromServer::Refuse(refusal) => return Err(LinkError::Refused(refusal)),
             FromServer::Welcome(_) => return Err(LinkError::Misplaced { name: "Welcome" }),
             FromServer::StartBackup(_) | FromServer::StartRestore(_) => self.start(message).await?,
-            other => self.to_job(other)?,
+            other => self.pass_to_job(other)?,
         }
         Ok(())
     }
@@ -284,7 +284,7 @@ impl Link {
         Ok(())
     }
 
-    fn to_job(&mut self, message: FromServer) -> Result<(), LinkError> {
+    fn pass_to_job(&mut self, message: FromServer) -> Result<(), LinkError> {
         let Some(job) = message.job() else {
             return Err(LinkError::Misplaced {
                 name: message.name(),

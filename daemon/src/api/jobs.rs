@@ -3,9 +3,9 @@
 use super::SharedDaemon;
 use super::answer::{Answer, Refused, body, lines};
 use super::types::{Job, JobEvent, LogLine, RestoreRequest, Started};
-use crate::raised::raised;
 use crate::failure::Failure;
 use crate::job::JobId;
+use crate::raised::raised;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -65,12 +65,19 @@ async fn tell(
             let _ = events.send(Ok(JobEvent::Done { job: follow.job })).await;
             return Ok(());
         };
-        if events.send(Ok(JobEvent::Progress { job: follow.job })).await.is_err() {
+        if events
+            .send(Ok(JobEvent::Progress { job: follow.job }))
+            .await
+            .is_err()
+        {
             return Ok(());
         }
         let pause = async {
             // The end of a job is told at once, its progress now and then.
-            if tokio::time::timeout(HEARTBEAT, changed.changed()).await.is_ok_and(|c| c.is_ok()) {
+            if tokio::time::timeout(HEARTBEAT, changed.changed())
+                .await
+                .is_ok_and(|c| c.is_ok())
+            {
                 let _ = tokio::time::timeout(PROGRESS_EVERY, wait_for_end(&mut changed)).await;
             }
         };

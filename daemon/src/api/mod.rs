@@ -9,9 +9,9 @@ mod protect;
 mod status;
 pub mod types;
 
-use crate::raised::raised;
 use crate::daemon::Daemon;
 use crate::failure::{Code, Failure, chain};
+use crate::raised::raised;
 use crate::state_dir::StateDir;
 use axum::Router;
 use axum::routing::{delete, get, post};
@@ -60,11 +60,16 @@ fn router(daemon: SharedDaemon) -> Router {
 /// Opens the socket. A file left by a daemon that was killed is replaced: the state directory's lock
 /// says that nobody serves it.
 pub fn bind(state: &StateDir) -> Result<UnixListener, Failure> {
-    let (_dir, path) = state.socket().map_err(|error| Failure::of(Code::StateUnusable, &error))?;
+    let (_dir, path) = state
+        .socket()
+        .map_err(|error| Failure::of(Code::StateUnusable, &error))?;
     let _ = std::fs::remove_file(&path);
     let failed = |error: std::io::Error| {
         let place = state.path().display();
-        Failure::new(Code::StateUnusable, format!("no socket in {place}: {}", chain(&error)))
+        Failure::new(
+            Code::StateUnusable,
+            format!("no socket in {place}: {}", chain(&error)),
+        )
     };
     let listener = UnixListener::bind(&path).map_err(failed)?;
     std::fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(failed)?;
@@ -80,5 +85,7 @@ pub async fn serve(
     let stop = async move {
         raised(&mut stopping).await;
     };
-    axum::serve(listener, router(daemon)).with_graceful_shutdown(stop).await
+    axum::serve(listener, router(daemon))
+        .with_graceful_shutdown(stop)
+        .await
 }

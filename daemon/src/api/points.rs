@@ -7,10 +7,11 @@ use super::types::{FileEntry, Note, Point, PointDetails};
 use crate::catalog::PointRow;
 use crate::failure::{Code, Failure};
 use crate::id_text;
-use crate::record::NameError;
 use crate::point::{
-    CONTENT_PIECE_LEN, Matcher, OpenPoint, PoolEntry, details, file_entry, is_within, read_piece, rows_to_api,
+    CONTENT_PIECE_LEN, Matcher, OpenPoint, PoolEntry, details, file_entry, is_within, read_piece,
+    rows_to_api,
 };
+use crate::record::NameError;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
@@ -52,7 +53,10 @@ pub async fn show(
     Path(point): Path<String>,
 ) -> Answer<PointDetails> {
     let (info, _) = daemon.point(&point).await?;
-    Ok(Json(details(&PointRow::new(0, &info), &daemon.names().await?)))
+    Ok(Json(details(
+        &PointRow::new(0, &info),
+        &daemon.names().await?,
+    )))
 }
 
 pub async fn note(
@@ -63,7 +67,10 @@ pub async fn note(
     let note: Note = body(&body_bytes)?;
     let (info, _) = daemon.point(&point).await?;
     daemon.set_note(&info, note.text).await?;
-    Ok(Json(details(&PointRow::new(0, &info), &daemon.names().await?)))
+    Ok(Json(details(
+        &PointRow::new(0, &info),
+        &daemon.names().await?,
+    )))
 }
 
 async fn open(daemon: &SharedDaemon, point: &str) -> Result<OpenPoint, Failure> {
@@ -77,7 +84,10 @@ fn unknown_path(path: &[u8]) -> Failure {
 }
 
 async fn find_entry(point: &OpenPoint, path: &[u8]) -> Result<(u64, PoolEntry), Failure> {
-    point.find(path.to_vec()).await?.ok_or_else(|| unknown_path(path))
+    point
+        .find(path.to_vec())
+        .await?
+        .ok_or_else(|| unknown_path(path))
 }
 
 /// Everything at a path and below, in order.
@@ -107,7 +117,9 @@ async fn tell_files(
 ) -> Result<(), Failure> {
     loop {
         let scanned = point.scan(from, LIST_COUNT).await?;
-        let Some((last, _)) = scanned.last() else { return Ok(()) };
+        let Some((last, _)) = scanned.last() else {
+            return Ok(());
+        };
         from = last + 1;
         for (_, entry) in scanned {
             let shown = file_entry(&entry.path, &entry.attributes);
@@ -133,7 +145,12 @@ pub async fn entries(
     }
     let after = query.bytes("after").map(<[u8]>::to_vec);
     let found = point.list(path, after, LIST_COUNT).await?;
-    Ok(Json(found.iter().map(|entry| file_entry(&entry.path, &entry.attributes)).collect()))
+    Ok(Json(
+        found
+            .iter()
+            .map(|entry| file_entry(&entry.path, &entry.attributes))
+            .collect(),
+    ))
 }
 
 /// The bytes of one file, or a stretch of it.
@@ -151,7 +168,9 @@ pub async fn content(
         return Err(Failure::new(Code::NotAFile, format!("{text:?} is not a regular file")).into());
     }
     let from = query.number("offset").unwrap_or(0);
-    let upto = query.number("len").map_or(entry.size(), |len| from.saturating_add(len));
+    let upto = query
+        .number("len")
+        .map_or(entry.size(), |len| from.saturating_add(len));
     let (data, told) = mpsc::channel(2);
     tokio::spawn(async move {
         if let Err(failure) = tell_content(&point, entry, from, upto, &data).await {
@@ -172,12 +191,17 @@ async fn tell_content(
     let mut offset = from;
     while offset < upto {
         let len = CONTENT_PIECE_LEN.min(upto - offset);
-        let mut pieces = read_piece(point, &entry, offset, len).await.map_err(|damage| {
-            let path = String::from_utf8_lossy(&entry.path);
-            Failure::new(Code::PoolDamaged, format!("{path}: {}", damage.reason))
-        })?;
+        let mut pieces = read_piece(point, &entry, offset, len)
+            .await
+            .map_err(|damage| {
+                let path = String::from_utf8_lossy(&entry.path);
+                Failure::new(Code::PoolDamaged, format!("{path}: {}", damage.reason))
+            })?;
         if pieces.is_empty() {
-            return Err(Failure::new(Code::PoolDamaged, "the content ends before its size"));
+            return Err(Failure::new(
+                Code::PoolDamaged,
+                "the content ends before its size",
+            ));
         }
         for piece in pieces.drain(..) {
             let len = piece.len().min(upto - offset);
@@ -190,11 +214,7 @@ async fn tell_content(
     Ok(())
 }
 
-async fn send_piece(
-    piece: Piece,
-    len: u64,
-    data: &mpsc::Sender<Result<Bytes, Failure>>,
-) -> bool {
+async fn send_piece(piece: Piece, len: u64, data: &mpsc::Sender<Result<Bytes, Failure>>) -> bool {
     match piece {
         Piece::Data(bytes) => {
             let len = usize::try_from(len).unwrap_or(bytes.len());
@@ -233,7 +253,9 @@ pub async fn diff(
 ) -> Result<Response, Refused> {
     let query = query(raw)?;
     let side = |name| {
-        query.text(name).ok_or_else(|| Failure::new(Code::BadRequest, format!("{name} is missing")))
+        query
+            .text(name)
+            .ok_or_else(|| Failure::new(Code::BadRequest, format!("{name} is missing")))
     };
     let left = open(&daemon, side("left")?).await?;
     let right = open(&daemon, side("right")?).await?;
@@ -261,7 +283,11 @@ pub async fn find(
             let text = format!("there is no machine {machine}");
             return Err(Failure::new(Code::MachineUnknown, text).into());
         }
-        points.retain(|point| names.source(&id_text::encode(&point.source.0)).starts_with(&prefix));
+        points.retain(|point| {
+            names
+                .source(&id_text::encode(&point.source.0))
+                .starts_with(&prefix)
+        });
     }
     let (hits, told) = mpsc::channel(64);
     tokio::spawn(async move {

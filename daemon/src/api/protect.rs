@@ -24,8 +24,7 @@ pub async fn machines(State(daemon): State<SharedDaemon>) -> Answer<Vec<types::M
 pub async fn token(State(daemon): State<SharedDaemon>, bytes: Bytes) -> Answer<types::Token> {
     let request: types::NewToken = body(&bytes)?;
     let (store, authority) = (&daemon.store, &daemon.authority);
-    let invited =
-        machine::invite(store, authority, &request.machine, request.ttl_seconds).await?;
+    let invited = machine::invite(store, authority, &request.machine, request.ttl_seconds).await?;
     let (token, url) = (invited.token.to_string(), daemon.url.clone());
     Ok(Json(types::Token {
         line: format!("keelhold-agent enroll {url} {token}"),
@@ -81,11 +80,10 @@ pub async fn source_list(daemon: &SharedDaemon) -> Result<Vec<types::Source>, Fa
         }
     }
     let protected = names.sources.values().filter(|source| !source.removed);
-    let mut sources: Vec<types::Source> =
-        protected.map(|source| describe(source, &names, points.get(&source.id))).collect();
-    sources.sort_by(|left, right| {
-        (&left.machine, &left.name).cmp(&(&right.machine, &right.name))
-    });
+    let mut sources: Vec<types::Source> = protected
+        .map(|source| describe(source, &names, points.get(&source.id)))
+        .collect();
+    sources.sort_by(|left, right| (&left.machine, &left.name).cmp(&(&right.machine, &right.name)));
     Ok(sources)
 }
 
@@ -94,7 +92,12 @@ fn describe(
     names: &Names,
     points: Option<&(u64, PointInfo)>,
 ) -> types::Source {
-    let SourceKind::Tree { exclude, all_file_systems, default_excludes, .. } = &source.kind;
+    let SourceKind::Tree {
+        exclude,
+        all_file_systems,
+        default_excludes,
+        ..
+    } = &source.kind;
     let machine = names.machines.get(&source.machine);
     let at = |at: UnixNanos| rfc3339(at);
     types::Source {
@@ -115,10 +118,7 @@ fn describe(
     }
 }
 
-pub async fn add_source(
-    State(daemon): State<SharedDaemon>,
-    bytes: Bytes,
-) -> Answer<types::Source> {
+pub async fn add_source(State(daemon): State<SharedDaemon>, bytes: Bytes) -> Answer<types::Source> {
     let new: types::NewSource = body(&bytes)?;
     let record = source::add(&daemon.store, &new).await?;
     one_source(&daemon, &record).await
@@ -130,9 +130,11 @@ async fn one_source(daemon: &SharedDaemon, record: &SourceRecord) -> Answer<type
 }
 
 fn source_name(machine: String, name: String) -> Result<SourceName, Failure> {
-    format!("{machine}/{name}").parse().map_err(|error: crate::record::NameError| {
-        Failure::of(crate::failure::Code::NameInvalid, &error)
-    })
+    format!("{machine}/{name}")
+        .parse()
+        .map_err(|error: crate::record::NameError| {
+            Failure::of(crate::failure::Code::NameInvalid, &error)
+        })
 }
 
 pub async fn remove_source(
@@ -152,5 +154,9 @@ pub async fn backup(
     bytes: Bytes,
 ) -> Answer<types::Started> {
     let request: types::BackupRequest = body(&bytes)?;
-    Ok(Json(daemon.back_up(&source_name(machine, name)?, &request).await?))
+    Ok(Json(
+        daemon
+            .back_up(&source_name(machine, name)?, &request)
+            .await?,
+    ))
 }

@@ -21,11 +21,17 @@ fn ratio(of: u64, by: u64) -> f64 {
 }
 
 async fn pool_status(daemon: &SharedDaemon) -> Result<PoolStatus, Failure> {
-    let status = daemon.store.pool.call(|pool| async move { pool.status() }).await;
+    let status = daemon
+        .store
+        .pool
+        .call(|pool| async move { pool.status() })
+        .await;
     let status = status.map_err(of_closed)?;
     // Nothing is reclaimed yet, so what was ever new is what is there.
     let points = daemon.points().await?;
-    let facts = points.iter().map(|point| PointFacts::parse(&point.attributes));
+    let facts = points
+        .iter()
+        .map(|point| PointFacts::parse(&point.attributes));
     let bytes_plain: u64 = facts.map(|facts| facts.bytes_new).sum();
     let disks = status
         .disks
@@ -33,12 +39,20 @@ async fn pool_status(daemon: &SharedDaemon) -> Result<PoolStatus, Failure> {
         .map(|disk| Disk {
             id: id_text::encode(&disk.id.0),
             path: disk.geometry.name.to_string(),
-            state: if status.fenced == Some(disk.id) { "fenced" } else { "ok" }.to_owned(),
+            state: if status.fenced == Some(disk.id) {
+                "fenced"
+            } else {
+                "ok"
+            }
+            .to_owned(),
             bytes_total: disk.geometry.len,
             direct: disk.geometry.direct,
         })
         .collect();
-    let idle = || Upkeep { state: String::from("idle"), last_at: None };
+    let idle = || Upkeep {
+        state: String::from("idle"),
+        last_at: None,
+    };
     Ok(PoolStatus {
         id: id_text::encode(&status.pool.0),
         bytes_total: status.bytes_total,
@@ -73,7 +87,11 @@ pub async fn status(State(daemon): State<SharedDaemon>) -> Answer<Status> {
     let connected = machines.iter().filter(|machine| machine.connected).count() as u64;
     let running = daemon.jobs.running() as u64;
     let mut lines = vec![
-        format!("pool: {} of {} used", size(pool.bytes_used), size(pool.bytes_total)),
+        format!(
+            "pool: {} of {} used",
+            size(pool.bytes_used),
+            size(pool.bytes_total)
+        ),
         format!("machines: {connected} of {} connected", machines.len()),
         format!("points: {}; jobs running: {running}", pool.points),
         format!("agents connect to {}", daemon.url),
@@ -112,13 +130,24 @@ fn sentence(sources: u64, protected: u64, good: u64, fenced: bool) -> (String, b
     }
     if protected < sources {
         let open = sources - protected;
-        return (format!("At risk: {open} of {sources} sources have no recovery point."), true);
+        return (
+            format!("At risk: {open} of {sources} sources have no recovery point."),
+            true,
+        );
     }
     if good < sources {
         let open = sources - good;
-        return (format!("Protected in part: the newest point of {open} of {sources} sources lacks something."), true);
+        return (
+            format!(
+                "Protected in part: the newest point of {open} of {sources} sources lacks something."
+            ),
+            true,
+        );
     }
-    (format!("Protected: all {sources} sources have a complete recovery point."), false)
+    (
+        format!("Protected: all {sources} sources have a complete recovery point."),
+        false,
+    )
 }
 
 #[cfg(test)]

@@ -18,9 +18,15 @@ pub async fn run(context: &Context, args: Export) -> Result<Exit, Failure> {
         (None, None) => return Err(Failure::new(Code::BadRequest, "--raw or --tar is needed")),
     };
     let path = inner_path(&args.path.unwrap_or_default());
-    let body = context.client().await?.body(&address.query("path", &path)).await?;
+    let body = context
+        .client()
+        .await?
+        .body(&address.query("path", &path))
+        .await?;
     let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Failure::new(Code::Cancelled, "nobody reads the output any more"),
+        io::ErrorKind::BrokenPipe => {
+            Failure::new(Code::Cancelled, "nobody reads the output any more")
+        }
         _ => Failure::of(Code::OutputFailed, &error),
     };
     if target == Path::new("-") {

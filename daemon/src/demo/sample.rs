@@ -10,8 +10,16 @@ use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 /// What a sample of this machine's own files may hold.
-const OWN: Limits = Limits { files: 20_000, bytes: 384 << 20, file_len: 32 << 20 };
-const NONE: Limits = Limits { files: u64::MAX, bytes: u64::MAX, file_len: u64::MAX };
+const OWN: Limits = Limits {
+    files: 20_000,
+    bytes: 384 << 20,
+    file_len: 32 << 20,
+};
+const NONE: Limits = Limits {
+    files: u64::MAX,
+    bytes: u64::MAX,
+    file_len: u64::MAX,
+};
 /// Where every Linux machine has files that everybody may read.
 const OWN_FILES: [&str; 5] = ["/usr/share", "/usr/lib", "/etc", "/usr/include", "/usr/bin"];
 const ODD_THINGS: &str = "odd things";
@@ -48,7 +56,10 @@ pub fn len_of(tree: &Path) -> u64 {
 
 fn failed(error: &io::Error) -> Failure {
     let why = chain(error);
-    Failure::new(Code::DemoFailed, format!("the sample could not be made or changed: {why}"))
+    Failure::new(
+        Code::DemoFailed,
+        format!("the sample could not be made or changed: {why}"),
+    )
 }
 
 /// Copies `tree`, or some of this machine's own files, to `target`, and adds a few things that not
@@ -66,7 +77,11 @@ pub fn make(tree: Option<&Path>, target: &Path) -> Result<Sample, Failure> {
 
 fn copy_own(target: &Path, sample: &mut Sample) -> io::Result<()> {
     fs::create_dir(target)?;
-    for own in OWN_FILES.map(Path::new).into_iter().filter(|own| own.is_dir()) {
+    for own in OWN_FILES
+        .map(Path::new)
+        .into_iter()
+        .filter(|own| own.is_dir())
+    {
         let into = target.join(own.file_name().unwrap_or_default());
         fs::create_dir(&into)?;
         copy(own, &into, sample, OWN)?;
@@ -88,7 +103,9 @@ fn copy(from: &Path, to: &Path, sample: &mut Sample, limits: Limits) -> io::Resu
                 return Ok(());
             }
             let (from, to) = (entry.path(), to.join(entry.file_name()));
-            let Ok(found) = entry.metadata() else { continue };
+            let Ok(found) = entry.metadata() else {
+                continue;
+            };
             let kind = found.file_type();
             if kind.is_dir() {
                 fs::create_dir(&to)?;
@@ -156,7 +173,11 @@ pub fn change(tree: &Path) -> Result<Changes, Failure> {
     collect(tree, &mut files);
     files.sort();
     let mut changes = Changes::default();
-    for (number, path) in files.iter().enumerate().filter(|(number, _)| number % 50 == 7) {
+    for (number, path) in files
+        .iter()
+        .enumerate()
+        .filter(|(number, _)| number % 50 == 7)
+    {
         change_file(number, path, &mut changes).map_err(|error| failed(&error))?;
     }
     Ok(changes)
@@ -176,7 +197,10 @@ fn change_file(number: usize, path: &Path, changes: &mut Changes) -> io::Result<
             changes.rewritten += 1;
         }
         1 => {
-            fs::OpenOptions::new().append(true).open(path)?.write_all(b"one more line\n")?;
+            fs::OpenOptions::new()
+                .append(true)
+                .open(path)?
+                .write_all(b"one more line\n")?;
             changes.appended += 1;
         }
         2 => {
@@ -198,7 +222,9 @@ fn change_file(number: usize, path: &Path, changes: &mut Changes) -> io::Result<
 /// Regular files that may be written and do not stand among the odd things.
 fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let Ok(found) = entry.metadata() else { continue };
+        let Ok(found) = entry.metadata() else {
+            continue;
+        };
         if found.is_dir() {
             if entry.file_name() != ODD_THINGS {
                 collect(&entry.path(), files);

@@ -98,15 +98,26 @@ impl Jobs {
     /// The jobs that were not over when the daemon last stopped.
     pub async fn load(store: Store, catalog: Catalog) -> Result<Self, StoreError> {
         let records: Vec<JobRecord> = store.records("job/").await?;
-        let jobs =
-            Self { store, catalog, table: Mutex::default(), accepting: tokio::sync::Mutex::default() };
+        let jobs = Self {
+            store,
+            catalog,
+            table: Mutex::default(),
+            accepting: tokio::sync::Mutex::default(),
+        };
         let names = Names::load(&jobs.store).await?;
         let committed = jobs.committed().await?;
         for record in records {
-            let machine = names.sources.get(&record.source).map(|source| source.machine.clone());
+            let machine = names
+                .sources
+                .get(&record.source)
+                .map(|source| source.machine.clone());
             let mut job = new_job(
                 record.id,
-                if record.check { JobKind::Check } else { JobKind::Backup },
+                if record.check {
+                    JobKind::Check
+                } else {
+                    JobKind::Backup
+                },
                 names.source(&record.source),
                 UnixNanos(record.created_at),
             );
@@ -114,14 +125,19 @@ impl Jobs {
             if record.started_at.is_some() {
                 job.state = JobState::Parked;
             }
-            let work = Work::Backup { source: record.source, check: record.check };
+            let work = Work::Backup {
+                source: record.source,
+                check: record.check,
+            };
             jobs.insert(job, work, machine.clone());
             if let Some(point) = committed.get(&record.id) {
                 // The point was announced to nobody, but it is there: the job did its work.
-                jobs.finish(record.id, Outcome::Ok, Some(point.clone()), None, None).await?;
+                jobs.finish(record.id, Outcome::Ok, Some(point.clone()), None, None)
+                    .await?;
             } else if machine.is_none() {
                 let gone = Failure::new(Code::SourceUnknown, "the source of the job is gone");
-                jobs.finish(record.id, Outcome::Failed, None, None, Some(gone)).await?;
+                jobs.finish(record.id, Outcome::Failed, None, None, Some(gone))
+                    .await?;
             }
         }
         Ok(jobs)
@@ -129,7 +145,11 @@ impl Jobs {
 
     /// The jobs whose points exist.
     async fn committed(&self) -> Result<BTreeMap<JobId, String>, StoreError> {
-        let points = self.store.pool.call(|pool| async move { pool.points() }).await?;
+        let points = self
+            .store
+            .pool
+            .call(|pool| async move { pool.points() })
+            .await?;
         let of_job = |point: keelhold_disk::pool::PointInfo| {
             let facts = PointFacts::parse(&point.attributes);
             (facts.job, crate::id_text::encode(&point.id.0))
@@ -165,9 +185,10 @@ impl Jobs {
     #[must_use]
     pub fn of_source(&self, source: &str) -> Option<JobId> {
         let table = self.table();
-        let found = table.live.values().find(|live| {
-            matches!(&live.work, Work::Backup { source: of, .. } if of == source)
-        });
+        let found = table
+            .live
+            .values()
+            .find(|live| matches!(&live.work, Work::Backup { source: of, .. } if of == source));
         found.map(|live| live.job.id)
     }
 
@@ -191,16 +212,34 @@ impl Jobs {
             let mut change = self.store.change().await;
             let id = self.next_id(&mut change).await?;
             let source = source.to_owned();
-            let record = JobRecord { id, source, check, created_at: now.0, started_at: None };
+            let record = JobRecord {
+                id,
+                source,
+                check,
+                created_at: now.0,
+                started_at: None,
+            };
             change.put(job_key(id), &record)?;
             change.commit().await?;
             Ok(id)
         };
-        let id = accept.await.map_err(|error| crate::pool_failure::of_store(&error))?;
-        let kind = if check { JobKind::Check } else { JobKind::Backup };
-        let work = Work::Backup { source: source.to_owned(), check };
+        let id = accept
+            .await
+            .map_err(|error| crate::pool_failure::of_store(&error))?;
+        let kind = if check {
+            JobKind::Check
+        } else {
+            JobKind::Backup
+        };
+        let work = Work::Backup {
+            source: source.to_owned(),
+            check,
+        };
         self.insert(new_job(id, kind, name, now), work, Some(machine.to_owned()));
-        Ok(Started { job: id, joined: false })
+        Ok(Started {
+            job: id,
+            joined: false,
+        })
     }
 
     pub async fn accept_restore(
@@ -225,7 +264,12 @@ impl Jobs {
             .live
             .values_mut()
             .filter(|live| live.machine.as_deref() == Some(machine) && !live.assigned);
-        waiting.map(|live| { live.assigned = true; live.job.id }).collect()
+        waiting
+            .map(|live| {
+                live.assigned = true;
+                live.job.id
+            })
+            .collect()
     }
 
     /// Jobs of a machine that nobody runs, left where they are.
@@ -258,7 +302,10 @@ impl Jobs {
     /// The signal that somebody wants the job ended.
     #[must_use]
     pub fn cancelled(&self, job: JobId) -> Option<watch::Receiver<bool>> {
-        self.table().live.get(&job).map(|live| live.cancel.subscribe())
+        self.table()
+            .live
+            .get(&job)
+            .map(|live| live.cancel.subscribe())
     }
 
     /// The job is being worked on.
@@ -304,7 +351,10 @@ impl Jobs {
     }
 
     pub fn log(&self, job: JobId, text: impl Into<String>) {
-        let line = LogLine { at: rfc3339(self.store.clock.now()), text: text.into() };
+        let line = LogLine {
+            at: rfc3339(self.store.clock.now()),
+            text: text.into(),
+        };
         if let Some(live) = self.table().live.get_mut(&job) {
             if live.log.len() >= LOG_LINES_MAX {
                 live.log.remove(0);
@@ -344,7 +394,9 @@ impl Jobs {
     ) -> Result<(), StoreError> {
         let finished = {
             let table = self.table();
-            let Some(live) = table.live.get(&id) else { return Ok(()) };
+            let Some(live) = table.live.get(&id) else {
+                return Ok(());
+            };
             let mut job = live.job.clone();
             job.state = JobState::Done;
             job.result = Some(outcome);
@@ -352,7 +404,10 @@ impl Jobs {
             job.point = point.or(job.point);
             job.details = details;
             job.error = failure.map(|failure| failure.to_wire());
-            FinishedJob { job, log: live.log.clone() }
+            FinishedJob {
+                job,
+                log: live.log.clone(),
+            }
         };
         let kept = self.keep(&finished).await;
         let mut table = self.table();
@@ -367,9 +422,16 @@ impl Jobs {
 
     async fn keep(&self, finished: &FinishedJob) -> Result<(), StoreError> {
         let id = finished.job.id;
-        self.store.append(FINISHED_JOBS, finished.to_entry()).await?;
+        self.store
+            .append(FINISHED_JOBS, finished.to_entry())
+            .await?;
         let mut change = self.store.change().await;
-        if self.store.record::<JobRecord>(&job_key(id)).await?.is_some() {
+        if self
+            .store
+            .record::<JobRecord>(&job_key(id))
+            .await?
+            .is_some()
+        {
             change.remove(job_key(id));
             change.commit().await?;
         }
@@ -379,10 +441,16 @@ impl Jobs {
 
     pub fn follow(&self, job: JobId) -> Result<Follow, JobError> {
         if let Some(live) = self.table().live.get(&job) {
-            return Ok(Follow { job: live.job.clone(), changed: Some(live.changed.subscribe()) });
+            return Ok(Follow {
+                job: live.job.clone(),
+                changed: Some(live.changed.subscribe()),
+            });
         }
         let finished = self.finished(job).ok_or(JobError::Unknown { job })?;
-        Ok(Follow { job: finished.job, changed: None })
+        Ok(Follow {
+            job: finished.job,
+            changed: None,
+        })
     }
 
     fn finished(&self, job: JobId) -> Option<FinishedJob> {
@@ -405,15 +473,36 @@ impl Jobs {
             jobs.insert(finished.job.id, finished.job);
         }
         let table = self.table();
-        jobs.extend(table.recent.values().map(|each| (each.job.id, each.job.clone())));
-        jobs.extend(table.live.values().map(|live| (live.job.id, live.job.clone())));
-        jobs.into_values().rev().take(limit).map(|job| Job { details: None, ..job }).collect()
+        jobs.extend(
+            table
+                .recent
+                .values()
+                .map(|each| (each.job.id, each.job.clone())),
+        );
+        jobs.extend(
+            table
+                .live
+                .values()
+                .map(|live| (live.job.id, live.job.clone())),
+        );
+        jobs.into_values()
+            .rev()
+            .take(limit)
+            .map(|job| Job {
+                details: None,
+                ..job
+            })
+            .collect()
     }
 
     #[must_use]
     pub fn running(&self) -> usize {
         let table = self.table();
-        table.live.values().filter(|live| live.job.state == JobState::Running).count()
+        table
+            .live
+            .values()
+            .filter(|live| live.job.state == JobState::Running)
+            .count()
     }
 }
 

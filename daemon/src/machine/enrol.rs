@@ -76,7 +76,8 @@ pub async fn enrol(
         .filter(|machine| machine.state != MachineState::Removed)
         .ok_or(EnrolError::MachineGone)?;
     let issued = authority.issue(request, &machine.id, store.clock.as_ref())?;
-    if machine.denied_keys.contains(&issued.key) || super::by_key(store, &issued.key).await?.is_some()
+    if machine.denied_keys.contains(&issued.key)
+        || super::by_key(store, &issued.key).await?.is_some()
     {
         return Err(EnrolError::KeyDenied);
     }
@@ -89,7 +90,11 @@ pub async fn enrol(
     change.put(name, &token)?;
     change.put(machine_key(&machine.id), &machine)?;
     change.commit().await?;
-    Ok(Enrolment { machine, certificate: issued.certificate, old_key })
+    Ok(Enrolment {
+        machine,
+        certificate: issued.certificate,
+        old_key,
+    })
 }
 
 /// A new certificate for a machine that shows its old one; its key may change with it.

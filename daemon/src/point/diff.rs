@@ -23,14 +23,19 @@ struct Walk {
 
 impl Walk {
     fn new(point: OpenPoint) -> Self {
-        Self { point, from: 0, ahead: VecDeque::new() }
+        Self {
+            point,
+            from: 0,
+            ahead: VecDeque::new(),
+        }
     }
 
     async fn fill(&mut self) -> Result<(), Failure> {
         if self.ahead.is_empty() && self.from < self.point.entries() {
             let entries = self.point.scan(self.from, SCAN_COUNT).await?;
             self.from = entries.last().map_or(u64::MAX, |(ordinal, _)| ordinal + 1);
-            self.ahead.extend(entries.into_iter().map(|(_, entry)| entry));
+            self.ahead
+                .extend(entries.into_iter().map(|(_, entry)| entry));
         }
         Ok(())
     }
@@ -54,7 +59,9 @@ pub async fn diff(
         };
         let before = order.is_le().then(|| left.ahead.pop_front()).flatten();
         let after = order.is_ge().then(|| right.ahead.pop_front()).flatten();
-        let Some(line) = compare(before.as_ref(), after.as_ref()) else { continue };
+        let Some(line) = compare(before.as_ref(), after.as_ref()) else {
+            continue;
+        };
         if lines.send(Ok(line)).await.is_err() {
             return Ok(());
         }
@@ -64,8 +71,8 @@ pub async fn diff(
 fn compare(before: Option<&PoolEntry>, after: Option<&PoolEntry>) -> Option<DiffLine> {
     let change = match (before, after) {
         (Some(before), Some(after)) => {
-            let content = before.content != after.content
-                || before.attributes.kind != after.attributes.kind;
+            let content =
+                before.content != after.content || before.attributes.kind != after.attributes.kind;
             if content {
                 Change::Content
             } else if before.attributes != after.attributes {

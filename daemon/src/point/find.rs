@@ -37,7 +37,10 @@ impl Matcher {
             .backslash_escape(true)
             .build()
             .map_err(|error| Failure::of(Code::BadRequest, &error))?;
-        Ok(Self { glob: glob.compile_matcher(), whole })
+        Ok(Self {
+            glob: glob.compile_matcher(),
+            whole,
+        })
     }
 
     #[must_use]
@@ -68,7 +71,9 @@ pub async fn find(
             let mut from = 0;
             loop {
                 let entries = point.scan(from, SCAN_COUNT).await?;
-                let Some((last, _)) = entries.last() else { break };
+                let Some((last, _)) = entries.last() else {
+                    break;
+                };
                 from = last + 1;
                 for (_, entry) in entries {
                     if !matcher.matches(&entry.path)

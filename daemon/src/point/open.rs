@@ -38,10 +38,14 @@ impl OpenPoint {
         let (opened, open) = oneshot::channel();
         let pool = pool.clone();
         tokio::spawn(async move {
-            pool.call(move |pool| serve(pool, point, queue, opened)).await
+            pool.call(move |pool| serve(pool, point, queue, opened))
+                .await
         });
         let closed = |_| pool_failure::of_closed(PoolClosed);
-        let entries = open.await.map_err(closed)?.map_err(|error| of_read(&error))?;
+        let entries = open
+            .await
+            .map_err(closed)?
+            .map_err(|error| of_read(&error))?;
         Ok(Self { requests, entries })
     }
 
@@ -66,11 +70,15 @@ impl OpenPoint {
         });
         let closed = || pool_failure::of_closed(PoolClosed);
         self.requests.send(request).await.map_err(|_| closed())?;
-        answered.await.map_err(|_| closed())?.map_err(|error| of_read(&error))
+        answered
+            .await
+            .map_err(|_| closed())?
+            .map_err(|error| of_read(&error))
     }
 
     pub async fn find(&self, path: Vec<u8>) -> Result<Option<(u64, PoolEntry)>, Failure> {
-        self.call(move |reader| async move { reader.find(&path).await }).await
+        self.call(move |reader| async move { reader.find(&path).await })
+            .await
     }
 
     /// Entries of a directory, behind the name `after`.
@@ -89,7 +97,8 @@ impl OpenPoint {
 
     /// Entries in order, from the one with ordinal `from`.
     pub async fn scan(&self, from: u64, limit: usize) -> Result<Vec<(u64, PoolEntry)>, Failure> {
-        self.call(move |reader| async move { reader.scan(from, limit).await }).await
+        self.call(move |reader| async move { reader.scan(from, limit).await })
+            .await
     }
 
     pub async fn read(
@@ -98,7 +107,8 @@ impl OpenPoint {
         offset: u64,
         len: u64,
     ) -> Result<Vec<Piece>, Failure> {
-        self.call(move |reader| async move { reader.read(&entry, offset, len).await }).await
+        self.call(move |reader| async move { reader.read(&entry, offset, len).await })
+            .await
     }
 }
 

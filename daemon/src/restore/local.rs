@@ -5,7 +5,9 @@
 use crate::api::types::{FailedPath, Outcome, RestoreResult, Skipped};
 use crate::failure::{Code, Failure};
 use crate::job::{JobId, Jobs};
-use crate::point::{CONTENT_PIECE_LEN, Content, Damage, Loaded, OpenPoint, load_ordered, read_piece};
+use crate::point::{
+    CONTENT_PIECE_LEN, Content, Damage, Loaded, OpenPoint, load_ordered, read_piece,
+};
 use crate::point_facts::{path_text, skipped};
 use keelhold_disk::pool::Piece;
 use keelhold_tree::write::{Report, UnwrittenReason};
@@ -52,9 +54,15 @@ pub async fn restore(
     let (asked, runtime) = (request.clone(), tokio::runtime::Handle::current());
     let write = move || write_tree(&jobs, &point, &asked, groups, &cancelled, &runtime);
     let written = tokio::task::spawn_blocking(write);
-    let (report, failed) =
-        written.await.map_err(|error| Failure::of(Code::Internal, &error))??;
-    Ok(result(&request, &report, &failed, began.elapsed().as_secs_f64()))
+    let (report, failed) = written
+        .await
+        .map_err(|error| Failure::of(Code::Internal, &error))??;
+    Ok(result(
+        &request,
+        &report,
+        &failed,
+        began.elapsed().as_secs_f64(),
+    ))
 }
 
 fn write_tree(
@@ -65,7 +73,10 @@ fn write_tree(
     cancelled: &watch::Receiver<bool>,
     runtime: &tokio::runtime::Handle,
 ) -> Result<(Report, BTreeMap<Vec<u8>, Damage>), Failure> {
-    let options = WriteOptions { on_clash: request.on_clash, ..WriteOptions::default() };
+    let options = WriteOptions {
+        on_clash: request.on_clash,
+        ..WriteOptions::default()
+    };
     let mut writer =
         TreeWriter::create(&request.target, options).map_err(|error| of_target(&error))?;
     let failed = Failed::default();
@@ -75,7 +86,14 @@ fn write_tree(
         for _ in 0..WRITER_COUNT {
             scope.spawn(|| write_files(&queue, point, runtime, &failed));
         }
-        place_all(jobs, request.job, &mut writer, &mut groups, batches, cancelled)
+        place_all(
+            jobs,
+            request.job,
+            &mut writer,
+            &mut groups,
+            batches,
+            cancelled,
+        )
     });
     // What is there so far stays: it is whole, and running again writes the rest.
     let report = writer.finish();
@@ -94,7 +112,10 @@ fn place_all(
 ) -> Result<(), Failure> {
     while let Some(group) = groups.blocking_recv() {
         if *cancelled.borrow() {
-            return Err(Failure::new(Code::Cancelled, format!("job {job} was cancelled")));
+            return Err(Failure::new(
+                Code::Cancelled,
+                format!("job {job} was cancelled"),
+            ));
         }
         let group = group?;
         let (mut entries, mut files, mut bytes) = (0, 0, 0);
@@ -111,7 +132,10 @@ fn place_all(
             }
         }
         if batches.send(batch).is_err() {
-            return Err(Failure::new(Code::Internal, "the writers of the restore ended"));
+            return Err(Failure::new(
+                Code::Internal,
+                "the writers of the restore ended",
+            ));
         }
         jobs.progress(job, |progress| {
             progress.entries += entries;
@@ -134,7 +158,10 @@ fn write_files(
         for (place, loaded) in batch {
             let path = loaded.entry.path.clone();
             if let Err(damage) = write_entry(place, loaded, point, runtime) {
-                failed.lock().unwrap_or_else(PoisonError::into_inner).insert(path, damage);
+                failed
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(path, damage);
             }
         }
     }
@@ -150,7 +177,9 @@ fn write_entry(
     if let Content::Damaged(damage) = loaded.content {
         return Err(damage);
     }
-    let Created::Content(file) = place.create() else { return Ok(()) };
+    let Created::Content(file) = place.create() else {
+        return Ok(());
+    };
     match loaded.content {
         Content::Whole(pieces) => {
             write_pieces(&file, 0, &pieces);
@@ -158,7 +187,12 @@ fn write_entry(
         Content::Large => {
             let mut offset = 0;
             while offset < loaded.entry.size() {
-                let pieces = runtime.block_on(read_piece(point, &loaded.entry, offset, CONTENT_PIECE_LEN))?;
+                let pieces = runtime.block_on(read_piece(
+                    point,
+                    &loaded.entry,
+                    offset,
+                    CONTENT_PIECE_LEN,
+                ))?;
                 if !write_pieces(&file, offset, &pieces) {
                     break;
                 }
@@ -192,8 +226,10 @@ fn result(
     seconds: f64,
 ) -> RestoreResult {
     let named = |path: &[u8], reason: &UnwrittenReason| skipped(path, reason.to_string());
-    let skipped: Vec<Skipped> =
-        report.skipped().map(|each| named(&each.path, &each.reason)).collect();
+    let skipped: Vec<Skipped> = report
+        .skipped()
+        .map(|each| named(&each.path, &each.reason))
+        .collect();
     let mut failed: Vec<FailedPath> = damaged
         .iter()
         .map(|(path, damage)| FailedPath {
@@ -203,19 +239,29 @@ fn result(
         })
         .collect();
     // A file given up because of damage is listed with the damage, not as unfinished.
-    let others = report.failed().filter(|each| !damaged.contains_key(&each.path));
+    let others = report
+        .failed()
+        .filter(|each| !damaged.contains_key(&each.path));
     failed.extend(others.map(|each| FailedPath {
         path: path_text(&each.path).0,
         place: None,
         reason: each.reason.to_string(),
     }));
-    let left_alone = |each: &keelhold_tree::write::Unwritten| each.reason == UnwrittenReason::Exists;
+    let left_alone =
+        |each: &keelhold_tree::write::Unwritten| each.reason == UnwrittenReason::Exists;
     let complete = failed.is_empty() && report.skipped().all(left_alone);
     RestoreResult {
-        result: if complete { Outcome::Ok } else { Outcome::Partial },
+        result: if complete {
+            Outcome::Ok
+        } else {
+            Outcome::Partial
+        },
         job: request.job,
         point: request.point_text.clone(),
-        target: path_text(std::os::unix::ffi::OsStrExt::as_bytes(request.target.as_os_str())).0,
+        target: path_text(std::os::unix::ffi::OsStrExt::as_bytes(
+            request.target.as_os_str(),
+        ))
+        .0,
         bytes_written: report.bytes_written,
         files: report.files + report.links,
         seconds,

@@ -37,7 +37,9 @@ async fn write(point: &OpenPoint, path: Vec<u8>, out: &Out) -> Result<(), Failur
         let mut bytes = Vec::new();
         for loaded in group? {
             let link = link_target(&loaded, &mut links);
-            let Some(head) = head(&loaded, link.as_deref())? else { continue };
+            let Some(head) = head(&loaded, link.as_deref())? else {
+                continue;
+            };
             bytes.extend_from_slice(&head);
             if link.is_some() {
                 continue;
@@ -114,7 +116,9 @@ fn link_target(loaded: &Loaded, links: &mut HashMap<LinkGroup, Vec<u8>>) -> Opti
 /// The headers of an entry, or nothing for what tar has no form for.
 fn head(loaded: &Loaded, link: Option<&[u8]>) -> Result<Option<Vec<u8>>, Failure> {
     let attributes = &loaded.entry.attributes;
-    let Some(kind) = entry_type(attributes, link.is_some()) else { return Ok(None) };
+    let Some(kind) = entry_type(attributes, link.is_some()) else {
+        return Ok(None);
+    };
     let size = if link.is_some() { 0 } else { attributes.size() };
     let mut records = Vec::new();
     let mut name = match loaded.entry.path.as_slice() {
@@ -134,7 +138,11 @@ fn head(loaded: &Loaded, link: Option<&[u8]>) -> Result<Option<Vec<u8>>, Failure
         pax(&mut records, "linkpath", target);
     }
     let mtime = attributes.mtime;
-    pax(&mut records, "mtime", &decimal_time(mtime.secs, mtime.nanos));
+    pax(
+        &mut records,
+        "mtime",
+        &decimal_time(mtime.secs, mtime.nanos),
+    );
     for (key, value) in [("uid", attributes.uid), ("gid", attributes.gid)] {
         pax(&mut records, key, value.to_string().as_bytes());
     }
@@ -147,7 +155,13 @@ fn head(loaded: &Loaded, link: Option<&[u8]>) -> Result<Option<Vec<u8>>, Failure
         }
     }
     let mut bytes = Vec::new();
-    put_header(&mut bytes, EntryType::XHeader, records.len() as u64, attributes, b"pax")?;
+    put_header(
+        &mut bytes,
+        EntryType::XHeader,
+        records.len() as u64,
+        attributes,
+        b"pax",
+    )?;
     bytes.extend_from_slice(&records);
     pad(&mut bytes, records.len() as u64);
     put_header(&mut bytes, kind, size, attributes, &name)?;
@@ -183,8 +197,13 @@ fn put_header(
     header.set_mode(u32::from(attributes.mode));
     header.set_uid(u64::from(attributes.uid).min(0o777_7777));
     header.set_gid(u64::from(attributes.gid).min(0o777_7777));
-    header.set_mtime(u64::try_from(attributes.mtime.secs).unwrap_or(0).min(SIZE_MAX));
-    if let Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } = attributes.kind {
+    header.set_mtime(
+        u64::try_from(attributes.mtime.secs)
+            .unwrap_or(0)
+            .min(SIZE_MAX),
+    );
+    if let Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } = attributes.kind
+    {
         let failed = |error: std::io::Error| Failure::of(Code::Internal, &error);
         header.set_device_major(major).map_err(failed)?;
         header.set_device_minor(minor).map_err(failed)?;

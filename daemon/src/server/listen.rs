@@ -2,10 +2,10 @@
 
 use super::tls::{Peer, peer, server_config};
 use super::{connection, enrolment};
-use crate::raised::raised;
 use crate::daemon::Daemon;
 use crate::failure::{Code, Failure, chain};
 use crate::machine;
+use crate::raised::raised;
 use keelhold_wire::limits::GREETING_SECONDS;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +22,10 @@ const STRANGERS_MAX: usize = 64;
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
         let why = chain(&error);
-        Failure::new(Code::ListenFailed, format!("{address} cannot be listened on: {why}"))
+        Failure::new(
+            Code::ListenFailed,
+            format!("{address} cannot be listened on: {why}"),
+        )
     })
 }
 
@@ -33,8 +36,8 @@ pub async fn serve(
     listener: TcpListener,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
-    let config = server_config(&daemon.authority)
-        .map_err(|error| Failure::of(Code::Internal, &error))?;
+    let config =
+        server_config(&daemon.authority).map_err(|error| Failure::of(Code::Internal, &error))?;
     let acceptor = TlsAcceptor::from(config);
     let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
     loop {
@@ -99,10 +102,13 @@ async fn greet(
             }
             Ok(None) => {
                 tracing::info!(%address, "a machine with a revoked or unknown key was refused");
-                connection::refuse(stream, &Failure::new(
-                    Code::CertificateRevoked,
-                    "this machine's certificate is not accepted any more",
-                ))
+                connection::refuse(
+                    stream,
+                    &Failure::new(
+                        Code::CertificateRevoked,
+                        "this machine's certificate is not accepted any more",
+                    ),
+                )
                 .await;
             }
             Err(error) => tracing::warn!(error = chain(&error), "machines not readable"),

@@ -8,7 +8,6 @@ use super::budget::{Arrivals, Arrived};
 use super::intake::{Breach, Intake};
 use super::lanes::{self, Done, FrameWork, ItemWork};
 use super::outbox::{Gone, Outbox};
-use crate::raised::raised;
 use crate::api::types::{BackupResult, Outcome, Progress};
 use crate::daemon::Daemon;
 use crate::failure::{Code, Failure};
@@ -17,6 +16,7 @@ use crate::job::JobId;
 use crate::point_facts::{PointFacts, SkippedList, skipped};
 use crate::pool_failure::{of_closed, of_ingest};
 use crate::pool_thread::LivePool;
+use crate::raised::raised;
 use crate::record::SourceRecord;
 use keelhold_disk::pool::{BeginSession, CommitPoint, PointInfo};
 use keelhold_disk::units::{DomainId, SessionId, SourceId, UnixNanos};
@@ -31,7 +31,7 @@ use tokio::sync::{mpsc, watch};
 /// Seven days of witnessed time: a laptop's holiday.
 const LEASE_NANOS: i64 = 7 * 86_400 * 1_000_000_000;
 /// Content up to this length travels and is stored inside its entry.
-const INLINE_MAX: u32 = 512;
+const INLINE_MAX: u32 = 256;
 /// Bytes kept between two journaled steps: what a crash makes an agent send again at most.
 const STEP_LEN: u64 = 32 << 20;
 /// An agent has this long to answer a cancellation.
@@ -41,7 +41,11 @@ const CANCEL_WAIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub enum End {
     /// The job is over.
-    Over { outcome: Outcome, result: Box<BackupResult>, failure: Option<Failure> },
+    Over {
+        outcome: Outcome,
+        result: Box<BackupResult>,
+        failure: Option<Failure>,
+    },
     /// The session waits in the pool for the machine to come back.
     Parked,
 }
@@ -79,7 +83,11 @@ impl From<Gone> for Stop {
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         // Whatever the pool found wrong with what was sent is the sender's fault.
-        if failure.code == Code::AgentBroke { Self::Breach(failure) } else { Self::Failed(failure) }
+        if failure.code == Code::AgentBroke {
+            Self::Breach(failure)
+        } else {
+            Self::Failed(failure)
+        }
     }
 }
 
@@ -119,7 +127,10 @@ pub async fn run(
     let mut session = match Session::begin(daemon, task, outbox, &done).await {
         Ok(session) => session,
         Err(failure) => {
-            let refusal = JobRefusal { job: task.job, refusal: failure.refusal() };
+            let refusal = JobRefusal {
+                job: task.job,
+                refusal: failure.refusal(),
+            };
             let _ = outbox.send(FromServer::Failed(refusal)).await;
             return over(task, failure);
         }
@@ -154,7 +165,11 @@ fn over(task: &Task, failure: Failure) -> End {
         seconds: 0.0,
         error: Some(failure.to_wire()),
     };
-    End::Over { outcome: Outcome::Failed, result: Box::new(result), failure: Some(failure) }
+    End::Over {
+        outcome: Outcome::Failed,
+        result: Box::new(result),
+        failure: Some(failure),
+    }
 }
 
 impl<'a> Session<'a> {
@@ -169,10 +184,17 @@ impl<'a> Session<'a> {
         let domain = DomainId(id_text::decode(&task.source.machine).ok_or_else(broken)?);
         let now = daemon.store.clock.now();
         let begin = move |pool: LivePool| async move {
-            let basis = pool.newest_point(&source).and_then(|point| pool.point(&point));
+            let basis = pool
+                .newest_point(&source)
+                .and_then(|point| pool.point(&point));
             let lease_until = UnixNanos(now.0.saturating_add(LEASE_NANOS));
             let of_basis = basis.as_ref().map(|point| point.id);
-            let request = BeginSession { source, domain, basis: of_basis, lease_until };
+            let request = BeginSession {
+                source,
+                domain,
+                basis: of_basis,
+                lease_until,
+            };
             let session = pool.begin(request, now).await?;
             Ok((session, basis, pool.id_key(), pool.cut_params()))
         };
@@ -180,12 +202,24 @@ impl<'a> Session<'a> {
             daemon.store.pool.call(begin).await.map_err(of_closed)?;
         let (session, basis, id_key, cut) = begun.map_err(|error| of_ingest(&error))?;
         // Two points of a source never stand for the same time, whatever the clock does.
-        let at = basis.as_ref().map_or(now, |basis| UnixNanos(now.0.max(basis.at.0 + 1)));
+        let at = basis
+            .as_ref()
+            .map_or(now, |basis| UnixNanos(now.0.max(basis.at.0 + 1)));
         let (frames, frame_queue) = mpsc::unbounded_channel();
         let (items, item_queue) = mpsc::unbounded_channel();
         let pool = &daemon.store.pool;
-        tokio::spawn(lanes::frames(pool.clone(), session, frame_queue, done.clone()));
-        tokio::spawn(lanes::items(pool.clone(), session, item_queue, done.clone()));
+        tokio::spawn(lanes::frames(
+            pool.clone(),
+            session,
+            frame_queue,
+            done.clone(),
+        ));
+        tokio::spawn(lanes::items(
+            pool.clone(),
+            session,
+            item_queue,
+            done.clone(),
+        ));
         let start = StartBackup {
             job: task.job,
             session: session.0,
@@ -195,8 +229,15 @@ impl<'a> Session<'a> {
             inline_max: INLINE_MAX,
             frame_len: u32::try_from(keelhold_disk::pool::FRAME_TARGET).unwrap_or(256 << 10),
             codec: Codec::Zstd,
-            mode: if task.check { Mode::Check } else { Mode::Backup },
-            basis: basis.as_ref().map(|basis| Basis { id: basis.id.0, entries: basis.entries }),
+            mode: if task.check {
+                Mode::Check
+            } else {
+                Mode::Backup
+            },
+            basis: basis.as_ref().map(|basis| Basis {
+                id: basis.id.0,
+                entries: basis.entries,
+            }),
             read_again: Runs::new(),
         };
         // A connection that is gone already is noticed by the first look at what arrives.
@@ -233,7 +274,11 @@ impl<'a> Session<'a> {
         done: &lanes::DoneSender,
         stopping: &mut watch::Receiver<bool>,
     ) -> Result<(), Stop> {
-        let mut cancelled = self.daemon.jobs.cancelled(self.task.job).ok_or(Stop::Cancelled)?;
+        let mut cancelled = self
+            .daemon
+            .jobs
+            .cancelled(self.task.job)
+            .ok_or(Stop::Cancelled)?;
         while !self.is_complete() {
             tokio::select! {
                 arrived = arrivals.recv() => match arrived {
@@ -257,10 +302,16 @@ impl<'a> Session<'a> {
     }
 
     async fn take(&mut self, arrived: Arrived) -> Result<(), Stop> {
-        let Arrived { message, body_len, permit } = arrived;
+        let Arrived {
+            message,
+            body_len,
+            permit,
+        } = arrived;
         self.bytes_sent += HEADER_LEN as u64 + body_len;
         let sent = self.bytes_sent;
-        self.daemon.jobs.progress(self.task.job, |progress| progress.bytes_sent = sent);
+        self.daemon
+            .jobs
+            .progress(self.task.job, |progress| progress.bytes_sent = sent);
         if !self.started && !matches!(message, FromAgent::Started(_) | FromAgent::Declined(_)) {
             return Err(Breach::NotStarted.into());
         }
@@ -280,7 +331,12 @@ impl<'a> Session<'a> {
             }
             FromAgent::Frame(frame) => {
                 let chunks = self.intake.frame(&frame)?;
-                let _ = self.frames.send(FrameWork { frame, chunks, body_len, permit });
+                let _ = self.frames.send(FrameWork {
+                    frame,
+                    chunks,
+                    body_len,
+                    permit,
+                });
             }
             FromAgent::Skipped(list) => self.note_skipped(list.entries),
             FromAgent::Progress(progress) => {
@@ -312,7 +368,11 @@ impl<'a> Session<'a> {
         let have = self.daemon.store.pool.call(ask).await.map_err(of_closed)?;
         let have = have.map_err(|error| Stop::from(of_ingest(&error)))?;
         let answer = self.intake.answer(&offer, &have);
-        let want = Want { job: self.task.job, upto: answer.upto, wanted: answer.wanted };
+        let want = Want {
+            job: self.task.job,
+            upto: answer.upto,
+            wanted: answer.wanted,
+        };
         Ok(self.outbox.send(FromServer::Want(want)).await?)
     }
 
@@ -324,7 +384,11 @@ impl<'a> Session<'a> {
 
     async fn done(&mut self, done: Done, sender: &lanes::DoneSender) -> Result<(), Stop> {
         match done {
-            Done::Kept { chunks, body_len, permit } => {
+            Done::Kept {
+                chunks,
+                body_len,
+                permit,
+            } => {
                 drop(permit);
                 self.intake.kept(&chunks);
                 self.hand_on();
@@ -347,7 +411,11 @@ impl<'a> Session<'a> {
             Done::Failed(failure) => return Err(failure.into()),
         }
         let (items_seq, frame_bytes) = (self.pushed_seq, self.frame_bytes);
-        let credit = Credit { job: self.task.job, items_seq, frame_bytes };
+        let credit = Credit {
+            job: self.task.job,
+            items_seq,
+            frame_bytes,
+        };
         Ok(self.outbox.send(FromServer::Credit(credit)).await?)
     }
 
@@ -370,8 +438,11 @@ impl<'a> Session<'a> {
     fn note_skipped(&mut self, entries: Vec<keelhold_wire::SkippedEntry>) {
         for entry in entries {
             let word = entry.reason.word();
-            let reason =
-                if entry.text.is_empty() { word.to_owned() } else { format!("{word}: {}", entry.text) };
+            let reason = if entry.text.is_empty() {
+                word.to_owned()
+            } else {
+                format!("{word}: {}", entry.text)
+            };
             let named = skipped(&entry.path, reason);
             if entry.reason.makes_partial() {
                 self.skipped.push(named);
@@ -397,15 +468,32 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Brings what was sent to the disks. Gives the plain bytes of new chunks, and the bytes their runs
+    /// take: both are final only when no run is on its way.
+    async fn settle(&self) -> Result<(u64, u64), Failure> {
+        let (session, now) = (self.session, self.daemon.store.clock.now());
+        let settle = move |pool: LivePool| async move {
+            if pool.session_bytes(session)?.0 > 0 {
+                pool.step(session, now).await?;
+            }
+            Ok(pool.session_bytes(session)?)
+        };
+        let settled: Result<_, keelhold_disk::IngestError> = self
+            .daemon
+            .store
+            .pool
+            .call(settle)
+            .await
+            .map_err(of_closed)?;
+        settled.map_err(|error| of_ingest(&error))
+    }
+
     async fn commit(&mut self) -> Result<End, Stop> {
         let stats = self.finish.map(|finish| finish.stats).unwrap_or_default();
         let mut facts = self.facts(&stats);
         let partial = facts.skipped_count > 0;
         let (session, now) = (self.session, self.daemon.store.clock.now());
-        let count = move |pool: LivePool| async move { pool.session_bytes(session) };
-        let counted = self.daemon.store.pool.call(count).await.map_err(of_closed)?;
-        let (bytes_new, mut bytes_stored) =
-            counted.map_err(|error| crate::pool_failure::of_commit(&error))?;
+        let (bytes_new, mut bytes_stored) = self.settle().await?;
         facts.bytes_new = bytes_new;
         let commit = CommitPoint {
             working: false,
@@ -425,11 +513,23 @@ impl<'a> Session<'a> {
         let (point, more_stored) = made.map_err(|error| Stop::from(of_ingest(&error)))?;
         bytes_stored += more_stored;
         self.daemon.point_committed(&point).await;
-        let basis = Basis { id: point.id.0, entries: point.entries };
-        let committed = Committed { job: self.task.job, point: point.id.0, basis, partial };
+        let basis = Basis {
+            id: point.id.0,
+            entries: point.entries,
+        };
+        let committed = Committed {
+            job: self.task.job,
+            point: point.id.0,
+            basis,
+            partial,
+        };
         // The point is there; an agent that cannot be told finds out at the next start.
         let _ = self.outbox.send(FromServer::Committed(committed)).await;
-        let outcome = if partial { Outcome::Partial } else { Outcome::Ok };
+        let outcome = if partial {
+            Outcome::Partial
+        } else {
+            Outcome::Ok
+        };
         let result = BackupResult {
             result: outcome,
             job: self.task.job,
@@ -449,7 +549,11 @@ impl<'a> Session<'a> {
             seconds: self.began.elapsed().as_secs_f64(),
             error: None,
         };
-        Ok(End::Over { outcome, result: Box::new(result), failure: None })
+        Ok(End::Over {
+            outcome,
+            result: Box::new(result),
+            failure: None,
+        })
     }
 
     async fn stop(self, stop: Stop, arrivals: &mut Arrivals) -> End {
@@ -460,7 +564,11 @@ impl<'a> Session<'a> {
                 let parked = self.daemon.store.pool.call(park).await;
                 if let Ok(Err(error)) = parked {
                     let error = crate::failure::chain(&error);
-                    tracing::info!(job = self.task.job, error, "session left as it was last journaled");
+                    tracing::info!(
+                        job = self.task.job,
+                        error,
+                        "session left as it was last journaled"
+                    );
                     self.release();
                 }
                 return End::Parked;
@@ -470,33 +578,53 @@ impl<'a> Session<'a> {
                 failure
             }
             Stop::Breach(failure) => {
-                tracing::warn!(job = self.task.job, error = failure.message, "agent broke the protocol");
+                tracing::warn!(
+                    job = self.task.job,
+                    error = failure.message,
+                    "agent broke the protocol"
+                );
                 self.end_session().await;
                 failure
             }
             Stop::Cancelled => {
                 self.cancel(arrivals).await;
                 self.end_session().await;
-                Failure::new(Code::Cancelled, format!("job {} was cancelled", self.task.job))
+                Failure::new(
+                    Code::Cancelled,
+                    format!("job {} was cancelled", self.task.job),
+                )
             }
         };
-        let refusal = JobRefusal { job: self.task.job, refusal: failure.refusal() };
+        let refusal = JobRefusal {
+            job: self.task.job,
+            refusal: failure.refusal(),
+        };
         let _ = self.outbox.send(FromServer::Failed(refusal)).await;
-        let End::Over { outcome, mut result, failure } = over(self.task, failure) else {
+        let End::Over {
+            outcome,
+            mut result,
+            failure,
+        } = over(self.task, failure)
+        else {
             return End::Parked;
         };
         result.bytes_sent = self.bytes_sent;
         result.skipped = self.skipped.named;
         result.skipped_count = self.skipped.count;
         result.seconds = self.began.elapsed().as_secs_f64();
-        End::Over { outcome, result, failure }
+        End::Over {
+            outcome,
+            result,
+            failure,
+        }
     }
 
     /// The session stays as it was last journaled: the next backup of the source takes it up.
     fn release(&self) {
         let (pool, session) = (self.daemon.store.pool.clone(), self.session);
         tokio::spawn(async move {
-            pool.call(move |pool| async move { pool.forget_live(session) }).await
+            pool.call(move |pool| async move { pool.forget_live(session) })
+                .await
         });
     }
 
@@ -505,18 +633,30 @@ impl<'a> Session<'a> {
         let cancel = move |pool: LivePool| async move { pool.cancel(session, now).await };
         if let Ok(Err(error)) = self.daemon.store.pool.call(cancel).await {
             let error = crate::failure::chain(&error);
-            tracing::warn!(job = self.task.job, error, "session not ended; its lease will");
+            tracing::warn!(
+                job = self.task.job,
+                error,
+                "session not ended; its lease will"
+            );
         }
     }
 
     /// Tells the agent and waits until it has stopped sending.
     async fn cancel(&self, arrivals: &mut Arrivals) {
-        if self.outbox.send(FromServer::Cancel(Cancel { job: self.task.job })).await.is_err() {
+        if self
+            .outbox
+            .send(FromServer::Cancel(Cancel { job: self.task.job }))
+            .await
+            .is_err()
+        {
             return;
         }
         let aborted = async {
             while let Some(arrived) = arrivals.recv().await {
-                if matches!(arrived.message, FromAgent::Aborted(_) | FromAgent::Declined(_)) {
+                if matches!(
+                    arrived.message,
+                    FromAgent::Aborted(_) | FromAgent::Declined(_)
+                ) {
                     break;
                 }
             }
@@ -527,6 +667,11 @@ impl<'a> Session<'a> {
 
 impl std::fmt::Debug for Session<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Session({}, basis {})", self.session, self.basis.is_some())
+        write!(
+            f,
+            "Session({}, basis {})",
+            self.session,
+            self.basis.is_some()
+        )
     }
 }

@@ -3,7 +3,7 @@
 
 mod whole;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -14,7 +14,8 @@ use super::space::RunKey;
 use super::{Inner, Pool, Work};
 use crate::device::Device;
 use crate::error::ReadError;
-use crate::units::{ChunkNumber, PointId};
+use crate::format::PointRow;
+use crate::units::{ChunkNumber, PointId, SourceId};
 
 /// Runs read and checked at the same time.
 const RUNS_AT_ONCE: usize = 6;
@@ -187,21 +188,59 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     pub(super) async fn points_touched(&self, chunks: &RoaringTreemap) -> Vec<PointId> {
         let rows = self.tables.borrow().points.clone();
-        let mut touched = Vec::new();
-        let mut reach: BTreeMap<_, RoaringTreemap> = BTreeMap::new();
-        for row in rows {
-            let set = reach.entry(row.source).or_default();
-            // A point whose recipe cannot be read is touched by whatever made it unreadable.
-            let Ok(delta) = self.point_delta(&row).await else {
-                touched.push(row.id);
-                continue;
-            };
-            *set -= &delta.died;
-            *set |= &delta.born;
-            if chunks.contains(row.recipe.0) || !set.is_disjoint(chunks) {
-                touched.push(row.id);
-            }
+        let mut by_source: BTreeMap<_, Vec<&PointRow>> = BTreeMap::new();
+        for row in &rows {
+            by_source.entry(row.source).or_default().push(row);
         }
-        touched
+        let mut touched = BTreeSet::new();
+        for (source, rows) in by_source {
+            touched.extend(self.touched_of(source, &rows, chunks).await);
+        }
+        let ids = rows.iter().map(|row| row.id);
+        ids.filter(|id| touched.contains(id)).collect()
+    }
+
+    /// Points of one source that need one of `chunks`. Where a recipe cannot be read, the sets behind
+    /// it are reckoned back from the newest, which memory has; between two such recipes nobody knows,
+    /// and a point counts as touched.
+    async fn touched_of(
+        &self,
+        source: SourceId,
+        rows: &[&PointRow],
+        chunks: &RoaringTreemap,
+    ) -> Vec<PointId> {
+        let mut deltas = Vec::with_capacity(rows.len());
+        for row in rows {
+            deltas.push(self.point_delta(row).await.ok());
+        }
+        let mut needs: Vec<Option<bool>> = vec![None; rows.len()];
+        let mut set = RoaringTreemap::new();
+        for (needs, delta) in needs.iter_mut().zip(&deltas) {
+            let Some(delta) = delta else { break };
+            set -= &delta.died;
+            set |= &delta.born;
+            *needs = Some(!set.is_disjoint(chunks));
+        }
+        let newest = self
+            .tables
+            .borrow()
+            .sources
+            .get(&source)
+            .map(|source| source.newest.set().clone());
+        let mut set = newest.unwrap_or_default();
+        for (needs, delta) in needs.iter_mut().zip(&deltas).rev() {
+            if needs.is_some() {
+                break;
+            }
+            *needs = Some(!set.is_disjoint(chunks));
+            let Some(delta) = delta else { break };
+            set -= &delta.born;
+            set |= &delta.died;
+        }
+        let touched = rows
+            .iter()
+            .zip(needs)
+            .filter(|(row, needs)| needs.unwrap_or(true) || chunks.contains(row.recipe.0));
+        touched.map(|(row, _)| row.id).collect()
     }
 }

@@ -81,7 +81,8 @@ impl PageKind {
 pub trait PageStore {
     type Error;
 
-    /// The bytes of a page, proved against the digest of `page`.
+    /// The bytes of a page, proved against the digest of `page`. A scan lets the future of its next
+    /// page lie while it awaits others, so no future may hold what the others need to go on.
     fn get(
         &self,
         page: PageRef,

@@ -139,10 +139,11 @@ impl Plan {
 
     fn entry(&mut self, entry: Entry, known: Option<(u64, Record)>) -> Result<(), Stopped> {
         let proved = known.filter(|(_, record)| record.proves_unchanged(entry.identity()));
-        if let Some((ordinal, _)) = proved {
-            if self.mode == Mode::Backup && !self.read_again.contains(ordinal) {
-                return self.unchanged(ordinal, &entry);
-            }
+        if let Some((ordinal, _)) = proved
+            && self.mode == Mode::Backup
+            && !self.read_again.contains(ordinal)
+        {
+            return self.unchanged(ordinal, &entry);
         }
         self.flush_same()?;
         let unchanged_digest = proved.map(|(_, record)| record.digest);

@@ -56,15 +56,15 @@ impl Target {
 
     fn writer(&self) -> Option<Arc<FileWriter>> {
         let mut state = self.state();
-        if let State::Waiting(_) = &*state {
-            if let State::Waiting(place) = std::mem::replace(&mut *state, State::Done) {
-                let created = match &self.existing {
-                    Some(existing) => place.patch(existing),
-                    None => place.create(),
-                };
-                if let Created::Content(writer) = created {
-                    *state = State::Open(Arc::new(writer));
-                }
+        if let State::Waiting(_) = &*state
+            && let State::Waiting(place) = std::mem::replace(&mut *state, State::Done)
+        {
+            let created = match &self.existing {
+                Some(existing) => place.patch(existing),
+                None => place.create(),
+            };
+            if let Created::Content(writer) = created {
+                *state = State::Open(Arc::new(writer));
             }
         }
         match &*state {
@@ -83,10 +83,10 @@ impl Target {
 
     /// Nothing is to be here. In a new file nothing is.
     pub(super) fn hole(&self, offset: u64, len: u64) {
-        if self.existing.is_some() {
-            if let Some(writer) = self.writer() {
-                let _ = writer.punch(offset, len);
-            }
+        if self.existing.is_some()
+            && let Some(writer) = self.writer()
+        {
+            let _ = writer.punch(offset, len);
         }
     }
 

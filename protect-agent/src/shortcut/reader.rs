@@ -75,9 +75,8 @@ impl<R: Read> Entries<R> {
             self.started = true;
         }
         let mut header = [0; BLOCK_HEADER_LEN];
-        match read_or_end(&mut self.source, &mut header).map_err(Damage::Read)? {
-            false => return Ok(false),
-            true => {}
+        if !read_or_end(&mut self.source, &mut header).map_err(Damage::Read)? {
+            return Ok(false);
         }
         let mut fields = Reader::new(&header);
         let (len, count, crc) = (fields.u32()?, fields.u32()?, fields.u32()?);

@@ -4,7 +4,7 @@
 //!   bounded memory, while a few threads read ahead.
 //! - [`read`]: an entry's attributes and content on demand. An entry whose [`Identity`] is the one of
 //!   the basis needs neither: whatever changes content, attributes or extended attributes moves ctime.
-//! - [`write`]: puts entries back below a target directory and never outside it.
+//! - [`mod@write`]: puts entries back below a target directory and never outside it.
 //! - [`listing`]: what a tree holds, and how two differ; a second opinion that shares no walking code.
 //! - [`torture`]: a tree of every odd thing a Linux file system can hold.
 //!

@@ -21,7 +21,8 @@
 //! Encodings are written by hand with the primitives of `keelhold_chunk::codec` and are canonical.
 //! Decoders never panic and never take more memory than a small multiple of what arrived.
 
-#![deny(clippy::indexing_slicing)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+#![forbid(unsafe_code)]
 
 pub mod address;
 pub mod backup;

@@ -97,7 +97,12 @@ impl Still {
                     found = true;
                     names_place(&error)?;
                     let told = report.findings.iter().any(|finding| finding.points.contains(id));
-                    ensure!(told, "the check does not say that point {id} is touched");
+                    ensure!(
+                        told,
+                        "{}, and the check does not say that point {id} is touched: {:?}",
+                        chain(&error),
+                        report.findings
+                    );
                     self.read_parts(&mut rig, &pool, (id, files))?;
                 }
             }

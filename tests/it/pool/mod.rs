@@ -2,6 +2,7 @@
 
 mod basics;
 mod content;
+mod counting;
 mod crash;
 mod flips;
 mod full;

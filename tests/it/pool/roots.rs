@@ -60,7 +60,7 @@ pub fn hole(mutants: Mutants) -> Verdict {
     let (mut rig, _) = values(1, 3, false, mutants);
     let places = entry(&mut rig, 1);
     let mut disks = rig.images();
-    places.iter().for_each(|place| disks[0].damage(place + 200, |byte| *byte ^= 1));
+    places.iter().for_each(|place| disks[0].damage(place + 130, |byte| *byte ^= 1));
     let mut rig = Rig::over(2, &disks, mutants);
     match rig.open() {
         Err(OpenError::JournalHole { .. }) => Ok(()),
@@ -90,7 +90,7 @@ pub fn passed_over(mutants: Mutants) -> Verdict {
     let [front, back] = entry(&mut rig, 0);
     let mut disks = rig.images();
     // As torn as a crash would leave it: nobody was told of it.
-    disks[0].damage(back + 200, |byte| *byte ^= 1);
+    disks[0].damage(back + 130, |byte| *byte ^= 1);
     let mut deaf = Rig::over(2, &disks, mutants);
     deaf.world.spoil(0, front);
     let pool = deaf.open().map_err(|error| chain(&error))?;

@@ -61,23 +61,24 @@ impl Drop for Scratch {
 #[derive(Debug)]
 pub struct Answer {
     pub code: i32,
-    /// The last JSON value on standard output.
+    /// The last JSON value on standard output, and all of them where a verb prints one a line.
     pub json: Value,
+    pub lines: Vec<Value>,
     pub stderr: String,
 }
 
 impl Answer {
     fn of(output: &Output) -> Self {
-        let line = output
+        let lines: Vec<Value> = output
             .stdout
             .split(|byte| *byte == b'\n')
-            .rfind(|line| !line.is_empty());
-        let json = line
-            .and_then(|line| serde_json::from_slice(line).ok())
-            .unwrap_or(Value::Null);
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect();
+        let json = lines.last().cloned().unwrap_or(Value::Null);
         Self {
             code: output.status.code().unwrap_or(-1),
             json,
+            lines,
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     }
@@ -224,7 +225,7 @@ impl Appliance {
     pub fn start_daemon(&mut self) {
         self.spawn_daemon();
         self.until("the daemon answers", |own| {
-            own.ask(&["status"]).json.is_object()
+            own.ask(&["status"]).json["sentence"].is_string()
         });
     }
 

@@ -51,7 +51,10 @@ impl Ahead {
 
 impl<D: Device, W: Work> PointReader<D, W> {
     pub(super) fn read_ahead(&self, entry: &Entry, offset: u64, end: u64) {
-        let next = self.ahead.borrow_mut().next(&entry.path, offset, end, entry.size());
+        let next = self
+            .ahead
+            .borrow_mut()
+            .next(&entry.path, offset, end, entry.size());
         let Some((from, upto)) = next else { return };
         let (inner, tree, entry) = (Rc::clone(&self.inner), Rc::clone(&self.tree), entry.clone());
         self.inner.spawner.spawn(async move {
@@ -71,7 +74,15 @@ async fn load<D: Device, W: Work>(
 ) -> Result<(), ReadError<PageError>> {
     let mut wanted = Vec::new();
     for (start, extent) in tree.extents_at(entry, from, upto - from).await? {
-        let Extent::Span { first, count, digest, .. } = extent else { continue };
+        let Extent::Span {
+            first,
+            count,
+            digest,
+            ..
+        } = extent
+        else {
+            continue;
+        };
         let found = inner.locate_span(first, u64::from(count), digest).await;
         let mut end = start;
         for found in found.map_err(|error| ReadError::Store(PageError::Read(error)))? {
@@ -83,7 +94,9 @@ async fn load<D: Device, W: Work>(
         }
     }
     let loaded = inner.chunks_bytes(&wanted).await;
-    loaded.map(drop).map_err(|error| ReadError::Store(PageError::Read(error)))
+    loaded
+        .map(drop)
+        .map_err(|error| ReadError::Store(PageError::Read(error)))
 }
 
 #[cfg(test)]
@@ -93,11 +106,22 @@ mod tests {
     #[test]
     fn only_who_reads_on_is_served_ahead() {
         let (mut ahead, size, step) = (Ahead::default(), 64 << 20, 4 << 20);
-        assert_eq!(ahead.next(b"a", 0, step, size), Some((step, step + AHEAD_LEN)));
+        assert_eq!(
+            ahead.next(b"a", 0, step, size),
+            Some((step, step + AHEAD_LEN))
+        );
         let next = (step + AHEAD_LEN, 2 * step + AHEAD_LEN);
         assert_eq!(ahead.next(b"a", step, 2 * step, size), Some(next));
-        assert_eq!(ahead.next(b"b", 2 * step, 3 * step, size), None, "another file");
-        assert_eq!(ahead.next(b"a", 2 * step, 3 * step, size), None, "not where it stood");
+        assert_eq!(
+            ahead.next(b"b", 2 * step, 3 * step, size),
+            None,
+            "another file"
+        );
+        assert_eq!(
+            ahead.next(b"a", 2 * step, 3 * step, size),
+            None,
+            "not where it stood"
+        );
         assert_eq!(ahead.next(b"a", 0, 4096, size), None, "a look");
         assert_eq!(ahead.next(b"a", 0, size, size), None, "nothing follows");
     }
@@ -110,6 +134,9 @@ mod tests {
             .collect();
         assert!(asked.len() <= 10, "{asked:?}");
         assert_eq!((asked[0].0, asked[asked.len() - 1].1), (step, size));
-        assert!(asked.windows(2).all(|pair| pair[0].1 == pair[1].0), "{asked:?}");
+        assert!(
+            asked.windows(2).all(|pair| pair[0].1 == pair[1].0),
+            "{asked:?}"
+        );
     }
 }

@@ -73,12 +73,7 @@ impl<D: Device, W: Work> Inner<D, W> {
 }
 
 /// One memory serves the plain bytes of all frames: they are hashed and forgotten.
-fn prove_frames(
-    directory: &Directory,
-    run: &AlignedBuf,
-    key: &IdKey,
-    checks: Checks,
-) -> Vec<bool> {
+fn prove_frames(directory: &Directory, run: &AlignedBuf, key: &IdKey, checks: Checks) -> Vec<bool> {
     let mut unpacker = Unpacker::default();
     let mut chunks = directory.chunks.iter().peekable();
     let mut proved = Vec::with_capacity(directory.frames.len());
@@ -128,7 +123,10 @@ impl Unpacker {
                 if self.zstd.is_none() {
                     self.zstd = zstd::bulk::Decompressor::new().ok();
                 }
-                self.zstd.as_mut()?.decompress_to_buffer(stored, room).ok()?
+                self.zstd
+                    .as_mut()?
+                    .decompress_to_buffer(stored, room)
+                    .ok()?
             }
         };
         (filled == len).then_some(&self.plain[..len])

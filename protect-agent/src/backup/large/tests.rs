@@ -79,7 +79,10 @@ fn a_large_file_that_changes_in_the_middle_is_named() {
         .write_all(b"more")
         .unwrap();
     let (content, facts) = drain(large);
-    assert!(facts.size > content.len() as u64, "the first piece was taken before");
+    assert!(
+        facts.size > content.len() as u64,
+        "the first piece was taken before"
+    );
     assert_eq!(facts.note.unwrap().reason, SkipReason::ChangedWhileRead);
     assert!(!facts.record.trusted);
 }

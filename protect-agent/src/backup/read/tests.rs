@@ -46,13 +46,13 @@ pub(in crate::backup) fn wanted(tree: &Path, name: &str) -> Wanted {
     )
     .unwrap();
     for found in walk {
-        if let Found::Entry(entry) = found {
-            if entry.path() == name.as_bytes() {
-                return Wanted {
-                    entry,
-                    unchanged_digest: None,
-                };
-            }
+        if let Found::Entry(entry) = found
+            && entry.path() == name.as_bytes()
+        {
+            return Wanted {
+                entry,
+                unchanged_digest: None,
+            };
         }
     }
     panic!("{name} is not in the tree");

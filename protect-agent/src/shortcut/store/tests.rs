@@ -18,7 +18,7 @@ fn record(inode: u64) -> Record {
     };
     Record {
         identity,
-        trusted: inode % 2 == 0,
+        trusted: inode.is_multiple_of(2),
         digest: inode.to_le_bytes(),
     }
 }

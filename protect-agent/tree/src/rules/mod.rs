@@ -1,8 +1,8 @@
 //! What is left out of a walk because somebody said so.
 //!
 //! - [`Rules`]: patterns of the source's policy (`--exclude`).
-//! - `.keelholdignore` ([`ignore`]): a directory's own list.
-//! - `CACHEDIR.TAG` ([`cache_tag`]): a cache says of itself that it can be made again.
+//! - `.keelholdignore` (module `ignore`): a directory's own list.
+//! - `CACHEDIR.TAG`: a cache says of itself that it can be made again.
 //!
 //! A directory that is left out takes everything below it along. The root is never left out.
 

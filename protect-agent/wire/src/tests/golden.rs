@@ -16,12 +16,12 @@ fn the_greeting_is_frozen() {
     let hello = hex(&FromAgent::Hello(samples::hello()));
     assert_eq!(
         hello,
-        "1f00000001000000HELLO_CRC010105302e312e30066dc3b66c6c65b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0"
+        "1f000000010000005772e14e010105302e312e30066dc3b66c6c65b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0"
     );
     let refusal = Refusal::new(309, "no version", "update");
     assert_eq!(
         hex(&FromServer::Refuse(refusal)),
-        "1400000003000000REFUSE_CRCb5020a6e6f2076657273696f6e06757064617465"
+        "14000000030000003de0879bb5020a6e6f2076657273696f6e06757064617465"
     );
 }
 
@@ -49,20 +49,12 @@ fn version_1_is_what_it_was() {
 #[test]
 fn a_backup_is_what_it_was() {
     let agent = |name: &str| {
-        let all = samples::from_agent().into_iter();
-        Said::Agent(
-            all.filter(|message| message.name() == name)
-                .next_back()
-                .unwrap(),
-        )
+        let mut all = samples::from_agent().into_iter();
+        Said::Agent(all.rfind(|message| message.name() == name).unwrap())
     };
     let server = |name: &str| {
-        let all = samples::from_server().into_iter();
-        Said::Server(
-            all.filter(|message| message.name() == name)
-                .next_back()
-                .unwrap(),
-        )
+        let mut all = samples::from_server().into_iter();
+        Said::Server(all.rfind(|message| message.name() == name).unwrap())
     };
     let conversation = [
         agent("Hello"),
