@@ -1,5 +1,5 @@
 //! How fast an agent gets through a tree, with a server that takes everything and keeps nothing:
-//! `session_speed TREE [STATE]`. Two sessions, the second with the first as its basis. Over a pipe in
+//! `session_speed TREE [STATE [calls]]`, with `calls` without io_uring. Two sessions, the second with the first as its basis. Over a pipe in
 //! memory, without TLS: what is measured is walking, reading, cutting, hashing and compressing.
 
 use std::collections::HashSet;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use keelhold_agent::backup::Context;
+use keelhold_agent::backup::{Context, DataReads};
 use keelhold_agent::clock::SystemClock;
 use keelhold_agent::config::Config;
 use keelhold_agent::link::{Surroundings, converse};
@@ -28,18 +28,30 @@ fn main() -> anyhow::Result<()> {
     let state = arguments
         .next()
         .map_or_else(|| std::env::temp_dir().join("session-speed"), PathBuf::from);
+    let calls = arguments.next().is_some_and(|word| word == "calls");
+    let reads = if calls {
+        DataReads::by_calls()
+    } else {
+        DataReads::by_ring()
+    };
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
-        let first = session(&tree, &state, None).await?;
-        session(&tree, &state, Some(first)).await.map(drop)
+        let first = session(&tree, &state, None, &reads).await?;
+        session(&tree, &state, Some(first), &reads).await.map(drop)
     })
 }
 
-async fn session(tree: &PathBuf, state: &PathBuf, basis: Option<Basis>) -> anyhow::Result<Basis> {
+async fn session(
+    tree: &PathBuf,
+    state: &PathBuf,
+    basis: Option<Basis>,
+    reads: &DataReads,
+) -> anyhow::Result<Basis> {
     let context = Context {
         sources: state.clone(),
         keep_out: Vec::new(),
         clock: Arc::new(SystemClock),
+        reads: reads.clone(),
     };
     let config = Config {
         restore_root: state.clone(),

@@ -19,15 +19,18 @@ mod compress;
 mod large;
 mod offer;
 mod pack;
+mod pieces;
 mod plan;
 mod queue;
 mod read;
 mod reading;
 mod remember;
+mod ring;
 mod run;
 mod skips;
 mod stream;
 mod window;
 
+pub use pieces::DataReads;
 pub(crate) use queue::Queue;
 pub use run::{BackupEnd, BackupError, Context, run};

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Duration, timeout};
 
 use crate::backoff::Backoff;
-use crate::backup::Context;
+use crate::backup::{Context, DataReads};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::failure::{Code, Failure, chain};
@@ -101,6 +101,7 @@ pub async fn run(config: AgentConfig, stop: impl Future<Output = ()>) -> Result<
         sources: state.sources(),
         keep_out: vec![state.path().to_owned()],
         clock: clock.clone(),
+        reads: DataReads::by_ring(),
     };
     let surroundings = Surroundings {
         context,

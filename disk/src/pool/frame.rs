@@ -9,8 +9,6 @@ use crate::units::ChunkRef;
 
 /// Plain bytes a frame is filled up to: neighbours compress together, and a random read pays little.
 pub const FRAME_TARGET: usize = 256 << 10;
-/// What is tried first, to see whether bytes compress at all.
-const PROBE_LEN: usize = 16 << 10;
 /// zstd level of the hot path: about as fast as LZ4, 15 to 40 % smaller.
 const ZSTD_LEVEL: i32 = 1;
 
@@ -34,32 +32,19 @@ pub struct VerifiedFrame {
     pub(super) chunks: Vec<ChunkRef>,
 }
 
-/// Compresses `plain` with `codec` if that pays at least a sixteenth; else keeps it raw.
+/// Compresses `plain` with `codec` if that pays at least one part in 32; else keeps it raw. Both codecs
+/// pass over what does not compress at several GiB/s, so nothing is sampled first.
 #[must_use]
 pub(super) fn compress(codec: Codec, plain: Vec<u8>) -> (Codec, Vec<u8>) {
-    if codec == Codec::Raw || !looks_compressible(&plain) {
-        return (Codec::Raw, plain);
-    }
     let stored = match codec {
         Codec::Raw => None,
         Codec::Lz4 => Some(lz4_flex::block::compress(&plain)),
         Codec::Zstd => zstd::bulk::compress(&plain, ZSTD_LEVEL).ok(),
     };
     match stored {
-        Some(stored) if stored.len() <= plain.len() - plain.len() / 16 => (codec, stored),
+        Some(stored) if stored.len() <= plain.len() - plain.len() / 32 => (codec, stored),
         _ => (Codec::Raw, plain),
     }
-}
-
-/// LZ4 over a sample from the middle: what LZ4 cannot shorten at all is media or ciphertext, and
-/// trying a whole frame of it would cost more than hashing it.
-fn looks_compressible(plain: &[u8]) -> bool {
-    if plain.len() <= PROBE_LEN {
-        return true;
-    }
-    let start = (plain.len() - PROBE_LEN) / 2;
-    let sample = &plain[start..start + PROBE_LEN];
-    lz4_flex::block::compress(sample).len() < PROBE_LEN - PROBE_LEN / 64
 }
 
 /// Decompresses into exactly `plain_len` bytes; `None` if the stored bytes do not give that. A raw

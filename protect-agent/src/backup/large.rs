@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use keelhold_chunk::{Attributes, Kind};
-use keelhold_tree::{OpenFile, SkippedReason};
+use keelhold_tree::{Extent, OpenFile, SkippedReason};
 use keelhold_wire::SkipReason;
 use tokio::sync::mpsc;
 
-use super::bounds::{PIECE_COUNT, PIECE_LEN};
+use super::bounds::PIECE_COUNT;
 use super::budget::Permit;
+use super::pieces::Pieces;
 use super::read::{Wanted, file_attributes};
 use super::reading::{Digest, Facts, Note, Part, Settings};
 use crate::shortcut::Record;
@@ -95,6 +96,7 @@ fn read(
     sink: &mut PartSink<'_>,
 ) -> Result<Result<(), SkippedReason>, Unwanted> {
     let size = file.stat().identity.size;
+    let mut pieces = Pieces::new(file, &settings.reads, settings.cutter.window_len());
     while sink.len < size {
         let extent = match file.next_extent(sink.len) {
             Ok(extent) => extent,
@@ -103,7 +105,7 @@ fn read(
         let data_at = extent.map_or(size, |extent| extent.offset);
         sink.hole(data_at - sink.len);
         let Some(extent) = extent else { break };
-        match read_extent(settings, file, extent.offset, extent.end(), sink)? {
+        match read_extent(settings, &mut pieces, extent, sink)? {
             Ok(true) => {}
             // The file has become shorter: what it had is what there is.
             Ok(false) => break,
@@ -116,29 +118,24 @@ fn read(
 /// Whether the data was there to its end.
 fn read_extent(
     settings: &Settings,
-    file: &OpenFile,
-    start: u64,
-    end: u64,
+    pieces: &mut Pieces<'_>,
+    extent: Extent,
     sink: &mut PartSink<'_>,
 ) -> Result<Result<bool, SkippedReason>, Unwanted> {
-    let mut at = start;
+    let room = settings.cutter.window_len();
     let mut rest = Bytes::new();
-    while at < end {
-        let piece_len = (end - at).min(PIECE_LEN as u64) as usize;
-        let mut window = vec![0; rest.len() + piece_len];
-        window[..rest.len()].copy_from_slice(&rest);
-        let filled = match file.read_at(at, &mut window[rest.len()..]) {
-            Ok(filled) => filled,
+    pieces.begin(extent);
+    while let Some(read) = pieces.next() {
+        let piece = match read {
+            Ok(piece) => piece,
             Err(reason) => {
                 sink.cut(settings, rest, true);
                 return Ok(Err(reason));
             }
         };
-        window.truncate(rest.len() + filled);
-        at += filled as u64;
-        sink.bytes_read += filled as u64;
-        let short = filled < piece_len;
-        rest = sink.cut(settings, Bytes::from(window), short || at == end);
+        sink.bytes_read += piece.len(room) as u64;
+        let (short, last) = (piece.short, piece.last);
+        rest = sink.cut(settings, piece.join(room, &rest), short || last);
         sink.flush()?;
         if short {
             return Ok(Ok(false));

@@ -7,6 +7,7 @@ use keelhold_tree::{EntryKind, Stat};
 use keelhold_wire::SkipReason;
 
 use super::budget::Permit;
+use super::pieces::DataReads;
 use crate::shortcut::{Record, Synced};
 
 /// What every reader of a session needs.
@@ -16,6 +17,7 @@ pub(crate) struct Settings {
     pub(crate) cutter: Cutter,
     pub(crate) inline_max: u64,
     pub(crate) synced: Synced,
+    pub(crate) reads: DataReads,
 }
 
 /// A piece of content with its name.

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use super::bounds::{AHEAD_LEN, LARGE_COUNT, READER_COUNT, STEP_COUNT};
 use super::budget::Budget;
 use super::compress::{self, Pressing};
+use super::pieces::DataReads;
 use super::plan::{Budgets, Plan, Step, Task};
 use super::queue::Queue;
 use super::reading::Settings;
@@ -83,6 +84,8 @@ pub struct Context {
     /// What is never read: the agent's own state.
     pub keep_out: Vec<PathBuf>,
     pub clock: Arc<dyn Clock>,
+    /// How data of large files is read.
+    pub reads: DataReads,
 }
 
 /// How a session ended well.
@@ -180,6 +183,7 @@ async fn prepare(start: StartBackup, context: &Context) -> Result<Prepared, Back
             cutter,
             inline_max: u64::from(start.inline_max),
             synced,
+            reads: context.reads.clone(),
         };
         Ok(Prepared {
             settings: Arc::new(settings),

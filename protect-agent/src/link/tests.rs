@@ -4,6 +4,7 @@
 mod server;
 
 use super::*;
+use crate::backup::DataReads;
 use crate::status::SharedStatus;
 use keelhold_wire::{Codec, Mode, Runs};
 use server::{Point, Server, Session};
@@ -28,6 +29,7 @@ impl Bench {
             sources: dir.path().join("sources"),
             keep_out: Vec::new(),
             clock: Arc::new(Still(secs)),
+            reads: DataReads::by_ring(),
         };
         let config = Config {
             restore_root: dir.path().join("restore"),

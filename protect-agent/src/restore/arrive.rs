@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use keelhold_chunk::{Attributes, IdKey, Kind};
+use keelhold_chunk::{Attributes, ChunkId, IdKey, Kind};
 use keelhold_tree::{Report, TreeWriter, Unwritten, UnwrittenReason};
 use keelhold_wire::header::HEADER_LEN;
 use keelhold_wire::limits::SKIPPED_COUNT_MAX;
@@ -42,7 +42,8 @@ pub(super) struct Arrivals {
 }
 
 struct Open {
-    target: Arc<Target>,
+    /// None if there is no place for it.
+    target: Option<Arc<Target>>,
     at: u64,
     size: u64,
 }
@@ -195,9 +196,6 @@ impl Arrivals {
             Content::None if size == 0 => Vec::new(),
             Content::Inline(bytes) if bytes.len() as u64 == size => bytes,
             Content::Extents(extents) => {
-                let Some(target) = target else {
-                    return self.nowhere(&extents, size);
-                };
                 return self.extents(
                     Open {
                         target,
@@ -223,20 +221,6 @@ impl Arrivals {
         Ok(())
     }
 
-    /// Counts references that go nowhere.
-    fn nowhere(&mut self, extents: &[Extent], size: u64) -> Result<(), RestoreError> {
-        let chunk = |extent: &&Extent| matches!(extent, Extent::Chunk { .. });
-        self.next_ref += extents.iter().filter(chunk).count() as u64;
-        let len: u64 = extents.iter().map(Extent::plain_len).sum();
-        // More pieces of such a file cannot be told from those of another; the tree's report names
-        // the directory that made it so.
-        if len == size {
-            Ok(())
-        } else {
-            Err(RestoreError::Item)
-        }
-    }
-
     fn extents(
         &mut self,
         mut open: Open,
@@ -244,26 +228,13 @@ impl Arrivals {
         wanted: &mut Runs,
     ) -> Result<(), RestoreError> {
         for extent in extents {
-            match extent {
-                Extent::Hole { len } => open.target.hole(open.at, *len),
-                Extent::Chunk { id, len } => {
-                    let reference = self.next_ref;
-                    self.next_ref += 1;
-                    if open.target.holds(&self.id_key, id, open.at, *len) {
-                        self.stats.bytes_kept += u64::from(*len);
-                    } else {
-                        open.target.expect();
+            match (extent, &open.target) {
+                (Extent::Chunk { .. }, None) => self.next_ref += 1,
+                (Extent::Hole { .. }, None) => {}
+                (Extent::Hole { len }, Some(target)) => target.hole(open.at, *len),
+                (Extent::Chunk { id, len }, Some(target)) => {
+                    if let Some(reference) = self.chunk(target, (open.at, *id, *len)) {
                         wanted.push(reference);
-                        let (target, seq) = (open.target.clone(), self.last_seq);
-                        let to = Destination {
-                            target,
-                            offset: open.at,
-                            id: *id,
-                            len: *len,
-                            seq,
-                        };
-                        self.wanted.insert(reference, to);
-                        *self.left.entry(seq).or_default() += 1;
                     }
                 }
             }
@@ -271,10 +242,39 @@ impl Arrivals {
         }
         match open.at.cmp(&open.size) {
             std::cmp::Ordering::Less => self.open = Some(open),
-            std::cmp::Ordering::Equal => open.target.one_less(),
+            std::cmp::Ordering::Equal => {
+                if let Some(target) = open.target {
+                    target.one_less();
+                }
+            }
             std::cmp::Ordering::Greater => return Err(RestoreError::Item),
         }
         Ok(())
+    }
+
+    /// One reference; its number if the chunk is wanted.
+    fn chunk(&mut self, target: &Arc<Target>, named: (u64, ChunkId, u32)) -> Option<u64> {
+        let (offset, id, len) = named;
+        let reference = self.next_ref;
+        self.next_ref += 1;
+        if target.holds(&self.id_key, &id, offset, len) {
+            self.stats.bytes_kept += u64::from(len);
+            return None;
+        }
+        target.expect();
+        let (target, seq) = (target.clone(), self.last_seq);
+        self.wanted.insert(
+            reference,
+            Destination {
+                target,
+                offset,
+                id,
+                len,
+                seq,
+            },
+        );
+        *self.left.entry(seq).or_default() += 1;
+        Some(reference)
     }
 
     fn frame(&mut self, frame: Frame) -> Result<(), RestoreError> {

@@ -6,6 +6,7 @@ use keelhold_tree::{Found, Walk, WalkOptions};
 use std::fs;
 use std::path::Path;
 
+use crate::backup::DataReads;
 use crate::shortcut::Synced;
 
 /// Settings of tests: small chunks, and a flush long after whatever is read.
@@ -33,6 +34,7 @@ pub(in crate::backup) fn settings(tree: &Path) -> Settings {
             file_system,
             at,
         },
+        reads: DataReads::by_ring(),
     }
 }
 

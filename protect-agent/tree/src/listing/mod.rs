@@ -1,7 +1,7 @@
 //! What a tree holds, entry by entry, and how two trees differ.
 //!
-//! A second opinion on everything else in this crate: it walks by itself, one directory after another
-//! and every one opened from the root, and looks at type, mode, owner, size, times, link groups,
+//! A second opinion on everything else in this crate: it walks by itself, one directory after another,
+//! and looks at type, mode, owner, size, times, link groups,
 //! device numbers, extended attributes (ACLs and capabilities among them), extents of data and holes,
 //! and content. It is for tests and for the comparison the demo shows, not for speed.
 
@@ -14,7 +14,7 @@ use crate::read::{Extent, next_extent};
 use crate::xattrs::Subject;
 use keelhold_chunk::{LinkGroup, Timestamp, Xattr};
 use rustix::fs::{Mode, OFlags, RawDir};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -60,8 +60,9 @@ impl Listing {
             .entries
             .insert(Vec::new(), listed(&root, b"", &stat)?);
         let mut todo = vec![Vec::new()];
+        let mut chain = Chain::default();
         while let Some(path) = todo.pop() {
-            let Ok(dir) = open_dir(&root, &path) else {
+            let Ok(dir) = chain.open(&root, &path) else {
                 continue;
             };
             for name in names(&dir)? {
@@ -92,22 +93,43 @@ impl Listing {
     }
 }
 
-fn open_dir(root: &OwnedFd, path: &[u8]) -> io::Result<OwnedFd> {
-    let mut dir = root.try_clone()?;
-    for name in path
-        .split(|byte| *byte == b'/')
-        .filter(|name| !name.is_empty())
-    {
-        dir = open_component(
-            &dir,
-            name,
-            OFlags::RDONLY | OFlags::DIRECTORY,
-            Mode::empty(),
-        )?;
+/// Directories left open on the way to the last one listed, so that the next is near. Those furthest
+/// up are closed first: what comes next lies below the last or beside one of its nearest parents.
+#[derive(Debug, Default)]
+struct Chain {
+    open: VecDeque<(Vec<u8>, OwnedFd)>,
+}
+
+impl Chain {
+    const OPEN_MAX: usize = 64;
+
+    fn open(&mut self, root: &OwnedFd, path: &[u8]) -> io::Result<OwnedFd> {
+        let is_above = |above: &[u8]| {
+            path.len() > above.len() && path.starts_with(above) && path[above.len()] == b'/'
+        };
+        while self.open.back().is_some_and(|(above, _)| !is_above(above)) {
+            self.open.pop_back();
+        }
+        let (mut end, mut dir) = match self.open.back() {
+            Some((above, fd)) => (above.len() + 1, fd.try_clone()?),
+            None => (0, root.try_clone()?),
+        };
+        while end < path.len() {
+            let rest = &path[end..];
+            let name = rest.split(|byte| *byte == b'/').next().unwrap_or(rest);
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            dir = open_component(&dir, name, flags, Mode::empty())?;
+            let above = path[..end + name.len()].to_vec();
+            self.open.push_back((above, dir.try_clone()?));
+            if self.open.len() > Self::OPEN_MAX {
+                self.open.pop_front();
+            }
+            end += name.len() + 1;
+        }
+        // Copies of a descriptor share its position.
+        rustix::fs::seek(&dir, rustix::fs::SeekFrom::Start(0))?;
+        Ok(dir)
     }
-    // A copy of the root's descriptor shares its position.
-    rustix::fs::seek(&dir, rustix::fs::SeekFrom::Start(0))?;
-    Ok(dir)
 }
 
 fn names(dir: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {

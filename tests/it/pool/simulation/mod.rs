@@ -67,3 +67,10 @@ fn a_seed_lives_the_same_life_twice() {
         assert_eq!(lived().1, lived().1, "seed {seed}");
     }
 }
+
+#[test]
+fn zz_one() {
+    let seed: u64 = std::env::var("ONE").unwrap().parse().unwrap();
+    let (tally, _) = live(seed, OPERATIONS, Mutants::default()).unwrap_or_else(|w| panic!("{w}"));
+    println!("{tally}");
+}

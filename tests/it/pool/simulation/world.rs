@@ -59,6 +59,9 @@ impl Life {
 
     /// One operation, and what is to be checked behind it.
     pub fn step(&mut self) -> Verdict {
+        if std::env::var("ONE").is_ok() {
+            println!("{:?}", self.tally.operations);
+        }
         match self.rng.below(1000) {
             0..330 => {
                 let action = self.choose();
