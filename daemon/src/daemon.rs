@@ -416,12 +416,7 @@ async fn view(store: &Store) -> Result<View, Failure> {
         hasher.update(&serde_json::to_vec(&point.facts).unwrap_or_default());
     }
     let digest = hasher.finalize().to_hex();
-    let position = format!(
-        "{} {} {} {digest}",
-        id_text::encode(&pool.0),
-        points.len(),
-        jobs.len()
-    );
+    let position = format!("{} {} {} {digest}", pool, points.len(), jobs.len());
     Ok(View {
         position,
         points,

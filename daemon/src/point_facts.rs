@@ -24,6 +24,9 @@ pub struct PointFacts {
     /// Plain bytes of chunks that were new with this point.
     #[serde(default)]
     pub bytes_new: u64,
+    /// Bytes their runs take.
+    #[serde(default)]
+    pub bytes_stored: u64,
     #[serde(default)]
     pub skipped_count: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

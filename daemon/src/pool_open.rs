@@ -156,7 +156,10 @@ impl Bench {
                     made.paths.push(spec.path.clone());
                     disk
                 }
-                None => open_patiently(&spec.path)?,
+                None => open_patiently(&spec.path).map_err(|failure| match failure.code {
+                    Code::DiskMissing => failure.hint("give it a size to make a file: PATH:10GiB"),
+                    _ => failure,
+                })?,
             };
             let device = self.attach(disk);
             if spec.create_len.is_none() {

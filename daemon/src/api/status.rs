@@ -5,7 +5,6 @@ use super::answer::Answer;
 use super::types::{CatalogStatus, Disk, Outcome, PoolStatus, Source, Status, Upkeep};
 use crate::clock::rfc3339;
 use crate::failure::Failure;
-use crate::id_text;
 use crate::point_facts::PointFacts;
 use crate::pool_failure::of_closed;
 use crate::size_text::size;
@@ -27,17 +26,18 @@ async fn pool_status(daemon: &SharedDaemon) -> Result<PoolStatus, Failure> {
         .call(|pool| async move { pool.status() })
         .await;
     let status = status.map_err(of_closed)?;
-    // Nothing is reclaimed yet, so what was ever new is what is there.
     let points = daemon.points().await?;
-    let facts = points
+    let facts: Vec<PointFacts> = points
         .iter()
-        .map(|point| PointFacts::parse(&point.attributes));
-    let bytes_plain: u64 = facts.map(|facts| facts.bytes_new).sum();
+        .map(|point| PointFacts::parse(&point.attributes))
+        .collect();
+    let bytes_plain = facts.iter().map(|facts| facts.bytes_new).sum();
+    let bytes_stored = facts.iter().map(|facts| facts.bytes_stored).sum();
     let disks = status
         .disks
         .iter()
         .map(|disk| Disk {
-            id: id_text::encode(&disk.id.0),
+            id: disk.id.to_string(),
             path: disk.geometry.name.to_string(),
             state: if status.fenced == Some(disk.id) {
                 "fenced"
@@ -54,14 +54,14 @@ async fn pool_status(daemon: &SharedDaemon) -> Result<PoolStatus, Failure> {
         last_at: None,
     };
     Ok(PoolStatus {
-        id: id_text::encode(&status.pool.0),
+        id: status.pool.to_string(),
         bytes_total: status.bytes_total,
         bytes_used: status.bytes_used,
         bytes_free: status.bytes_free,
         bytes_reserved: status.bytes_reserved,
         bytes_logical: status.bytes_logical,
         dedup_ratio: ratio(status.bytes_logical, bytes_plain),
-        compression_ratio: ratio(bytes_plain, status.bytes_chunks),
+        compression_ratio: ratio(bytes_plain, bytes_stored),
         chunks: status.chunks,
         points: status.points,
         index_bytes: status.index_bytes,

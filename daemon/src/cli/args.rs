@@ -149,7 +149,7 @@ pub struct PoolDisks {
 pub struct PoolInspect {
     #[arg(long = "disk", value_name = "PATH", required = true)]
     pub disks: Vec<PathBuf>,
-    /// What to show, as DISK:OFFSET
+    /// A byte of a disk, as [DISK:]OFFSET: tells which structure claims it
     #[arg(value_name = "WHERE")]
     pub place: Option<String>,
 }

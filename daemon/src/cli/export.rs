@@ -3,6 +3,7 @@
 use super::Context;
 use super::args::Export;
 use super::client::Body;
+use super::print::nobody_reads;
 use super::restore::inner_path;
 use crate::api::address::Address;
 use crate::failure::{Code, Exit, Failure};
@@ -24,9 +25,7 @@ pub async fn run(context: &Context, args: Export) -> Result<Exit, Failure> {
         .body(&address.query("path", &path))
         .await?;
     let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::BrokenPipe => {
-            Failure::new(Code::Cancelled, "nobody reads the output any more")
-        }
+        io::ErrorKind::BrokenPipe => nobody_reads(),
         _ => Failure::of(Code::OutputFailed, &error),
     };
     if target == Path::new("-") {

@@ -5,6 +5,7 @@ pub mod args;
 mod backup;
 pub mod client;
 mod export;
+mod inspect;
 mod machine;
 mod mount;
 mod point;
@@ -80,6 +81,9 @@ pub fn main() -> u8 {
 }
 
 fn report(failure: &Failure, json: bool) {
+    if failure.message.is_empty() {
+        return;
+    }
     if json {
         let body = FailureBody {
             error: failure.to_wire(),

@@ -167,6 +167,11 @@ impl Nodes {
         number
     }
 
+    fn known(&self, path: &[u8]) -> Option<FileAttr> {
+        let number = self.by_path.get(path)?;
+        self.node(INodeNo(*number)).map(|node| node.attr)
+    }
+
     fn node(&self, number: INodeNo) -> Option<&Node> {
         self.by_number
             .get(usize::try_from(number.0.checked_sub(1)?).ok()?)
@@ -222,12 +227,8 @@ impl Tree {
             path.push(b'/');
         }
         path.extend_from_slice(name.as_bytes());
-        if let Some(number) = self.nodes().by_path.get(&path).copied() {
-            return self
-                .nodes()
-                .node(INodeNo(number))
-                .map(|node| node.attr)
-                .ok_or(Errno::ENOENT);
+        if let Some(attr) = self.nodes().known(&path) {
+            return Ok(attr);
         }
         let address = self
             .address(b"entries")

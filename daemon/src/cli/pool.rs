@@ -2,8 +2,7 @@
 //! this process, and only while no daemon has them.
 
 use super::Context;
-use super::args::{Pool, PoolCreate, PoolInspect};
-use super::print::safe;
+use super::args::{Pool, PoolCreate};
 use crate::api::address::Address;
 use crate::api::types;
 use crate::clock::{SharedClock, SystemClock};
@@ -18,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Threads of a verb that works on disks itself.
-const WORKERS: usize = 2;
+pub const WORKERS: usize = 2;
 
 pub async fn run(context: &Context, verb: Pool) -> Result<Exit, Failure> {
     match verb {
@@ -31,7 +30,7 @@ pub async fn run(context: &Context, verb: Pool) -> Result<Exit, Failure> {
         Pool::Create(args) => create(context, &args),
         Pool::Import(args) => import(context, &args.disks),
         Pool::Check(args) => check(context, &args.disks),
-        Pool::Inspect(args) => inspect(context, &args),
+        Pool::Inspect(args) => super::inspect::run(context, &args),
     }
 }
 
@@ -50,11 +49,11 @@ fn lock(context: &Context) -> Result<StateLock, Failure> {
 
 fn remember(context: &Context, pool: PoolId, disks: &[FoundDisk]) -> Result<(), Failure> {
     let path = |disk: &FoundDisk| DiskPath {
-        id: id_text::encode(&disk.id.0),
+        id: disk.id.to_string(),
         path: disk.path.clone(),
     };
     let paths = DiskPaths {
-        pool: id_text::encode(&pool.0),
+        pool: pool.to_string(),
         disks: disks.iter().map(path).collect(),
     };
     context
@@ -105,7 +104,7 @@ fn import(context: &Context, paths: &[PathBuf]) -> Result<Exit, Failure> {
     let _lock = lock(context)?;
     let (pool, disks) = on_bench(WORKERS, async |bench: Bench| bench.identify(paths).await)?;
     let known = context.state.disks().map_err(|error| of_state(&error))?;
-    let text = id_text::encode(&pool.0);
+    let text = pool.to_string();
     if let Some(known) = known.filter(|known| known.pool != text) {
         let place = context.state.path().display();
         let what = format!(
@@ -124,17 +123,12 @@ fn show_disks(
     pool: PoolId,
     disks: &[FoundDisk],
 ) -> Result<Exit, Failure> {
-    let disk = |disk: &FoundDisk| json!({ "id": id_text::encode(&disk.id.0), "path": disk.path });
-    let pool = id_text::encode(&pool.0);
+    let disk = |disk: &FoundDisk| json!({ "id": disk.id.to_string(), "path": disk.path });
+    let pool = pool.to_string();
     let value = json!({ "pool": pool, "disks": disks.iter().map(disk).collect::<Vec<_>>() });
     context.printer.show(&value, |_| {
-        let disk = |disk: &FoundDisk| {
-            format!(
-                "disk {} at {}",
-                id_text::encode(&disk.id.0),
-                disk.path.display()
-            )
-        };
+        let disk =
+            |disk: &FoundDisk| format!("disk {} at {}", disk.id.to_string(), disk.path.display());
         let head = format!("{what}: {pool}");
         let next = String::from("start the daemon with: keelhold serve");
         std::iter::once(head)
@@ -215,35 +209,6 @@ fn check_lines(report: &keelhold_disk::pool::VerifyReport) -> Vec<String> {
     };
     lines.push(verdict.to_owned());
     lines
-}
-
-fn inspect(context: &Context, args: &PoolInspect) -> Result<Exit, Failure> {
-    let lines = on_bench(WORKERS, async |bench: Bench| {
-        let mut lines = Vec::new();
-        for device in bench.devices(&args.disks)? {
-            let report = keelhold_disk::pool::inspect_disk(&device).await;
-            let report = report.map_err(|error| crate::pool_failure::of_open(&error))?;
-            lines.push(format!("{:#?}", report.label));
-            for (offset, superblock) in &report.superblocks {
-                lines.push(match superblock {
-                    Ok(superblock) => format!("superblock at {offset}: {superblock:?}"),
-                    Err(fault) => format!("superblock at {offset}: {fault}"),
-                });
-            }
-            for (zone, offset, entry) in &report.journal {
-                lines.push(format!("journal {zone} at {offset}: {entry:?}"));
-            }
-        }
-        Ok(lines)
-    })?;
-    context.printer.show(&lines, |lines| {
-        lines.iter().map(|line| safe_lines(line)).collect()
-    })?;
-    Ok(Exit::Ok)
-}
-
-fn safe_lines(text: &str) -> String {
-    text.lines().map(safe).collect::<Vec<_>>().join("\n")
 }
 
 fn pool_lines(status: &types::PoolStatus) -> Vec<String> {

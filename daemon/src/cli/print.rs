@@ -12,9 +12,15 @@ pub struct Printer {
 fn failed(error: &io::Error) -> Failure {
     // A reader that has seen enough (`| head`) is no failure anybody wants to hear of.
     if error.kind() == io::ErrorKind::BrokenPipe {
-        return Failure::new(Code::Cancelled, "nobody reads the output any more");
+        return nobody_reads();
     }
     Failure::of(Code::OutputFailed, error)
+}
+
+/// Ends the verb without a word: there is nobody to tell.
+#[must_use]
+pub fn nobody_reads() -> Failure {
+    Failure::new(Code::Cancelled, "")
 }
 
 impl Printer {

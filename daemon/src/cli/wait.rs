@@ -62,7 +62,7 @@ pub async fn follow(context: &Context, mut client: Client, job: u64) -> Result<J
         .segment(job.to_string().as_bytes())
         .segment(b"follow");
     let mut lines = client.lines(&address).await?;
-    let mut told: Option<Instant> = None;
+    let mut told = Instant::now();
     while let Some(event) = lines.next::<JobEvent>().await? {
         match event {
             JobEvent::Done { job } => {
@@ -70,9 +70,9 @@ pub async fn follow(context: &Context, mut client: Client, job: u64) -> Result<J
                 return Ok(job);
             }
             JobEvent::Progress { job } => {
-                let due = told.is_none_or(|told| told.elapsed() >= HEARTBEAT);
+                let due = told.elapsed() >= HEARTBEAT;
                 if context.printer.progress_is_live() || due {
-                    told = Some(Instant::now());
+                    told = Instant::now();
                     context.printer.progress(&progress_line(&job));
                 }
             }
@@ -128,6 +128,9 @@ fn show_result(context: &Context, job: &Job) -> Result<Exit, Failure> {
 
 fn backup_lines(result: &BackupResult) -> Vec<String> {
     let mut lines = Vec::new();
+    if result.result == Outcome::Failed {
+        return lines;
+    }
     if let Some(point) = &result.point {
         lines.push(format!(
             "{}: point {point} of {}",

@@ -409,6 +409,13 @@ impl Jobs {
                 log: live.log.clone(),
             }
         };
+        let (source, outcome) = (&finished.job.source, outcome.word());
+        let error = finished
+            .job
+            .error
+            .as_ref()
+            .map(|error| error.message.as_str());
+        tracing::info!(job = id, source, outcome, error, "job is over");
         let kept = self.keep(&finished).await;
         let mut table = self.table();
         table.recent.insert(id, finished);

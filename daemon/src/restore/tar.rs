@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 const BLOCK: u64 = 512;
 /// Digits of a size that fit the plain header.
-const SIZE_MAX: u64 = 0o7_7777_7777;
+const SIZE_MAX: u64 = 0o777_7777_7777;
 
 type Out = mpsc::Sender<Result<Bytes, Failure>>;
 

@@ -462,6 +462,7 @@ impl<'a> Session<'a> {
             tags: Vec::new(),
             files: stats.files,
             bytes_new: 0,
+            bytes_stored: 0,
             skipped_count: told.max(self.skipped.count),
             skipped: self.skipped.named.clone(),
             not_covered: self.not_covered.named.clone(),
@@ -494,7 +495,7 @@ impl<'a> Session<'a> {
         let partial = facts.skipped_count > 0;
         let (session, now) = (self.session, self.daemon.store.clock.now());
         let (bytes_new, mut bytes_stored) = self.settle().await?;
-        facts.bytes_new = bytes_new;
+        (facts.bytes_new, facts.bytes_stored) = (bytes_new, bytes_stored);
         let commit = CommitPoint {
             working: false,
             at: self.at,

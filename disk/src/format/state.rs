@@ -346,7 +346,7 @@ impl State {
             next_generation: reader.varint()?,
             containers: decode_rows(&mut reader, ContainerRow::decode)?,
             sources: decode_rows(&mut reader, SourceRow::decode)?,
-            points: decode_rows(&mut reader, |reader| PointRow::decode(reader))?,
+            points: decode_rows(&mut reader, PointRow::decode)?,
             sessions: decode_rows(&mut reader, SessionRow::decode)?,
             records: decode_rows(&mut reader, |reader| {
                 let (name, version) = (decode_name(reader)?, reader.varint()?);

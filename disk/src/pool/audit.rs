@@ -66,7 +66,11 @@ fn claim_run(walk: &mut Walk, place: Place, directory: &Directory) {
     walk.claim("run directory", place, directory.byte_len() as u64);
     for frame in &directory.frames {
         let offset = place.offset + u64::from(frame.offset);
-        walk.claim("frame", Place { offset, ..place }, u64::from(frame.stored_len));
+        walk.claim(
+            "frame",
+            Place { offset, ..place },
+            u64::from(frame.stored_len),
+        );
     }
 }
 
@@ -88,7 +92,11 @@ impl<D: Device, W: Work> Inner<D, W> {
         let mut walk = Walk::default();
         let rows: Vec<ContainerRow> = {
             let tables = self.tables.borrow();
-            tables.containers.values().map(|container| container.row).collect()
+            tables
+                .containers
+                .values()
+                .map(|container| container.row)
+                .collect()
         };
         // Headers and footers of these may be on their way. A pool that failed to write says so
         // elsewhere; what can be read is looked at.
@@ -106,7 +114,11 @@ impl<D: Device, W: Work> Inner<D, W> {
         for disk in &self.disks {
             for offset in disk.zones.labels() {
                 let (place, len) = (disk.place(offset), BLOCK_U64);
-                let claim = Claim { what: "label", place, len };
+                let claim = Claim {
+                    what: "label",
+                    place,
+                    len,
+                };
                 let found = disk.read(offset, BLOCK).await.and_then(|block| {
                     Label::decode(&block, offset).map_err(|wrong| fault(claim, wrong))
                 });
@@ -114,7 +126,11 @@ impl<D: Device, W: Work> Inner<D, W> {
             }
             for offset in disk.zones.superblocks() {
                 let (place, len) = (disk.place(offset), BLOCK_U64);
-                let claim = Claim { what: "superblock", place, len };
+                let claim = Claim {
+                    what: "superblock",
+                    place,
+                    len,
+                };
                 let found = disk.read(offset, BLOCK).await.and_then(|block| {
                     let (key, pool) = (&self.fixed.key, self.fixed.pool);
                     match Superblock::decode(&block, key, pool, place) {
@@ -155,7 +171,11 @@ impl<D: Device, W: Work> Inner<D, W> {
             let len = copies.iter().find_map(|found| found.as_ref().ok().copied());
             for (copy, found) in copies.into_iter().enumerate() {
                 let place = self.entry_place(copy, position);
-                let claim = Claim { what: "journal entry", place, len: len.unwrap_or(BLOCK_U64) };
+                let claim = Claim {
+                    what: "journal entry",
+                    place,
+                    len: len.unwrap_or(BLOCK_U64),
+                };
                 let wrong = |error: Option<ReadError>| {
                     error.unwrap_or_else(|| fault(claim, HeadFault::Content))
                 };
@@ -174,7 +194,11 @@ impl<D: Device, W: Work> Inner<D, W> {
     async fn walk_container(&self, walk: &mut Walk, row: &ContainerRow) {
         let disk = &self.disks[container_slot(row.container).0];
         let start = disk.offset(row.container, 0);
-        let claim = Claim { what: "container header", place: disk.place(start), len: BLOCK_U64 };
+        let claim = Claim {
+            what: "container header",
+            place: disk.place(start),
+            len: BLOCK_U64,
+        };
         let header = self.container_header(row.container).await;
         let found = header.and_then(|header| {
             let same = (header.generation, header.salt) == (row.generation, row.salt);
@@ -186,7 +210,11 @@ impl<D: Device, W: Work> Inner<D, W> {
         }
         let offset = start + self.fixed.container_len - BLOCK_U64;
         let place = disk.place(offset);
-        let claim = Claim { what: "container footer", place, len: BLOCK_U64 };
+        let claim = Claim {
+            what: "container footer",
+            place,
+            len: BLOCK_U64,
+        };
         let key = self.fixed.run_key(&row.salt);
         let footer = disk.read(offset, BLOCK).await.and_then(|block| {
             ContainerFooter::decode(&block, &key, self.fixed.pool, place)
@@ -198,15 +226,24 @@ impl<D: Device, W: Work> Inner<D, W> {
         walk.judge(claim, footer);
     }
 
-    async fn walk_footer_body(&self, walk: &mut Walk, row: &ContainerRow, footer: &ContainerFooter) {
+    async fn walk_footer_body(
+        &self,
+        walk: &mut Walk,
+        row: &ContainerRow,
+        footer: &ContainerFooter,
+    ) {
         let disk = &self.disks[container_slot(row.container).0];
         let offset = disk.offset(row.container, footer.body_block);
         let len = footer.body_len.min(self.fixed.container_len);
-        let claim = Claim { what: "container footer", place: disk.place(offset), len };
+        let claim = Claim {
+            what: "container footer",
+            place: disk.place(offset),
+            len,
+        };
         let found = disk.read(offset, len as usize).await.and_then(|bytes| {
-            let same = bytes.get(..len as usize).is_some_and(|bytes| {
-                *blake3::hash(bytes).as_bytes() == footer.body_hash
-            });
+            let same = bytes
+                .get(..len as usize)
+                .is_some_and(|bytes| *blake3::hash(bytes).as_bytes() == footer.body_hash);
             same.then_some(()).ok_or(fault(claim, HeadFault::Checksum))
         });
         walk.judge(claim, found);
@@ -216,15 +253,24 @@ impl<D: Device, W: Work> Inner<D, W> {
     async fn walk_state(&self, walk: &mut Walk) {
         let runs: Vec<RunRef> = {
             let tables = self.tables.borrow();
-            tables.root_runs.iter().chain(tables.root.runs()).copied().collect()
+            tables
+                .root_runs
+                .iter()
+                .chain(tables.root.runs())
+                .copied()
+                .collect()
         };
         for run in runs {
             if let Err(error) = self.read_runs(std::slice::from_ref(&run)).await {
                 walk.faults.push(error);
                 continue;
             }
-            let Ok(header) = self.container_header(run.container).await else { continue };
-            let directory = self.read_directory(run.container, run.block, &header.salt).await;
+            let Ok(header) = self.container_header(run.container).await else {
+                continue;
+            };
+            let directory = self
+                .read_directory(run.container, run.block, &header.salt)
+                .await;
             if let Ok(directory) = directory {
                 claim_run(walk, self.run_place((run.container, run.block)), &directory);
             }

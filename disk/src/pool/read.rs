@@ -223,7 +223,11 @@ impl<D: Device, W: Work> Inner<D, W> {
                     return Ok(plain);
                 }
                 if cache.begin_load(run, frame) {
-                    break Loading { inner: self, run, frame };
+                    break Loading {
+                        inner: self,
+                        run,
+                        frame,
+                    };
                 }
                 cache.loaded()
             };
@@ -306,7 +310,8 @@ impl<D: Device, W: Work> Inner<D, W> {
             let place = self.frame_place(key, entry);
             let number = ChunkNumber(0);
             let check_hash = self.mutants.keeps(Mutant::FrameHash);
-            let plain = open_frame(entry, &stored, check_hash).ok_or(ReadError::Frame { number, place })?;
+            let plain =
+                open_frame(entry, &stored, check_hash).ok_or(ReadError::Frame { number, place })?;
             bytes.extend_from_slice(&plain);
         }
         Ok(bytes)

@@ -4,8 +4,8 @@
 
 use super::journal::Tail;
 use super::layout::container_slot;
-use super::run::index_entries;
 use super::refs::refs_of_recipe;
+use super::run::index_entries;
 use super::tables::{Container, Effect, Pending, PointEffect, Record, Series, Session, Source};
 use super::tables::{Tables, decode_set};
 use super::{Inner, Work};
@@ -99,7 +99,10 @@ impl<D: Device, W: Work> Inner<D, W> {
         Ok(())
     }
 
-    pub(super) async fn container_header(&self, container: u32) -> Result<ContainerHeader, ReadError> {
+    pub(super) async fn container_header(
+        &self,
+        container: u32,
+    ) -> Result<ContainerHeader, ReadError> {
         let disk = &self.disks[container_slot(container).0];
         let offset = disk.offset(container, 0);
         let block = disk.read(offset, BLOCK).await?;

@@ -47,7 +47,7 @@ impl<D: Device, W: Work> Pool<D, W> {
         let inner = &self.inner;
         inner.cache.borrow_mut().clear();
         let runs = inner.runs();
-        let total: u64 = runs.values().map(|numbers| numbers.len() as u64).sum();
+        let total: u64 = runs.values().map(|numbers| numbers.len()).sum();
         let (mut report, mut done) = (VerifyReport::default(), 0);
         let reaches = whole::reaches(runs.keys(), inner.fixed.container_len);
         let mut waiting = runs.into_iter();
@@ -101,12 +101,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         runs
     }
 
-    async fn verify_run(
-        &self,
-        run: RunKey,
-        reach: usize,
-        numbers: RoaringTreemap,
-    ) -> VerifyReport {
+    async fn verify_run(&self, run: RunKey, reach: usize, numbers: RoaringTreemap) -> VerifyReport {
         let mut report = VerifyReport {
             runs: 1,
             chunks: numbers.len(),

@@ -22,8 +22,13 @@ enum Wrong {
     FrameBytes,
 }
 
-const WRONGS: [Wrong; 5] =
-    [Wrong::Numbers, Wrong::Ids, Wrong::Rows, Wrong::Lens, Wrong::FrameBytes];
+const WRONGS: [Wrong; 5] = [
+    Wrong::Numbers,
+    Wrong::Ids,
+    Wrong::Rows,
+    Wrong::Lens,
+    Wrong::FrameBytes,
+];
 
 struct Target {
     disks: Vec<Image>,
@@ -43,7 +48,10 @@ fn target(closed: bool) -> Target {
     files.extend((0..8).map(|n| (format!("a/{n}"), noise(n, 9000))));
     files.extend((0..4).map(|n| (format!("b/{n}"), text(n, 7000))));
     let mut machine = Machine::new(1);
-    let point = rig.run(machine.backup(&pool, &files, UnixNanos(1))).unwrap().id;
+    let point = rig
+        .run(machine.backup(&pool, &files, UnixNanos(1)))
+        .unwrap()
+        .id;
     let claims = rig.run(pool.claims());
     if closed {
         rig.run(pool.close(UnixNanos(2))).unwrap();
@@ -51,7 +59,13 @@ fn target(closed: bool) -> Target {
     rig.crash();
     let disk = rig.world.disk(rig.disks[0]);
     let label = rig.run(inspect_disk(&disk)).unwrap().label;
-    let mut target = Target { disks: rig.images(), point, files, label, runs: Vec::new() };
+    let mut target = Target {
+        disks: rig.images(),
+        point,
+        files,
+        label,
+        runs: Vec::new(),
+    };
     for claim in claims.iter().filter(|claim| claim.what == "run directory") {
         let (directory, _) = target.directory(claim.place.offset);
         if directory.chunks.len() > 1 {
@@ -70,12 +84,18 @@ impl Target {
         let mut bytes = vec![0; zones.container_len as usize];
         self.disks[0].read(start, &mut bytes);
         let key = ChecksumKey::new(&self.label.secret, &[0; 16]);
-        let place = |offset| Place { disk: self.label.disk, offset };
+        let place = |offset| Place {
+            disk: self.label.disk,
+            offset,
+        };
         let header =
             ContainerHeader::decode(&bytes[..BLOCK], &key, self.label.pool, place(start)).unwrap();
         let key = ChecksumKey::new(&self.label.secret, &header.salt);
         let run = &bytes[(offset - start) as usize..];
-        (Directory::decode(run, &key, self.label.pool, place(offset)).unwrap(), key)
+        (
+            Directory::decode(run, &key, self.label.pool, place(offset)).unwrap(),
+            key,
+        )
     }
 
     /// The disks with one directory made wrong; `None` if this choice changes nothing.
@@ -98,7 +118,8 @@ impl Target {
                 directory.chunks[right].id = one.id;
             }
             Wrong::Rows => {
-                (directory.chunks[left].number, directory.chunks[left].id) = (other.number, other.id);
+                (directory.chunks[left].number, directory.chunks[left].id) =
+                    (other.number, other.id);
                 (directory.chunks[right].number, directory.chunks[right].id) = (one.number, one.id);
             }
             Wrong::Lens => {
@@ -119,7 +140,10 @@ impl Target {
                 frame.hash = *blake3::hash(&run[stored]).as_bytes();
             }
         }
-        let place = Place { disk: self.label.disk, offset };
+        let place = Place {
+            disk: self.label.disk,
+            offset,
+        };
         let bytes = directory.encode(&key, self.label.pool, place);
         run[..bytes.len()].copy_from_slice(&bytes);
         let mut disks = self.disks.clone();
@@ -136,7 +160,9 @@ impl Target {
     /// Whether anything was refused; wrong bytes are a bad verdict.
     fn judge(&self, disks: &[Image], mutants: Mutants) -> Verdict<bool> {
         let mut rig = Rig::over(1, disks, mutants);
-        let Ok(pool) = rig.look() else { return Ok(true) };
+        let Ok(pool) = rig.look() else {
+            return Ok(true);
+        };
         let mut refused = false;
         for (path, content) in &self.files {
             for start in (0..content.len()).step_by(4096) {
@@ -171,8 +197,12 @@ pub fn exchange(cases: u64, mutants: Mutants) -> Verdict<u64> {
     while done < cases {
         let wrong = WRONGS[done as usize % WRONGS.len()];
         let target = &targets[rng.index(2)];
-        let Some(disks) = target.spoil(wrong, &mut rng) else { continue };
-        let found = target.judge(&disks, mutants).map_err(|words| format!("{wrong:?}: {words}"))?;
+        let Some(disks) = target.spoil(wrong, &mut rng) else {
+            continue;
+        };
+        let found = target
+            .judge(&disks, mutants)
+            .map_err(|words| format!("{wrong:?}: {words}"))?;
         ensure!(found, "{wrong:?}: nobody noticed");
         done += 1;
     }

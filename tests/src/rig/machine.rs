@@ -48,18 +48,32 @@ pub fn tree_bytes(files: &Files) -> u64 {
 
 fn attributes(content: Option<&Vec<u8>>) -> Vec<u8> {
     let kind = match content {
-        Some(content) => Kind::File { size: content.len() as u64 },
+        Some(content) => Kind::File {
+            size: content.len() as u64,
+        },
         None => Kind::Directory,
     };
     let mtime = Timestamp::default();
-    Attributes { kind, mode: 0o644, uid: 0, gid: 0, mtime, link_group: None, xattrs: Vec::new() }
-        .to_bytes()
+    Attributes {
+        kind,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        mtime,
+        link_group: None,
+        xattrs: Vec::new(),
+    }
+    .to_bytes()
 }
 
 impl Machine {
     #[must_use]
     pub fn new(number: u8) -> Self {
-        Self { source: SourceId([number; 16]), domain: DomainId([number; 16]), basis: None }
+        Self {
+            source: SourceId([number; 16]),
+            domain: DomainId([number; 16]),
+            basis: None,
+        }
     }
 
     pub async fn begin(&self, pool: &SimPool, now: UnixNanos) -> Result<SessionId, IngestError> {
@@ -83,7 +97,10 @@ impl Machine {
         let cutter = Cutter::Content(
             ContentCutter::new(&pool.cut_params()).expect("the pool's parameters are sound"),
         );
-        let old = self.basis.as_ref().map(|(_, files)| (files, ordinals(files)));
+        let old = self
+            .basis
+            .as_ref()
+            .map(|(_, files)| (files, ordinals(files)));
         let mut sent = 0;
         for path in paths(files) {
             let content = files.get(&path);
@@ -94,15 +111,12 @@ impl Machine {
             let item = match (same, content) {
                 (Some(first), _) => NewItem::Same { first, count: 1 },
                 (None, None) => entry(&path, None, NewContent::None),
-                (None, Some(bytes)) if bytes.is_empty() => {
-                    entry(&path, content, NewContent::None)
-                }
+                (None, Some(bytes)) if bytes.is_empty() => entry(&path, content, NewContent::None),
                 (None, Some(bytes)) if bytes.len() <= INLINE_MAX => {
                     entry(&path, content, NewContent::Inline(bytes.clone()))
                 }
                 (None, Some(bytes)) => {
-                    let (extents, len) =
-                        self.send_content(pool, session, &cutter, bytes).await?;
+                    let (extents, len) = self.send_content(pool, session, &cutter, bytes).await?;
                     sent += len;
                     entry(&path, content, NewContent::Extents(extents))
                 }
@@ -123,8 +137,12 @@ impl Machine {
         let mut sent = 0;
         let refs: Vec<ChunkRef> = chunks.iter().map(|(chunk, _)| *chunk).collect();
         let have = pool.offer(session, &refs).await?;
-        let wanted: Vec<_> =
-            chunks.iter().zip(have).filter(|(_, have)| !have).map(|(chunk, _)| chunk).collect();
+        let wanted: Vec<_> = chunks
+            .iter()
+            .zip(have)
+            .filter(|(_, have)| !have)
+            .map(|(chunk, _)| chunk)
+            .collect();
         for few in wanted.chunks(3) {
             let plain: Vec<u8> = few.iter().flat_map(|(_, bytes)| bytes.to_vec()).collect();
             sent += plain.len() as u64;
@@ -147,7 +165,10 @@ impl Machine {
         files: &Files,
         now: UnixNanos,
     ) -> Result<PointInfo, IngestError> {
-        let commit = CommitPoint { at: now, ..CommitPoint::default() };
+        let commit = CommitPoint {
+            at: now,
+            ..CommitPoint::default()
+        };
         self.backup_as(pool, files, commit, now).await
     }
 
@@ -175,7 +196,13 @@ fn cut<'a>(pool: &SimPool, cutter: &Cutter, content: &'a [u8]) -> Vec<(ChunkRef,
     lens.map(|len| {
         let (bytes, after) = rest.split_at(len);
         rest = after;
-        (ChunkRef { id: key.id(bytes), len: len as u32 }, bytes)
+        (
+            ChunkRef {
+                id: key.id(bytes),
+                len: len as u32,
+            },
+            bytes,
+        )
     })
     .collect()
 }
@@ -186,7 +213,9 @@ pub fn chunks_of(pool: &SimPool, files: &Files) -> Vec<ChunkRef> {
     let cutter = ContentCutter::new(&pool.cut_params()).expect("the pool's parameters are sound");
     let cutter = Cutter::Content(cutter);
     let long = files.values().filter(|content| content.len() > INLINE_MAX);
-    long.flat_map(|content| cut(pool, &cutter, content)).map(|(chunk, _)| chunk).collect()
+    long.flat_map(|content| cut(pool, &cutter, content))
+        .map(|(chunk, _)| chunk)
+        .collect()
 }
 
 fn ordinals(files: &Files) -> BTreeMap<String, u64> {

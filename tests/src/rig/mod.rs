@@ -84,24 +84,44 @@ impl Rig {
     #[must_use]
     pub fn shaped(seed: u64, shape: Shape, mutants: Mutants) -> Self {
         let world = SimWorld::new(seed);
-        let disks = (0..shape.disk_count).map(|_| world.add_disk(shape.disk_len)).collect();
+        let disks = (0..shape.disk_count)
+            .map(|_| world.add_disk(shape.disk_len))
+            .collect();
         let executor = sim_executor(&world);
-        Self { world, disks, executor, mutants, shape }
+        Self {
+            world,
+            disks,
+            executor,
+            mutants,
+            shape,
+        }
     }
 
     /// A new world whose disks hold these images: everything before is forgotten.
     #[must_use]
     pub fn over(seed: u64, images: &[Image], mutants: Mutants) -> Self {
         let world = SimWorld::new(seed);
-        let disks = images.iter().map(|image| world.add_image(image.clone())).collect();
+        let disks = images
+            .iter()
+            .map(|image| world.add_image(image.clone()))
+            .collect();
         let executor = sim_executor(&world);
-        Self { world, disks, executor, mutants, shape: Shape::toy(images.len()) }
+        Self {
+            world,
+            disks,
+            executor,
+            mutants,
+            shape: Shape::toy(images.len()),
+        }
     }
 
     /// What the disks answer to readers now.
     #[must_use]
     pub fn images(&self) -> Vec<Image> {
-        self.disks.iter().map(|disk| self.world.image(*disk)).collect()
+        self.disks
+            .iter()
+            .map(|disk| self.world.image(*disk))
+            .collect()
     }
 
     #[must_use]
@@ -110,7 +130,10 @@ impl Rig {
     }
 
     fn devices(&self) -> Vec<SimDisk> {
-        self.disks.iter().map(|disk| self.world.disk(*disk)).collect()
+        self.disks
+            .iter()
+            .map(|disk| self.world.disk(*disk))
+            .collect()
     }
 
     #[must_use]
@@ -128,27 +151,42 @@ impl Rig {
         let options = CreateOptions {
             container_len: Some(self.shape.container_len),
             journal_len: Some(self.shape.journal_len),
-            cut: Some(CutParams { min: 256, average: 1024, max: 4096, seed: [7; 32] }),
+            cut: Some(CutParams {
+                min: 256,
+                average: 1024,
+                max: 4096,
+                seed: [7; 32],
+            }),
             id_key: None,
         };
         let (devices, surroundings, now) = (self.devices(), self.surroundings(), self.now());
-        self.executor.run_until(Pool::create(devices, surroundings, options, now))
+        self.executor
+            .run_until(Pool::create(devices, surroundings, options, now))
     }
 
     pub fn open(&mut self) -> Result<SimPool, OpenError> {
         let (devices, surroundings, now) = (self.devices(), self.surroundings(), self.now());
-        self.executor.run_until(Pool::open(devices, surroundings, now))
+        self.executor
+            .run_until(Pool::open(devices, surroundings, now))
     }
 
     /// Opens without writing.
     pub fn look(&mut self) -> Result<SimPool, OpenError> {
         let (devices, surroundings) = (self.devices(), self.surroundings());
-        self.executor.run_until(Pool::open_read_only(devices, surroundings))
+        self.executor
+            .run_until(Pool::open_read_only(devices, surroundings))
     }
 
     /// The power goes: everything in memory is gone, of what was not flushed any part.
     pub fn crash(&mut self) {
         self.world.crash();
+        self.executor = sim_executor(&self.world);
+    }
+
+    /// The program ends and another may open the disks: what was under way comes to its end first.
+    pub fn end(&mut self) {
+        let sleep = self.world.sleep(1_000_000_000);
+        self.executor.run_until(sleep);
         self.executor = sim_executor(&self.world);
     }
 
@@ -179,7 +217,9 @@ pub async fn read_point(pool: &SimPool, point: &PointId) -> Result<Files, ReadEr
     let mut from = 0;
     loop {
         let entries = reader.scan(from, 64).await?;
-        let Some((last, _)) = entries.last() else { return Ok(files) };
+        let Some((last, _)) = entries.last() else {
+            return Ok(files);
+        };
         from = last + 1;
         for (_, entry) in entries {
             if entry.attributes.is_directory() {

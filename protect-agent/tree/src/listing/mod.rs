@@ -1,9 +1,9 @@
 //! What a tree holds, entry by entry, and how two trees differ.
 //!
-//! A second opinion on everything else in this crate: it walks by itself, one directory after another,
-//! and looks at type, mode, owner, size, times, link groups,
-//! device numbers, extended attributes (ACLs and capabilities among them), extents of data and holes,
-//! and content. It is for tests and for the comparison the demo shows, not for speed.
+//! A second opinion on everything else in this crate: it walks by itself, one directory after
+//! another, and looks at type, mode, owner, size, times, link groups, device numbers, extended
+//! attributes (ACLs and capabilities among them), extents of data and holes, and content. It is for
+//! tests and for the comparison the demo shows, not for speed.
 
 mod compare;
 mod content;

@@ -12,13 +12,29 @@ use keelhold_tests::rig::{Files, Machine, Rig, SimPool, chunks_of};
 #[derive(Debug, Clone)]
 pub enum Fact {
     /// A point, and in the same breath a record `last/<source>` that names it.
-    Point { at: i64, source: SourceId, files: Files, working: bool },
-    Record { name: String, value: Vec<u8> },
-    Entry { series: String, bytes: Vec<u8> },
+    Point {
+        at: i64,
+        source: SourceId,
+        files: Files,
+        working: bool,
+    },
+    Record {
+        name: String,
+        value: Vec<u8>,
+    },
+    Entry {
+        series: String,
+        bytes: Vec<u8>,
+    },
     /// What a session sent by then need not be sent again.
-    Step { machine: Machine, chunks: Vec<ChunkRef> },
+    Step {
+        machine: Machine,
+        chunks: Vec<ChunkRef>,
+    },
     /// The session of this source ended otherwise than by a step.
-    Ended { source: SourceId },
+    Ended {
+        source: SourceId,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -43,7 +59,12 @@ pub fn last_record(source: SourceId) -> String {
 
 impl Stage {
     pub fn new(rig: &Rig, pool: SimPool) -> Self {
-        Self { pool, world: rig.world.clone(), ledger: RefCell::default(), next_at: Cell::new(1) }
+        Self {
+            pool,
+            world: rig.world.clone(),
+            ledger: RefCell::default(),
+            next_at: Cell::new(1),
+        }
     }
 
     fn tries(&self, fact: Fact) -> usize {
@@ -82,15 +103,24 @@ impl Stage {
         working: bool,
     ) -> Result<(), IngestError> {
         let (now, source) = (self.now(), machine.source);
-        let fact = Fact::Point { at: now.0, source, files: files.clone(), working };
+        let fact = Fact::Point {
+            at: now.0,
+            source,
+            files: files.clone(),
+            working,
+        };
         let fact = self.tries(fact);
         let record = RecordChange {
             name: last_record(source),
             expected: None,
             bytes: Some(now.0.to_le_bytes().to_vec()),
         };
-        let commit =
-            CommitPoint { at: now, working, records: vec![record], ..CommitPoint::default() };
+        let commit = CommitPoint {
+            at: now,
+            working,
+            records: vec![record],
+            ..CommitPoint::default()
+        };
         machine.backup_as(&self.pool, files, commit, now).await?;
         self.answered(fact);
         Ok(())
@@ -98,8 +128,15 @@ impl Stage {
 
     pub async fn record(&self, name: &str, value: &[u8]) -> Result<(), IngestError> {
         let (name, value) = (name.to_owned(), value.to_owned());
-        let fact = self.tries(Fact::Record { name: name.clone(), value: value.clone() });
-        let change = RecordChange { name, expected: None, bytes: Some(value) };
+        let fact = self.tries(Fact::Record {
+            name: name.clone(),
+            value: value.clone(),
+        });
+        let change = RecordChange {
+            name,
+            expected: None,
+            bytes: Some(value),
+        };
         self.pool.write_records(vec![change], self.now()).await?;
         self.answered(fact);
         Ok(())
@@ -107,7 +144,10 @@ impl Stage {
 
     pub async fn append(&self, series: &str, bytes: &[u8]) -> Result<(), IngestError> {
         let (series, bytes) = (series.to_owned(), bytes.to_owned());
-        let fact = self.tries(Fact::Entry { series: series.clone(), bytes: bytes.clone() });
+        let fact = self.tries(Fact::Entry {
+            series: series.clone(),
+            bytes: bytes.clone(),
+        });
         self.pool.append(&series, bytes, self.now()).await?;
         self.answered(fact);
         Ok(())
@@ -122,7 +162,10 @@ impl Stage {
         let session = machine.begin(&self.pool, self.now()).await?;
         machine.send(&self.pool, session, files).await?;
         let chunks = chunks_of(&self.pool, files);
-        let fact = self.tries(Fact::Step { machine: machine.clone(), chunks });
+        let fact = self.tries(Fact::Step {
+            machine: machine.clone(),
+            chunks,
+        });
         self.pool.park(session, self.now()).await?;
         self.answered(fact);
         Ok(())
@@ -130,7 +173,9 @@ impl Stage {
 
     pub async fn cancel(&self, machine: &Machine) -> Result<(), IngestError> {
         let session = machine.begin(&self.pool, self.now()).await?;
-        let fact = self.tries(Fact::Ended { source: machine.source });
+        let fact = self.tries(Fact::Ended {
+            source: machine.source,
+        });
         self.pool.cancel(session, self.now()).await?;
         self.answered(fact);
         Ok(())

@@ -17,7 +17,6 @@ pub use reads::read_part;
 use tally::Tally;
 use world::Life;
 
-
 const SEEDS: u64 = 500;
 const OPERATIONS: u64 = 1000;
 /// How often everything must have been done in sum.
@@ -63,14 +62,15 @@ fn pool_and_model_agree_whatever_happens() {
 #[test]
 fn a_seed_lives_the_same_life_twice() {
     for seed in 0..campaign(5) {
-        let lived = || live(seed, 300, Mutants::default()).unwrap_or_else(|words| panic!("{words}"));
+        let lived =
+            || live(seed, 300, Mutants::default()).unwrap_or_else(|words| panic!("{words}"));
         assert_eq!(lived().1, lived().1, "seed {seed}");
     }
 }
 
 #[test]
 fn zz_one() {
-    let seed: u64 = std::env::var("ONE").unwrap().parse().unwrap();
-    let (tally, _) = live(seed, OPERATIONS, Mutants::default()).unwrap_or_else(|w| panic!("{w}"));
-    println!("{tally}");
+    let Ok(seed) = std::env::var("ONE") else { return };
+    let lived = live(seed.parse().unwrap(), OPERATIONS, Mutants::default());
+    println!("{}", lived.unwrap_or_else(|w| panic!("{w}")).0);
 }
