@@ -3,7 +3,7 @@
 //! memory, without TLS: what is measured is walking, reading, cutting, hashing and compressing.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -43,7 +43,7 @@ fn main() -> anyhow::Result<()> {
 
 async fn session(
     tree: &PathBuf,
-    state: &PathBuf,
+    state: &Path,
     basis: Option<Basis>,
     reads: &DataReads,
 ) -> anyhow::Result<Basis> {
@@ -188,7 +188,7 @@ fn wanted(items: &[Item], refs: &mut u64, seen: &mut HashSet<ChunkId>) -> Runs {
     wanted
 }
 
-fn start(tree: &PathBuf, basis: Option<Basis>) -> StartBackup {
+fn start(tree: &Path, basis: Option<Basis>) -> StartBackup {
     let mut cut = Writer::new();
     CutParams::with_seed([7; 32]).encode(&mut cut);
     let root = tree.as_os_str().as_encoded_bytes();

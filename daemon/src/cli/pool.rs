@@ -127,8 +127,7 @@ fn show_disks(
     let pool = pool.to_string();
     let value = json!({ "pool": pool, "disks": disks.iter().map(disk).collect::<Vec<_>>() });
     context.printer.show(&value, |_| {
-        let disk =
-            |disk: &FoundDisk| format!("disk {} at {}", disk.id.to_string(), disk.path.display());
+        let disk = |disk: &FoundDisk| format!("disk {} at {}", disk.id, disk.path.display());
         let head = format!("{what}: {pool}");
         let next = String::from("start the daemon with: keelhold serve");
         std::iter::once(head)
@@ -146,7 +145,7 @@ fn check(context: &Context, paths: &[PathBuf]) -> Result<Exit, Failure> {
         let mut told = 0;
         let report = pool
             .verify(|done, of| {
-                let percent = if of == 0 { 100 } else { done * 100 / of };
+                let percent = (done * 100).checked_div(of).unwrap_or(100);
                 if percent > told && printer.progress_is_live() {
                     told = percent;
                     printer.progress(&format!("{percent} % read and proved"));

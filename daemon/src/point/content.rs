@@ -15,12 +15,12 @@ use std::rc::Rc;
 use tokio::sync::mpsc;
 
 /// A file above this size is read by pieces of this size.
-pub const CONTENT_PIECE_LEN: u64 = 4 << 20;
+pub const CONTENT_PIECE_LEN: u64 = 2 << 20;
 /// Content read as one group.
 const GROUP_LEN: u64 = 1 << 20;
 const GROUP_COUNT: usize = 256;
 /// Groups on their way at the same time.
-const GROUPS_AT_ONCE: usize = 6;
+const GROUPS_AT_ONCE: usize = 4;
 const SCAN_COUNT: usize = 512;
 
 #[derive(Debug, Clone)]

@@ -80,7 +80,7 @@ fn write_tree(
     let mut writer =
         TreeWriter::create(&request.target, options).map_err(|error| of_target(&error))?;
     let failed = Failed::default();
-    let (batches, queue) = sync_channel::<Batch>(WRITER_COUNT);
+    let (batches, queue) = sync_channel::<Batch>(2);
     let queue = Mutex::new(queue);
     let placed = std::thread::scope(|scope| {
         for _ in 0..WRITER_COUNT {

@@ -70,7 +70,9 @@ fn a_seed_lives_the_same_life_twice() {
 
 #[test]
 fn zz_one() {
-    let Ok(seed) = std::env::var("ONE") else { return };
+    let Ok(seed) = std::env::var("ONE") else {
+        return;
+    };
     let lived = live(seed.parse().unwrap(), OPERATIONS, Mutants::default());
     println!("{}", lived.unwrap_or_else(|w| panic!("{w}")).0);
 }
