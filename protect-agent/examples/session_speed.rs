@@ -48,13 +48,13 @@ async fn session(
     reads: &DataReads,
 ) -> anyhow::Result<Basis> {
     let context = Context {
-        sources: state.clone(),
+        sources: state.to_path_buf(),
         keep_out: Vec::new(),
         clock: Arc::new(SystemClock),
         reads: reads.clone(),
     };
     let config = Config {
-        restore_root: state.clone(),
+        restore_root: state.to_path_buf(),
         restore_original: false,
     };
     let status = SharedStatus::new("bench", "keelhold://bench");

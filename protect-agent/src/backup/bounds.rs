@@ -7,7 +7,7 @@ pub(crate) const GROUP_COUNT: usize = 16;
 /// Content of a group after which it is handed over.
 pub(crate) const GROUP_LEN: u64 = 256 << 10;
 /// Bytes of small files read or being read ahead of the stream.
-pub(crate) const AHEAD_LEN: u64 = 48 << 20;
+pub(crate) const AHEAD_LEN: u64 = 24 << 20;
 /// What an entry costs beside its content while it is ahead of the stream.
 pub(crate) const ENTRY_LEN: u64 = 1 << 10;
 /// Steps the plan may be ahead of the stream.
@@ -19,16 +19,16 @@ pub(crate) const READER_COUNT: usize = 16;
 /// One read of a large file.
 pub(crate) const PIECE_LEN: usize = 1 << 20;
 /// Pieces of one large file read ahead of the stream.
-pub(crate) const PIECE_COUNT: usize = 4;
+pub(crate) const PIECE_COUNT: usize = 3;
 /// Large files read at once.
 pub(crate) const LARGE_COUNT: u64 = 2;
 
 /// Content offered and not answered, beyond which the stream takes nothing new.
-pub(crate) const HELD_LEN: u64 = 48 << 20;
+pub(crate) const HELD_LEN: u64 = 32 << 20;
 /// References offered and not answered, beyond which the stream takes nothing new.
 pub(crate) const HELD_COUNT: u64 = 32 << 10;
 /// Plain bytes being compressed or waiting to leave.
-pub(crate) const LEAVING_LEN: u64 = 24 << 20;
+pub(crate) const LEAVING_LEN: u64 = 12 << 20;
 /// Content named in one message of items: what a receiver is asked about at a time.
 pub(crate) const OFFER_LEN: u64 = 4 << 20;
 
