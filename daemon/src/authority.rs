@@ -50,9 +50,7 @@ impl Authority {
     pub fn create() -> Result<(Self, AuthorityRecord), AuthorityError> {
         let key = KeyPair::generate().map_err(AuthorityError::Make)?;
         let mut params = CertificateParams::default();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "Keelhold appliance");
+        params.distinguished_name.push(DnType::CommonName, "Keelhold appliance");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key).map_err(AuthorityError::Make)?;
@@ -71,11 +69,7 @@ impl Authority {
         let certificate = CertificateDer::from(der);
         let key = KeyPair::try_from(key).map_err(|_| AuthorityError::Record)?;
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(AuthorityError::Make)?;
-        Ok(Self {
-            certificate,
-            issuer,
-            pin,
-        })
+        Ok(Self { certificate, issuer, pin })
     }
 
     #[must_use]
@@ -95,14 +89,10 @@ impl Authority {
         let key = KeyPair::generate().map_err(AuthorityError::Make)?;
         let mut params =
             CertificateParams::new(vec![SERVER_NAME.to_owned()]).map_err(AuthorityError::Make)?;
-        params
-            .distinguished_name
-            .push(DnType::CommonName, SERVER_NAME);
+        params.distinguished_name.push(DnType::CommonName, SERVER_NAME);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        let certificate = params
-            .signed_by(&key, &self.issuer)
-            .map_err(AuthorityError::Make)?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(AuthorityError::Make)?;
         let key =
             PrivateKeyDer::try_from(key.serialize_der()).map_err(|_| AuthorityError::Record)?;
         Ok((certificate.der().clone(), key))
@@ -155,11 +145,7 @@ fn day(now: UnixNanos, days: i64) -> Result<(i32, u8, u8), AuthorityError> {
     let at = at.checked_add(hours).map_err(|_| AuthorityError::Clock)?;
     let date = at.to_zoned(jiff::tz::TimeZone::UTC).date();
     let part = |value: i8| u8::try_from(value).map_err(|_| AuthorityError::Clock);
-    Ok((
-        i32::from(date.year()),
-        part(date.month())?,
-        part(date.day())?,
-    ))
+    Ok((i32::from(date.year()), part(date.month())?, part(date.day())?))
 }
 
 #[cfg(test)]
@@ -170,9 +156,7 @@ mod tests {
     fn request() -> (KeyPair, Vec<u8>) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["evil.example".to_owned()]).unwrap();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "somebody else");
+        params.distinguished_name.push(DnType::CommonName, "somebody else");
         let der = params.serialize_request(&key).unwrap().der().to_vec();
         (key, der)
     }

@@ -47,19 +47,10 @@ mod tests {
 
     #[test]
     fn times_are_utc_with_milliseconds() {
-        assert_eq!(
-            rfc3339(UnixNanos(1_500_000_000)),
-            "1970-01-01T00:00:01.500Z"
-        );
-        assert_eq!(
-            parse_time("1970-01-01T00:00:01.5Z"),
-            Some(UnixNanos(1_500_000_000))
-        );
+        assert_eq!(rfc3339(UnixNanos(1_500_000_000)), "1970-01-01T00:00:01.500Z");
+        assert_eq!(parse_time("1970-01-01T00:00:01.5Z"), Some(UnixNanos(1_500_000_000)));
         assert_eq!(parse_time("1970-01-01T01:00:00+01:00"), Some(UnixNanos(0)));
-        assert_eq!(
-            parse_time("1970-01-02"),
-            Some(UnixNanos(86_400_000_000_000))
-        );
+        assert_eq!(parse_time("1970-01-02"), Some(UnixNanos(86_400_000_000_000)));
         assert_eq!(parse_time("yesterday"), None);
     }
 }

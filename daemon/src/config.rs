@@ -15,19 +15,11 @@ pub enum ConfigError {
     #[error("configuration file {} cannot be read", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("configuration file {} is not valid", path.display())]
-    Parse {
-        path: PathBuf,
-        source: Box<toml::de::Error>,
-    },
+    Parse { path: PathBuf, source: Box<toml::de::Error> },
     #[error("{what} is not a valid address: {value}")]
     Address { what: &'static str, value: String },
     #[error("{what} must be from {least} to {most}, not {value}")]
-    Range {
-        what: &'static str,
-        value: u64,
-        least: u64,
-        most: u64,
-    },
+    Range { what: &'static str, value: u64, least: u64, most: u64 },
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -76,10 +68,7 @@ impl Config {
                 String::new()
             }
             Err(source) => {
-                return Err(ConfigError::Read {
-                    path: path.to_owned(),
-                    source,
-                });
+                return Err(ConfigError::Read { path: path.to_owned(), source });
             }
         };
         let parsed: ConfigToml = toml::from_str(&text).map_err(|source| ConfigError::Parse {
@@ -90,9 +79,7 @@ impl Config {
     }
 
     fn check(toml: ConfigToml, agents: Option<&str>) -> Result<Self, ConfigError> {
-        let listen = agents
-            .or(toml.agents.listen.as_deref())
-            .unwrap_or(AGENTS_DEFAULT);
+        let listen = agents.or(toml.agents.listen.as_deref()).unwrap_or(AGENTS_DEFAULT);
         let agents = listen.parse().map_err(|_| ConfigError::Address {
             what: "the agents' address",
             value: listen.to_owned(),
@@ -100,19 +87,10 @@ impl Config {
         let workers = toml.pool.workers.unwrap_or(2);
         if !(1..=64).contains(&workers) {
             let what = "pool.workers";
-            return Err(ConfigError::Range {
-                what,
-                value: workers,
-                least: 1,
-                most: 64,
-            });
+            return Err(ConfigError::Range { what, value: workers, least: 1, most: 64 });
         }
         let workers = usize::try_from(workers).unwrap_or(2);
-        Ok(Self {
-            agents,
-            advertise: toml.agents.advertise,
-            workers,
-        })
+        Ok(Self { agents, advertise: toml.agents.advertise, workers })
     }
 
     /// The URL agents are told, given the address that was really bound.
@@ -120,9 +98,7 @@ impl Config {
     pub fn url(&self, bound: SocketAddr) -> String {
         let host = match &self.advertise {
             Some(host)
-                if host
-                    .rsplit_once(':')
-                    .is_some_and(|(_, port)| port.parse::<u16>().is_ok()) =>
+                if host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) =>
             {
                 return format!("keelhold://{host}");
             }
@@ -137,11 +113,7 @@ impl Config {
 
 fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    if name.trim().is_empty() {
-        String::from("localhost")
-    } else {
-        name.trim().to_owned()
-    }
+    if name.trim().is_empty() { String::from("localhost") } else { name.trim().to_owned() }
 }
 
 #[cfg(test)]
@@ -178,7 +150,7 @@ mod tests {
     fn what_agents_dial_can_be_set() {
         let mut config = parse("[agents]\nadvertise = \"backup.example\"", None).unwrap();
         let bound = "0.0.0.0:7447".parse().unwrap();
-        assert_eq!(config.url(bound), "keelhold://backup.example:7440");
+        assert_eq!(config.url(bound), "keelhold://backup.example:7447");
         config.advertise = Some("backup.example:99".into());
         assert_eq!(config.url(bound), "keelhold://backup.example:99");
     }

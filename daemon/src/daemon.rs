@@ -56,52 +56,29 @@ impl Daemon {
         let catalog = Catalog::open(catalog).map_err(of_catalog)?;
         let view = view(&store).await?;
         if catalog.position().as_deref() != Some(view.position.as_str()) {
-            tracing::info!(
-                points = view.points.len(),
-                "catalog made anew from the pool"
-            );
+            tracing::info!(points = view.points.len(), "catalog made anew from the pool");
             catalog.rebuild(Arc::new(view)).map_err(of_catalog)?;
         }
-        let jobs = Jobs::load(store.clone(), catalog.clone())
-            .await
-            .map_err(|e| of_store(&e))?;
+        let jobs = Jobs::load(store.clone(), catalog.clone()).await.map_err(|e| of_store(&e))?;
         let (connected, jobs) = (Connected::default(), Arc::new(jobs));
         let opened = Mutex::default();
-        Ok(Self {
-            store,
-            authority,
-            connected,
-            jobs,
-            catalog,
-            url,
-            stopping,
-            opened,
-        })
+        Ok(Self { store, authority, connected, jobs, catalog, url, stopping, opened })
     }
 
     /// Throws the catalog away and makes it anew from the pool.
     pub async fn rebuild_catalog(&self) -> Result<types::CatalogStatus, Failure> {
         let began = std::time::Instant::now();
         let view = view(&self.store).await?;
-        let names = Names::load(&self.store)
-            .await
-            .map_err(|error| of_store(&error))?;
+        let names = Names::load(&self.store).await.map_err(|error| of_store(&error))?;
         let status = types::CatalogStatus {
             points: view.points.len() as u64,
-            sources: names
-                .sources
-                .values()
-                .filter(|source| !source.removed)
-                .count() as u64,
+            sources: names.sources.values().filter(|source| !source.removed).count() as u64,
             machines: names.machines.len() as u64,
             jobs: view.jobs.len() as u64,
             seconds: 0.0,
         };
         self.catalog.rebuild(Arc::new(view)).map_err(of_catalog)?;
-        Ok(types::CatalogStatus {
-            seconds: began.elapsed().as_secs_f64(),
-            ..status
-        })
+        Ok(types::CatalogStatus { seconds: began.elapsed().as_secs_f64(), ..status })
     }
 
     /// Notes in the catalog which state of the pool it shows, so that the next start believes it.
@@ -119,26 +96,17 @@ impl Daemon {
     }
 
     pub async fn names(&self) -> Result<Names, Failure> {
-        Names::load(&self.store)
-            .await
-            .map_err(|error| of_store(&error))
+        Names::load(&self.store).await.map_err(|error| of_store(&error))
     }
 
     pub async fn points(&self) -> Result<Vec<PointInfo>, Failure> {
-        self.store
-            .pool
-            .call(|pool| async move { pool.points() })
-            .await
-            .map_err(of_closed)
+        self.store.pool.call(|pool| async move { pool.points() }).await.map_err(of_closed)
     }
 
     /// The point, open for reading.
     pub async fn open_point(&self, id: PointId) -> Result<OpenPoint, Failure> {
         let known = |opened: &Option<(PointId, OpenPoint)>| {
-            opened
-                .as_ref()
-                .filter(|(of, _)| *of == id)
-                .map(|(_, point)| point.clone())
+            opened.as_ref().filter(|(of, _)| *of == id).map(|(_, point)| point.clone())
         };
         if let Some(point) = known(&self.opened.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(point);
@@ -164,13 +132,10 @@ impl Daemon {
             Err(Failure::new(Code::MachineAway, text))
         };
         let text = name.to_string();
-        let started = self
-            .jobs
-            .accept_backup(&machine.id, &source.id, text, request.check, away)
-            .await?;
+        let started =
+            self.jobs.accept_backup(&machine.id, &source.id, text, request.check, away).await?;
         if !started.joined {
-            self.connected
-                .command(&machine.id, Command::Run(started.job));
+            self.connected.command(&machine.id, Command::Run(started.job));
         }
         Ok(started)
     }
@@ -197,10 +162,8 @@ impl Daemon {
         let mut jobs = Vec::new();
         for source in sources {
             let name = names.source(&source.id);
-            let accepted = self
-                .jobs
-                .accept_backup(&machine.id, &source.id, name, false, || Ok(()))
-                .await?;
+            let accepted =
+                self.jobs.accept_backup(&machine.id, &source.id, name, false, || Ok(())).await?;
             jobs.push(accepted.job);
         }
         Ok(jobs)
@@ -217,41 +180,24 @@ impl Daemon {
 
     /// What a backup job is about.
     pub async fn task(&self, job: JobId, source: &str, check: bool) -> Result<Task, Failure> {
-        let record: Option<SourceRecord> = self
-            .store
-            .record(&source_key(source))
-            .await
-            .map_err(|error| of_store(&error))?;
+        let record: Option<SourceRecord> =
+            self.store.record(&source_key(source)).await.map_err(|error| of_store(&error))?;
         let gone = || Failure::new(Code::SourceUnknown, "the source of the job is gone");
         let source = record.filter(|source| !source.removed).ok_or_else(gone)?;
         let name = self.names().await?.source(&source.id);
-        Ok(Task {
-            job,
-            source,
-            check,
-            name,
-        })
+        Ok(Task { job, source, check, name })
     }
 
     pub async fn job_failed(&self, job: JobId, failure: Failure) {
         self.jobs.log(job, format!("failed: {failure}"));
         let outcome = types::Outcome::Failed;
-        if let Err(error) = self
-            .jobs
-            .finish(job, outcome, None, None, Some(failure))
-            .await
-        {
+        if let Err(error) = self.jobs.finish(job, outcome, None, None, Some(failure)).await {
             tracing::warn!(job, error = chain(&error), "end of job not kept");
         }
     }
 
     pub async fn backup_ended(&self, job: JobId, end: End) {
-        let End::Over {
-            outcome,
-            result,
-            failure,
-        } = end
-        else {
+        let End::Over { outcome, result, failure } = end else {
             self.jobs.log(job, "parked until the machine is back");
             self.jobs.park(job);
             return;
@@ -265,11 +211,7 @@ impl Daemon {
         );
         let point = result.point.clone();
         let details = Some(types::JobResult::Backup(*result));
-        if let Err(error) = self
-            .jobs
-            .finish(job, outcome, point, details, failure)
-            .await
-        {
+        if let Err(error) = self.jobs.finish(job, outcome, point, details, failure).await {
             tracing::warn!(job, error = chain(&error), "end of job not kept");
         }
     }
@@ -279,10 +221,7 @@ impl Daemon {
         let Ok(points) = self.points().await else {
             return;
         };
-        let order = points
-            .iter()
-            .position(|each| each.id == point.id)
-            .unwrap_or(points.len());
+        let order = points.iter().position(|each| each.id == point.id).unwrap_or(points.len());
         if let Err(error) = self.catalog.put_point(PointRow::new(order as u64, point)) {
             tracing::warn!(
                 error = chain(&error),
@@ -311,8 +250,7 @@ impl Daemon {
         if self.jobs.cancel(job)? {
             self.end_parked_session(job).await;
             let text = format!("job {job} was cancelled");
-            self.job_failed(job, Failure::new(Code::Cancelled, text))
-                .await;
+            self.job_failed(job, Failure::new(Code::Cancelled, text)).await;
         }
         Ok(self.jobs.follow(job)?.job)
     }
@@ -334,24 +272,15 @@ impl Daemon {
             }
         };
         if let Ok(Err(error)) = self.store.pool.call(end).await {
-            tracing::warn!(
-                job,
-                error = chain(&error),
-                "session not ended; its lease will"
-            );
+            tracing::warn!(job, error = chain(&error), "session not ended; its lease will");
         }
     }
 
     pub async fn machines(&self) -> Result<Vec<types::Machine>, Failure> {
-        let mut records = machine::all(&self.store)
-            .await
-            .map_err(|error| of_store(&error))?;
+        let mut records = machine::all(&self.store).await.map_err(|error| of_store(&error))?;
         records.retain(|machine| machine.state != crate::record::MachineState::Removed);
         records.sort_by(|left, right| left.name.cmp(&right.name));
-        Ok(records
-            .into_iter()
-            .map(|record| self.machine(record))
-            .collect())
+        Ok(records.into_iter().map(|record| self.machine(record)).collect())
     }
 
     #[must_use]
@@ -375,10 +304,8 @@ impl Daemon {
 async fn authority(store: &Store) -> Result<Authority, Failure> {
     let failed = |error: AuthorityError| Failure::of(Code::Internal, &error);
     let mut change = store.change().await;
-    let record: Option<AuthorityRecord> = store
-        .record(AUTHORITY)
-        .await
-        .map_err(|error| of_store(&error))?;
+    let record: Option<AuthorityRecord> =
+        store.record(AUTHORITY).await.map_err(|error| of_store(&error))?;
     if let Some(record) = record {
         return Authority::open(&record).map_err(failed);
     }
@@ -394,22 +321,13 @@ async fn authority(store: &Store) -> Result<Authority, Failure> {
 /// Everything lists show, with a name for this state of the pool.
 async fn view(store: &Store) -> Result<View, Failure> {
     let read = |pool: crate::pool_thread::LivePool| async move {
-        (
-            pool.id(),
-            pool.points(),
-            pool.series(FINISHED_JOBS, 0, usize::MAX),
-        )
+        (pool.id(), pool.points(), pool.series(FINISHED_JOBS, 0, usize::MAX))
     };
     let (pool, points, jobs) = store.pool.call(read).await.map_err(of_closed)?;
-    let points: Vec<PointRow> = points
-        .iter()
-        .zip(0..)
-        .map(|(point, order)| PointRow::new(order, point))
-        .collect();
-    let jobs: Vec<FinishedJob> = jobs
-        .iter()
-        .filter_map(|(_, entry)| FinishedJob::from_entry(entry))
-        .collect();
+    let points: Vec<PointRow> =
+        points.iter().zip(0..).map(|(point, order)| PointRow::new(order, point)).collect();
+    let jobs: Vec<FinishedJob> =
+        jobs.iter().filter_map(|(_, entry)| FinishedJob::from_entry(entry)).collect();
     let mut hasher = blake3::Hasher::new();
     for point in &points {
         hasher.update(point.id.as_bytes());
@@ -417,9 +335,5 @@ async fn view(store: &Store) -> Result<View, Failure> {
     }
     let digest = hasher.finalize().to_hex();
     let position = format!("{} {} {} {digest}", pool, points.len(), jobs.len());
-    Ok(View {
-        position,
-        points,
-        jobs,
-    })
+    Ok(View { position, points, jobs })
 }

@@ -188,21 +188,13 @@ impl Failure {
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         let (label, hint) = (code.number().to_owned(), code.hint().to_owned());
-        Self {
-            code,
-            label,
-            message: message.into(),
-            hint,
-        }
+        Self { code, label, message: message.into(), hint }
     }
 
     /// Replaces the general advice by one that fits this case.
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Self {
-        Self {
-            hint: hint.into(),
-            ..self
-        }
+        Self { hint: hint.into(), ..self }
     }
 
     /// An error with all of its sources in one line.
@@ -231,24 +223,14 @@ impl Failure {
         let known = Code::ALL.iter().find(|code| code.number() == wire.code);
         // Numbers from 1000 on are the agent's.
         let code = *known.unwrap_or(&Code::AgentFailed);
-        Self {
-            code,
-            label: wire.code,
-            message: wire.message,
-            hint: wire.hint,
-        }
+        Self { code, label: wire.code, message: wire.message, hint: wire.hint }
     }
 
     /// What an agent said about its own failure.
     #[must_use]
     pub fn of_agent(refusal: keelhold_wire::Refusal) -> Self {
         let label = refusal.label();
-        Self {
-            code: Code::AgentFailed,
-            label,
-            message: refusal.message,
-            hint: refusal.hint,
-        }
+        Self { code: Code::AgentFailed, label, message: refusal.message, hint: refusal.hint }
     }
 }
 
@@ -297,28 +279,18 @@ mod tests {
     #[test]
     fn numbers_are_unique_and_ascending() {
         let numbers: Vec<_> = Code::ALL.iter().map(|code| code.number()).collect();
-        assert!(
-            numbers.windows(2).all(|pair| pair[0] < pair[1]),
-            "{numbers:?}"
-        );
+        assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
     }
 
     #[test]
     fn the_document_lists_exactly_these_codes() {
         let document = include_str!("../ERRORS.md");
-        let rows: Vec<&str> = document
-            .lines()
-            .filter(|line| line.starts_with("| KH-E"))
-            .collect();
+        let rows: Vec<&str> = document.lines().filter(|line| line.starts_with("| KH-E")).collect();
         let expected: Vec<String> = Code::ALL
             .iter()
             .map(|code| {
                 let (number, exit) = (code.number(), code.exit().code());
-                format!(
-                    "| {number} | {exit} | {} | {} |",
-                    code.meaning(),
-                    code.hint()
-                )
+                format!("| {number} | {exit} | {} | {} |", code.meaning(), code.hint())
             })
             .collect();
         assert_eq!(rows, expected, "expected:\n{}", expected.join("\n"));

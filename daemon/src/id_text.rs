@@ -9,12 +9,8 @@ const ID_TEXT_LEN: usize = 26;
 
 static ALPHABET: LazyLock<Encoding> = LazyLock::new(|| {
     let mut specification = Specification::new();
-    specification
-        .symbols
-        .push_str("abcdefghijklmnopqrstuvwxyz234567");
-    specification
-        .encoding()
-        .expect("the alphabet is a valid one")
+    specification.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
+    specification.encoding().expect("the alphabet is a valid one")
 });
 
 #[must_use]
@@ -31,9 +27,7 @@ pub fn decode(text: &str) -> Option<[u8; 16]> {
 #[must_use]
 pub fn is_prefix(text: &str) -> bool {
     (PREFIX_LEN_MIN..=ID_TEXT_LEN).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'))
+        && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'))
 }
 
 #[cfg(test)]

@@ -82,11 +82,7 @@ pub fn path_text(path: &[u8]) -> (String, Option<String>) {
 #[must_use]
 pub fn skipped(path: &[u8], reason: String) -> Skipped {
     let (path, path_hex) = path_text(path);
-    Skipped {
-        path,
-        path_hex,
-        reason,
-    }
+    Skipped { path, path_hex, reason }
 }
 
 #[cfg(test)]
@@ -98,11 +94,7 @@ mod tests {
         assert_eq!(PointFacts::parse(b"\xff"), PointFacts::default());
         let newer = br#"{"job":3,"something_new":[1]}"#;
         assert_eq!(PointFacts::parse(newer).job, 3);
-        let facts = PointFacts {
-            consistency: "none".into(),
-            files: 9,
-            ..PointFacts::default()
-        };
+        let facts = PointFacts { consistency: "none".into(), files: 9, ..PointFacts::default() };
         assert_eq!(PointFacts::parse(&facts.to_bytes()), facts);
     }
 

@@ -97,17 +97,10 @@ where
         .map_err(|error| Failure::of(Code::Internal, &error))?;
     if let Some(why) = why_not {
         let why = chain(&why);
-        tracing::warn!(
-            why,
-            "no io_uring here, disks are reached by pread and pwrite"
-        );
+        tracing::warn!(why, "no io_uring here, disks are reached by pread and pwrite");
     }
     let mut executor = Executor::new(backend.driver(), Fifo);
-    let bench = Bench {
-        backend,
-        work,
-        spawner: executor.spawner(),
-    };
+    let bench = Bench { backend, work, spawner: executor.spawner() };
     executor.run_until(job(bench))
 }
 
@@ -134,10 +127,7 @@ impl Bench {
     }
 
     fn open_disks(&self, paths: &[PathBuf]) -> Result<Vec<AnyDevice<ThreadWork>>, Failure> {
-        paths
-            .iter()
-            .map(|path| Ok(self.attach(open_patiently(path)?)))
-            .collect()
+        paths.iter().map(|path| Ok(self.attach(open_patiently(path)?))).collect()
     }
 
     /// Formats a new pool over disks that carry nothing.
@@ -167,17 +157,12 @@ impl Bench {
             }
             devices.push(device);
         }
-        let options = CreateOptions {
-            container_len,
-            ..CreateOptions::default()
-        };
+        let options = CreateOptions { container_len, ..CreateOptions::default() };
         let created =
             LivePool::create(devices.clone(), self.surroundings(), options, clock.now()).await;
         let pool = created.map_err(|error| of_create(&error))?;
         let id = pool.id();
-        pool.close(clock.now())
-            .await
-            .map_err(|error| of_commit(&error))?;
+        pool.close(clock.now()).await.map_err(|error| of_commit(&error))?;
         made.paths.clear();
         let paths: Vec<PathBuf> = specs.iter().map(|spec| spec.path.clone()).collect();
         Ok((id, found(&devices, &paths).await?))
@@ -231,15 +216,10 @@ async fn refuse_contents(path: &Path, device: &AnyDevice<ThreadWork>) -> Result<
     match read_label(device).await.map_err(|error| of_open(&error))? {
         LabelFound::Ours(label) => {
             let id = label.disk;
-            return occupied(format!(
-                "{path} is disk {id} of Keelhold pool {}",
-                label.pool
-            ));
+            return occupied(format!("{path} is disk {id} of Keelhold pool {}", label.pool));
         }
         LabelFound::Damaged { .. } => {
-            return occupied(format!(
-                "{path} carries the damaged label of a Keelhold pool"
-            ));
+            return occupied(format!("{path} carries the damaged label of a Keelhold pool"));
         }
         LabelFound::None => {}
     }
@@ -261,10 +241,7 @@ async fn found(
             read_label(device).await.map_err(|error| of_open(&error))?
         {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            disks.push(FoundDisk {
-                id: label.disk,
-                path,
-            });
+            disks.push(FoundDisk { id: label.disk, path });
         }
     }
     Ok(disks)
@@ -294,12 +271,7 @@ pub async fn start(
             std::mem::forget(guard);
         })
         .map_err(|error| Failure::of(Code::Internal, &error))?;
-    let gone = |_| {
-        Failure::new(
-            Code::Internal,
-            "the pool's thread ended before the pool was open",
-        )
-    };
+    let gone = |_| Failure::new(Code::Internal, "the pool's thread ended before the pool was open");
     open.await.map_err(gone)??;
     Ok(RunningPool { handle, thread })
 }
@@ -326,17 +298,12 @@ fn own_pool(
             let _ = opened.send(Ok(()));
         }
         queue.serve(&pool, &bench.spawner).await;
-        pool.close(clock.now())
-            .await
-            .map_err(|error| of_commit(&error))
+        pool.close(clock.now()).await.map_err(|error| of_commit(&error))
     });
     match (ended, opened) {
         (Err(failure), Some(opened)) => drop(opened.send(Err(failure))),
         (Err(failure), None) => {
-            tracing::error!(
-                error = failure.message,
-                "the pool could not be closed in order"
-            );
+            tracing::error!(error = failure.message, "the pool could not be closed in order");
         }
         (Ok(()), _) => {}
     }

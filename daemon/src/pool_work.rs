@@ -24,24 +24,18 @@ impl ThreadWork {
         let queue = Arc::new(Mutex::new(queue));
         for number in 0..count {
             let queue = Arc::clone(&queue);
-            std::thread::Builder::new()
-                .name(format!("pool-work-{number}"))
-                .spawn(move || {
-                    while let Some(job) = next_job(&queue) {
-                        job()
-                    }
-                })?;
+            std::thread::Builder::new().name(format!("pool-work-{number}")).spawn(move || {
+                while let Some(job) = next_job(&queue) {
+                    job()
+                }
+            })?;
         }
         Ok(Self { jobs })
     }
 }
 
 fn next_job(queue: &Mutex<Receiver<Job>>) -> Option<Job> {
-    queue
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .recv()
-        .ok()
+    queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
 impl Work for ThreadWork {

@@ -16,10 +16,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
     if let Ok(whole) = number.parse::<u64>() {
         return whole.checked_mul(scale);
     }
-    let parts = number
-        .parse::<f64>()
-        .ok()
-        .filter(|parts| parts.is_finite() && *parts >= 0.0)?;
+    let parts = number.parse::<f64>().ok().filter(|parts| parts.is_finite() && *parts >= 0.0)?;
     let bytes = parts * scale as f64;
     (bytes < u64::MAX as f64).then_some(bytes as u64)
 }

@@ -66,14 +66,8 @@ impl Names {
                 .into_iter()
                 .filter_map(|(name, note)| Some((name.strip_prefix(NOTE_PREFIX)?.to_owned(), note)))
                 .collect(),
-            machines: machines
-                .into_iter()
-                .map(|each| (each.id.clone(), each))
-                .collect(),
-            sources: sources
-                .into_iter()
-                .map(|each| (each.id.clone(), each))
-                .collect(),
+            machines: machines.into_iter().map(|each| (each.id.clone(), each)).collect(),
+            sources: sources.into_iter().map(|each| (each.id.clone(), each)).collect(),
         })
     }
 
@@ -92,11 +86,8 @@ impl Names {
     #[must_use]
     pub fn sources_named(&self, name: &SourceName) -> Vec<&SourceRecord> {
         let text = name.to_string();
-        let mut found: Vec<&SourceRecord> = self
-            .sources
-            .values()
-            .filter(|source| self.source(&source.id) == text)
-            .collect();
+        let mut found: Vec<&SourceRecord> =
+            self.sources.values().filter(|source| self.source(&source.id) == text).collect();
         if found.iter().any(|source| !source.removed) {
             found.retain(|source| !source.removed);
         }
@@ -126,28 +117,17 @@ pub async fn add(store: &Store, new: &NewSource) -> Result<SourceRecord, SourceE
     let mut change = store.change().await;
     let machine = machine::named(store, &new.machine).await?;
     if machine.state == MachineState::Removed {
-        return Err(MachineError::Unknown {
-            name: new.machine.clone(),
-        }
-        .into());
+        return Err(MachineError::Unknown { name: new.machine.clone() }.into());
     }
     let sources: Vec<SourceRecord> = store.records("source/").await?;
-    let mut same = sources
-        .into_iter()
-        .filter(|each| each.machine == machine.id && each.name == new.name);
+    let mut same =
+        sources.into_iter().filter(|each| each.machine == machine.id && each.name == new.name);
     let source = match same.next() {
         Some(source) if !source.removed => {
-            let name = SourceName {
-                machine: machine.name,
-                name: new.name.clone(),
-            };
+            let name = SourceName { machine: machine.name, name: new.name.clone() };
             return Err(SourceError::Taken { name });
         }
-        Some(source) => SourceRecord {
-            kind,
-            removed: false,
-            ..source
-        },
+        Some(source) => SourceRecord { kind, removed: false, ..source },
         None => SourceRecord {
             id: id_text::encode(&machine::random()?),
             machine: machine.id,
@@ -167,15 +147,11 @@ fn kind(new: &NewSource) -> Result<SourceKind, SourceError> {
         None => Some(new.tree.clone().into_bytes()),
     };
     let sound = bytes.filter(|bytes| {
-        let relative = bytes
-            .strip_prefix(b"/")
-            .map(|path| path.strip_suffix(b"/").unwrap_or(path));
+        let relative = bytes.strip_prefix(b"/").map(|path| path.strip_suffix(b"/").unwrap_or(path));
         bytes.len() <= ROOT_LEN_MAX && relative.is_some_and(keelhold_chunk::entry::is_sound_path)
     });
     let Some(root) = sound else {
-        return Err(SourceError::Root {
-            path: new.tree.clone(),
-        });
+        return Err(SourceError::Root { path: new.tree.clone() });
     };
     let too_long = |glob: &String| glob.len() > EXCLUDE_LEN_MAX;
     if new.exclude.len() > EXCLUDE_COUNT_MAX || new.exclude.iter().any(too_long) {
@@ -209,12 +185,7 @@ impl SourceRecord {
     /// What the agent is told.
     #[must_use]
     pub fn to_wire(&self) -> Source {
-        let SourceKind::Tree {
-            exclude,
-            all_file_systems,
-            default_excludes,
-            ..
-        } = &self.kind;
+        let SourceKind::Tree { exclude, all_file_systems, default_excludes, .. } = &self.kind;
         let tree = TreeSource {
             root: self.root(),
             excludes: exclude.clone(),
@@ -224,9 +195,6 @@ impl SourceRecord {
             honour_ignore_file: *default_excludes,
             honour_nodump: *default_excludes,
         };
-        Source {
-            name: self.name.clone(),
-            kind: keelhold_wire::SourceKind::Tree(tree),
-        }
+        Source { name: self.name.clone(), kind: keelhold_wire::SourceKind::Tree(tree) }
     }
 }

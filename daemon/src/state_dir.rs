@@ -27,10 +27,7 @@ pub enum StateError {
     #[error("another program holds the state directory {}", path.display())]
     Held { path: PathBuf },
     #[error("{} does not say where the pool's disks are", path.display())]
-    Disks {
-        path: PathBuf,
-        source: serde_json::Error,
-    },
+    Disks { path: PathBuf, source: serde_json::Error },
 }
 
 #[derive(Debug, Clone)]
@@ -79,18 +76,12 @@ impl StateDir {
     }
 
     fn unusable(&self, source: io::Error) -> StateError {
-        StateError::Unusable {
-            path: self.path.clone(),
-            source,
-        }
+        StateError::Unusable { path: self.path.clone(), source }
     }
 
     /// Creates the directory, for this user only.
     pub fn create(&self) -> Result<(), StateError> {
-        let made = std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.path);
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path);
         made.map_err(|error| self.unusable(error))
     }
 
@@ -104,9 +95,9 @@ impl StateDir {
             .map_err(|error| self.unusable(error))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => Ok(StateLock { _file: file }),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(StateError::Held {
-                path: self.path.clone(),
-            }),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
+                Err(StateError::Held { path: self.path.clone() })
+            }
             Err((_, errno)) => Err(self.unusable(errno.into())),
         }
     }
@@ -119,18 +110,13 @@ impl StateDir {
             Err(error) => return Err(self.unusable(error)),
         };
         let paths = serde_json::from_slice(&text);
-        paths
-            .map(Some)
-            .map_err(|source| StateError::Disks { path, source })
+        paths.map(Some).map_err(|source| StateError::Disks { path, source })
     }
 
     /// Replaces the file as a whole: a crash leaves the old or the new one.
     pub fn set_disks(&self, paths: &DiskPaths) -> Result<(), StateError> {
         let text = serde_json::to_vec_pretty(paths).unwrap_or_default();
-        let (new, place) = (
-            self.path.join("disks.json.new"),
-            self.path.join("disks.json"),
-        );
+        let (new, place) = (self.path.join("disks.json.new"), self.path.join("disks.json"));
         let write = || {
             let mut file = File::create(&new)?;
             file.write_all(&text)?;
@@ -157,11 +143,8 @@ mod tests {
     use super::*;
 
     fn temporary() -> StateDir {
-        let name = format!(
-            "keelhold-state-{}-{:?}",
-            std::process::id(),
-            std::thread::current().id()
-        );
+        let name =
+            format!("keelhold-state-{}-{:?}", std::process::id(), std::thread::current().id());
         let state = StateDir::new(std::env::temp_dir().join(name));
         state.create().unwrap();
         state
@@ -181,14 +164,8 @@ mod tests {
     fn disks_are_remembered() {
         let state = temporary();
         assert_eq!(state.disks().unwrap(), None);
-        let disk = DiskPath {
-            id: "x".into(),
-            path: "/dev/sdz".into(),
-        };
-        let paths = DiskPaths {
-            pool: "p".into(),
-            disks: vec![disk],
-        };
+        let disk = DiskPath { id: "x".into(), path: "/dev/sdz".into() };
+        let paths = DiskPaths { pool: "p".into(), disks: vec![disk] };
         state.set_disks(&paths).unwrap();
         assert_eq!(state.disks().unwrap(), Some(paths));
         std::fs::write(state.path().join("disks.json"), b"{").unwrap();

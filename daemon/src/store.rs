@@ -18,15 +18,9 @@ pub enum StoreError {
     #[error("the change could not be made durable")]
     Commit(#[from] CommitError),
     #[error("record {name} cannot be read")]
-    Record {
-        name: String,
-        source: serde_json::Error,
-    },
+    Record { name: String, source: serde_json::Error },
     #[error("record {name} cannot be written")]
-    Encode {
-        name: String,
-        source: serde_json::Error,
-    },
+    Encode { name: String, source: serde_json::Error },
 }
 
 #[derive(Clone)]
@@ -49,34 +43,21 @@ fn parse<T: DeserializeOwned>(name: String, bytes: &[u8]) -> Result<T, StoreErro
 impl Store {
     #[must_use]
     pub fn new(pool: PoolHandle, clock: SharedClock) -> Self {
-        Self {
-            pool,
-            clock,
-            changing: Arc::default(),
-        }
+        Self { pool, clock, changing: Arc::default() }
     }
 
     pub async fn record<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
         let name = name.to_owned();
         let asked = name.clone();
-        let record = self
-            .pool
-            .call(move |pool| async move { pool.record(&asked) })
-            .await?;
+        let record = self.pool.call(move |pool| async move { pool.record(&asked) }).await?;
         record.map(|record| parse(name, &record.bytes)).transpose()
     }
 
     /// All records whose names begin with `prefix`.
     pub async fn records<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<T>, StoreError> {
         let prefix = prefix.to_owned();
-        let records = self
-            .pool
-            .call(move |pool| async move { pool.records(&prefix) })
-            .await?;
-        records
-            .into_iter()
-            .map(|(name, record)| parse(name, &record.bytes))
-            .collect()
+        let records = self.pool.call(move |pool| async move { pool.records(&prefix) }).await?;
+        records.into_iter().map(|(name, record)| parse(name, &record.bytes)).collect()
     }
 
     pub async fn named_records<T: DeserializeOwned>(
@@ -84,10 +65,7 @@ impl Store {
         prefix: &str,
     ) -> Result<Vec<(String, T)>, StoreError> {
         let prefix = prefix.to_owned();
-        let records = self
-            .pool
-            .call(move |pool| async move { pool.records(&prefix) })
-            .await?;
+        let records = self.pool.call(move |pool| async move { pool.records(&prefix) }).await?;
         let typed = |(name, record): (String, keelhold_disk::pool::Record)| {
             Ok((name.clone(), parse(name, &record.bytes)?))
         };
@@ -97,11 +75,7 @@ impl Store {
     /// Begins a change; others wait until it is committed or dropped.
     pub async fn change(&self) -> Change {
         let turn = Arc::clone(&self.changing).lock_owned().await;
-        Change {
-            store: self.clone(),
-            _turn: turn,
-            changes: Vec::new(),
-        }
+        Change { store: self.clone(), _turn: turn, changes: Vec::new() }
     }
 
     pub async fn append(&self, series: &str, entry: Vec<u8>) -> Result<u64, StoreError> {
@@ -128,24 +102,14 @@ impl Change {
     }
 
     pub fn put(&mut self, name: String, value: &impl Serialize) -> Result<(), StoreError> {
-        let bytes = serde_json::to_vec(value).map_err(|source| StoreError::Encode {
-            name: name.clone(),
-            source,
-        })?;
-        self.changes.push(RecordChange {
-            name,
-            expected: None,
-            bytes: Some(bytes),
-        });
+        let bytes = serde_json::to_vec(value)
+            .map_err(|source| StoreError::Encode { name: name.clone(), source })?;
+        self.changes.push(RecordChange { name, expected: None, bytes: Some(bytes) });
         Ok(())
     }
 
     pub fn remove(&mut self, name: String) {
-        self.changes.push(RecordChange {
-            name,
-            expected: None,
-            bytes: None,
-        });
+        self.changes.push(RecordChange { name, expected: None, bytes: None });
     }
 
     pub async fn commit(self) -> Result<(), StoreError> {

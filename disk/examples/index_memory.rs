@@ -29,11 +29,7 @@ fn main() -> ExitCode {
     match args.next().as_deref() {
         None => {
             let both = ["fresh", "dead"].map(|kind| run_apart(millions, kind));
-            if both == [true, true] {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            }
+            if both == [true, true] { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Some("fresh") => Series::new(1, Series::SOON).run(millions),
         Some("dead") => Series::new(10, Series::SOON).run(millions),
@@ -50,9 +46,7 @@ fn refuse(why: &str) -> ExitCode {
 fn run_apart(millions: u64, kind: &str) -> bool {
     let run = || {
         let program = std::env::current_exe()?;
-        Command::new(program)
-            .args([&millions.to_string(), kind])
-            .status()
+        Command::new(program).args([&millions.to_string(), kind]).status()
     };
     println!("\n{kind}");
     run().is_ok_and(|status| status.success())
@@ -100,11 +94,7 @@ impl Series {
             worst = worst.max(self.read());
         }
         println!("worst: {worst:.2} bytes per chunk, limit {LIMIT}");
-        if worst <= LIMIT {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        }
+        if worst <= LIMIT { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
     fn give(&mut self, until: u64) {
@@ -115,11 +105,7 @@ impl Series {
                 run_block: (self.given >> 6) as u16,
                 ordinal: self.given as u16 & 63,
             };
-            let slot = Slot {
-                place,
-                stored_len: 9000,
-                sources: 1,
-            };
+            let slot = Slot { place, stored_len: 9000, sources: 1 };
             let inserted = self.index.insert(number, fingerprint(number), slot);
             assert_eq!(inserted, Ok(()));
             self.given += 1;
@@ -134,11 +120,7 @@ impl Series {
                 let number = number(self.passed[age]);
                 self.passed[age] += 1;
                 let lot = mixed(!number.0) % self.given_per_live;
-                let dies_at = if lot == 0 {
-                    None
-                } else {
-                    Some(usize::from(lot > 4))
-                };
+                let dies_at = if lot == 0 { None } else { Some(usize::from(lot > 4)) };
                 if dies_at == Some(age) {
                     assert!(self.index.remove(number, fingerprint(number)).is_ok());
                 }

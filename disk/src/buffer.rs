@@ -56,11 +56,7 @@ impl AlignedBuf {
     /// If `len` is not a multiple of [`BLOCK`], or memory is exhausted.
     #[must_use]
     pub fn zeroed(len: usize) -> Self {
-        Self {
-            memory: Memory::own(len),
-            len,
-            home: None,
-        }
+        Self { memory: Memory::own(len), len, home: None }
     }
 
     /// `bytes`, followed by zeroes up to the next block.
@@ -86,25 +82,15 @@ impl AlignedBuf {
     /// # Panics
     /// If `len` is not a multiple of [`BLOCK`] or is larger than the capacity.
     pub fn resize(&mut self, len: usize) {
-        assert!(
-            len.is_multiple_of(BLOCK),
-            "{len} is not a whole number of blocks"
-        );
-        assert!(
-            len <= self.capacity(),
-            "{len} is more than the {} there are",
-            self.capacity()
-        );
+        assert!(len.is_multiple_of(BLOCK), "{len} is not a whole number of blocks");
+        assert!(len <= self.capacity(), "{len} is more than the {} there are", self.capacity());
         self.len = len;
     }
 }
 
 impl Memory {
     fn own(len: usize) -> Self {
-        assert!(
-            len.is_multiple_of(BLOCK),
-            "{len} is not a whole number of blocks"
-        );
+        assert!(len.is_multiple_of(BLOCK), "{len} is not a whole number of blocks");
         Self::Own(Page::new_vec_zeroed(len / BLOCK).expect("memory for a buffer"))
     }
 }
@@ -197,12 +183,7 @@ mod mapping {
             let mapped = unsafe { mmap_anonymous(std::ptr::null_mut(), mapped_len, access, kind)? };
             let mapped = NonNull::new(mapped.cast::<u8>()).ok_or(Errno::NOMEM)?;
             let skipped = mapped.addr().get().next_multiple_of(HUGE_PAGE) - mapped.addr().get();
-            let region = Self {
-                mapped,
-                mapped_len,
-                skipped,
-                len,
-            };
+            let region = Self { mapped, mapped_len, skipped, len };
             // SAFETY: the range is inside the mapping made above, which nobody uses yet.
             // JUSTIFICATION: the only way to ask for huge pages. It is advice: a kernel without
             // them serves small ones.
@@ -220,14 +201,8 @@ mod mapping {
 
     impl Piece {
         pub(super) fn new(region: &Arc<Region>, range: Range<usize>) -> Self {
-            assert!(
-                range.start <= range.end && range.end <= region.len,
-                "a hole in the region"
-            );
-            Self {
-                region: Arc::clone(region),
-                range,
-            }
+            assert!(range.start <= range.end && range.end <= region.len, "a hole in the region");
+            Self { region: Arc::clone(region), range }
         }
 
         pub(super) fn bytes(&self) -> &[u8] {

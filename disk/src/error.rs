@@ -68,11 +68,7 @@ pub enum CommitError {
     #[error("{len} bytes do not fit the journal, which takes {limit} at once")]
     TooLarge { len: u64, limit: u64 },
     #[error("record {name} has version {found}, not {expected}")]
-    Version {
-        name: String,
-        expected: u64,
-        found: u64,
-    },
+    Version { name: String, expected: u64, found: u64 },
     #[error("session {session} is not open")]
     NoSession { session: SessionId },
     #[error("point {point} does not exist")]
@@ -97,11 +93,7 @@ pub enum IngestError {
     #[error("chunk {id} was neither sent in this session nor known to this machine")]
     UnknownChunk { id: ChunkId },
     #[error("chunk {id} has {found} bytes, not {claimed}")]
-    WrongLen {
-        id: ChunkId,
-        claimed: u32,
-        found: u32,
-    },
+    WrongLen { id: ChunkId, claimed: u32, found: u32 },
     #[error("the description of the tree is wrong")]
     Tree(#[source] Box<crate::tree::BuildError<crate::pool::PageError>>),
     #[error("the change could not be stored")]
@@ -143,17 +135,9 @@ pub enum OpenError {
     #[error("{name} carries no label of a pool")]
     NoLabel { name: String },
     #[error("both labels of {name} are damaged: {front}; {back}")]
-    BadLabels {
-        name: String,
-        front: HeadFault,
-        back: HeadFault,
-    },
+    BadLabels { name: String, front: HeadFault, back: HeadFault },
     #[error("{name} belongs to pool {found}, not {expected}")]
-    OtherPool {
-        name: String,
-        expected: PoolId,
-        found: PoolId,
-    },
+    OtherPool { name: String, expected: PoolId, found: PoolId },
     #[error("disk {disk} was given twice")]
     Twice { disk: DiskId },
     #[error("disk {disk} of the pool is missing")]

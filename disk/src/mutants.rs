@@ -74,9 +74,7 @@ impl Mutants {
     #[cfg(feature = "mutants")]
     #[must_use]
     pub fn without(mutant: Mutant) -> Self {
-        Self {
-            left_out: Some(mutant),
-        }
+        Self { left_out: Some(mutant) }
     }
 
     /// Whether the protection is in place.

@@ -34,17 +34,8 @@ impl Work for InPlace {
 /// threads is made of.
 #[must_use]
 pub fn answer<T: Send>() -> (Answer<T>, Awaited<T>) {
-    let slot = Arc::new(Mutex::new(Slot {
-        value: None,
-        waker: None,
-        lost: false,
-    }));
-    (
-        Answer {
-            slot: Arc::clone(&slot),
-        },
-        Awaited { slot },
-    )
+    let slot = Arc::new(Mutex::new(Slot { value: None, waker: None, lost: false }));
+    (Answer { slot: Arc::clone(&slot) }, Awaited { slot })
 }
 
 struct Slot<T> {

@@ -25,15 +25,10 @@ use tokio::sync::mpsc;
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args_os().skip(1);
     let tree = PathBuf::from(arguments.next().unwrap_or_else(|| "/usr".into()));
-    let state = arguments
-        .next()
-        .map_or_else(|| std::env::temp_dir().join("session-speed"), PathBuf::from);
+    let state =
+        arguments.next().map_or_else(|| std::env::temp_dir().join("session-speed"), PathBuf::from);
     let calls = arguments.next().is_some_and(|word| word == "calls");
-    let reads = if calls {
-        DataReads::by_calls()
-    } else {
-        DataReads::by_ring()
-    };
+    let reads = if calls { DataReads::by_calls() } else { DataReads::by_ring() };
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
         let first = session(&tree, &state, None, &reads).await?;
@@ -42,7 +37,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn session(
-    tree: &PathBuf,
+    tree: &Path,
     state: &Path,
     basis: Option<Basis>,
     reads: &DataReads,
@@ -53,17 +48,10 @@ async fn session(
         clock: Arc::new(SystemClock),
         reads: reads.clone(),
     };
-    let config = Config {
-        restore_root: state.to_path_buf(),
-        restore_original: false,
-    };
+    let config = Config { restore_root: state.to_path_buf(), restore_original: false };
     let status = SharedStatus::new("bench", "keelhold://bench");
-    let surroundings = Arc::new(Surroundings {
-        context,
-        config,
-        status,
-        restore_command: Vec::new(),
-    });
+    let surroundings =
+        Arc::new(Surroundings { context, config, status, restore_command: Vec::new() });
     let (ours, theirs) = tokio::io::duplex(1 << 20);
     let begun = Instant::now();
     let agent = tokio::spawn(async move {
@@ -75,10 +63,7 @@ async fn session(
     agent.await??;
     let seconds = begun.elapsed().as_secs_f64();
     let memory = std::fs::read_to_string("/proc/self/status")?;
-    let peak = memory
-        .lines()
-        .find(|line| line.starts_with("VmHWM"))
-        .unwrap_or_default();
+    let peak = memory.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     println!(
         "{seconds:.2} s: {} entries, {} files changed, {:.0} MiB of {:.0} MiB read, {:.1} MiB sent in {frames} frames; {peak}",
@@ -93,22 +78,16 @@ async fn session(
 
 async fn serve(
     stream: DuplexStream,
-    tree: &PathBuf,
+    tree: &Path,
     basis: Option<Basis>,
 ) -> anyhow::Result<(BackupStats, Basis, u64, u64)> {
     let (reader, writer) = tokio::io::split(stream);
     let (mut receiver, mut sender) = (Receiver::new(reader), Sender::new(writer));
     receiver.receive::<FromAgent>().await?;
-    let welcome = Welcome {
-        version: 1,
-        server_version: String::new(),
-        machine_name: String::new(),
-        now: 0,
-    };
+    let welcome =
+        Welcome { version: 1, server_version: String::new(), machine_name: String::new(), now: 0 };
     sender.send(&FromServer::Welcome(welcome)).await?;
-    sender
-        .send(&FromServer::StartBackup(start(tree, basis)))
-        .await?;
+    sender.send(&FromServer::StartBackup(start(tree, basis))).await?;
     let (mut seen, mut refs, mut seq) = (HashSet::<ChunkId>::new(), 0, 0);
     let (mut frame_bytes, mut frames) = (0, 0);
     let stats = loop {
@@ -121,13 +100,7 @@ async fn serve(
             FromAgent::Items(items) => {
                 seq = items.seq;
                 let wanted = wanted(&items.items, &mut refs, &mut seen);
-                sender
-                    .send(&FromServer::Want(Want {
-                        job: 1,
-                        upto: refs,
-                        wanted,
-                    }))
-                    .await?;
+                sender.send(&FromServer::Want(Want { job: 1, upto: refs, wanted })).await?;
             }
             FromAgent::Frame(_) => {
                 frame_bytes += receiver.received() - before - HEADER_LEN as u64;
@@ -139,24 +112,10 @@ async fn serve(
             }
             _ => continue,
         }
-        sender
-            .send(&FromServer::Credit(Credit {
-                job: 1,
-                items_seq: seq,
-                frame_bytes,
-            }))
-            .await?;
+        sender.send(&FromServer::Credit(Credit { job: 1, items_seq: seq, frame_bytes })).await?;
     };
-    let basis = Basis {
-        id: [1; 16],
-        entries: stats.entries,
-    };
-    let committed = Committed {
-        job: 1,
-        point: [1; 16],
-        basis,
-        partial: false,
-    };
+    let basis = Basis { id: [1; 16], entries: stats.entries };
+    let committed = Committed { job: 1, point: [1; 16], basis, partial: false };
     sender.send(&FromServer::Committed(committed)).await?;
     sender.close().await?;
     let received = receiver.received();
@@ -167,11 +126,8 @@ async fn serve(
 fn wanted(items: &[Item], refs: &mut u64, seen: &mut HashSet<ChunkId>) -> Runs {
     let mut wanted = Runs::new();
     for item in items {
-        let (Item::EntryMore { extents }
-        | Item::Entry {
-            content: Content::Extents(extents),
-            ..
-        }) = item
+        let (Item::EntryMore { extents } | Item::Entry { content: Content::Extents(extents), .. }) =
+            item
         else {
             continue;
         };
@@ -195,10 +151,7 @@ fn start(tree: &Path, basis: Option<Basis>) -> StartBackup {
     StartBackup {
         job: 1,
         session: [1; 16],
-        source: Source {
-            name: "bench".to_owned(),
-            kind: SourceKind::Tree(TreeSource::new(root)),
-        },
+        source: Source { name: "bench".to_owned(), kind: SourceKind::Tree(TreeSource::new(root)) },
         id_key: [3; 32],
         cut: cut.finish(),
         inline_max: 1024,

@@ -21,9 +21,7 @@ impl Backoff {
 
     /// The wait after one more failure: between half and all of the doubled step.
     pub fn failed(&mut self, clock: &dyn Clock) -> Duration {
-        let step = FIRST
-            .saturating_mul(1 << self.failures.min(16))
-            .min(LONGEST);
+        let step = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
         let half = step / 2;
         let spread = half.as_nanos().max(1) as u64;
@@ -52,9 +50,7 @@ mod tests {
     #[test]
     fn waits_double_up_to_a_minute_and_begin_anew() {
         let mut backoff = Backoff::default();
-        let waits: Vec<u128> = (0..12)
-            .map(|_| backoff.failed(&Fixed(0)).as_millis())
-            .collect();
+        let waits: Vec<u128> = (0..12).map(|_| backoff.failed(&Fixed(0)).as_millis()).collect();
         assert_eq!(waits[..4], [125, 250, 500, 1000]);
         assert!(waits[9..].iter().all(|wait| *wait == 30_000));
         assert!(backoff.failed(&Fixed(u64::MAX)) <= LONGEST);

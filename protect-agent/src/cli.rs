@@ -86,21 +86,14 @@ fn exit_code(failure: &Failure) -> u8 {
 fn start_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("KEELHOLD_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
 fn act(arguments: &Arguments) -> Result<(), Failure> {
     let runtime = Runtime::new().map_err(|error| Failure::of(Code::Internal, &error))?;
     match &arguments.verb {
         Verb::Enroll { url, token } => {
-            let token = if token == "-" {
-                token_from_input()?
-            } else {
-                token.clone()
-            };
+            let token = if token == "-" { token_from_input()? } else { token.clone() };
             let machine = runtime.block_on(enroll(&arguments.state, url, &token))?;
             if arguments.json {
                 println!("{}", serde_json::json!({ "machine": machine }));
@@ -114,9 +107,7 @@ fn act(arguments: &Arguments) -> Result<(), Failure> {
             Ok(runtime.block_on(async { run(config, stopped()).await })?)
         }
         Verb::Backup { name } => {
-            let question = Question::Backup {
-                source: name.clone(),
-            };
+            let question = Question::Backup { source: name.clone() };
             match runtime.block_on(ask(&arguments.state, &question))? {
                 Reply::Accepted { jobs } => {
                     print_accepted(&jobs, arguments.json);
@@ -143,10 +134,9 @@ fn token_from_input() -> Result<String, Failure> {
 
 /// SIGTERM, SIGINT. Without handlers the default actions end the process, which is right too.
 async fn stopped() {
-    let (Ok(mut term), Ok(mut int)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
+    let (Ok(mut term), Ok(mut int)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {
@@ -157,15 +147,7 @@ async fn stopped() {
 
 fn unexpected(reply: Reply) -> Failure {
     match reply {
-        Reply::Error {
-            code,
-            message,
-            hint,
-        } => Failure {
-            code,
-            message,
-            hint,
-        },
+        Reply::Error { code, message, hint } => Failure { code, message, hint },
         _ => Failure::new(Code::Internal, "the agent answered something else"),
     }
 }
@@ -184,17 +166,10 @@ fn print_accepted(jobs: &[u64], json: bool) {
 fn print_status(status: &Status, json: bool) -> Result<(), Failure> {
     if json {
         let line = serde_json::to_string(status);
-        println!(
-            "{}",
-            line.map_err(|error| Failure::of(Code::Internal, &error))?
-        );
+        println!("{}", line.map_err(|error| Failure::of(Code::Internal, &error))?);
         return Ok(());
     }
-    let link = if status.connected {
-        "connected to"
-    } else {
-        "not connected to"
-    };
+    let link = if status.connected { "connected to" } else { "not connected to" };
     println!("{} is {link} {}", status.machine, status.server);
     if let Some(error) = &status.last_error {
         println!("last error: {error}");
@@ -204,10 +179,7 @@ fn print_status(status: &Status, json: bool) -> Result<(), Failure> {
     }
     for (source, result) in &status.results {
         let error = result.error.as_deref().unwrap_or("");
-        println!(
-            "{source}: {} ({} files) {error}",
-            result.result, result.files
-        );
+        println!("{source}: {} ({} files) {error}", result.result, result.files);
     }
     Ok(())
 }

@@ -20,10 +20,7 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         match SystemTime::now().duration_since(UNIX_EPOCH) {
-            Ok(since) => Timestamp {
-                secs: since.as_secs() as i64,
-                nanos: since.subsec_nanos(),
-            },
+            Ok(since) => Timestamp { secs: since.as_secs() as i64, nanos: since.subsec_nanos() },
             // A clock before 1970 trusts nothing, which is right for a clock like that.
             Err(_) => Timestamp::default(),
         }

@@ -52,10 +52,7 @@ impl Config {
         if !restore_root.is_absolute() && restore_root != state.restore_root() {
             return Err(ConfigError::Relative { path: restore_root });
         }
-        Ok(Self {
-            restore_root,
-            restore_original: raw.restore.original,
-        })
+        Ok(Self { restore_root, restore_original: raw.restore.original })
     }
 }
 
@@ -82,13 +79,7 @@ mod tests {
     #[test]
     fn mistakes_are_errors() {
         assert!(matches!(load("restor = 1"), Err(ConfigError::Invalid(_))));
-        assert!(matches!(
-            load("[restore]\nroots = \"/x\""),
-            Err(ConfigError::Invalid(_))
-        ));
-        assert!(matches!(
-            load("[restore]\nroot = \"x\""),
-            Err(ConfigError::Relative { .. })
-        ));
+        assert!(matches!(load("[restore]\nroots = \"/x\""), Err(ConfigError::Invalid(_))));
+        assert!(matches!(load("[restore]\nroot = \"x\""), Err(ConfigError::Relative { .. })));
     }
 }

@@ -31,10 +31,7 @@ pub enum EnrollError {
     #[error("the state directory cannot be used")]
     State(#[from] StateError),
     #[error("{server} cannot be reached")]
-    Unreachable {
-        server: ServerAddress,
-        source: io::Error,
-    },
+    Unreachable { server: ServerAddress, source: io::Error },
     #[error("{server} did not answer in time")]
     Silent { server: ServerAddress },
     #[error("no secure connection could be made")]
@@ -79,21 +76,15 @@ pub async fn enroll(state: &Path, url: &str, token: &str) -> Result<String, Enro
     let token: Token = token.parse()?;
     let state = StateDir::open(state)?;
     let limit = Duration::from_secs(2 * GREETING_SECONDS);
-    let silent = EnrollError::Silent {
-        server: server.clone(),
-    };
+    let silent = EnrollError::Silent { server: server.clone() };
     let conversation = async {
         let stream = TcpStream::connect((server.host.as_str(), server.port)).await;
-        let stream = stream.map_err(|source| EnrollError::Unreachable {
-            server: server.clone(),
-            source,
-        })?;
+        let stream =
+            stream.map_err(|source| EnrollError::Unreachable { server: server.clone(), source })?;
         let stream = tls::connect(tls::newcomer_config(token.pin)?, stream).await?;
         converse(stream, server.clone(), &token).await
     };
-    let identity = tokio::time::timeout(limit, conversation)
-        .await
-        .map_err(|_| silent)??;
+    let identity = tokio::time::timeout(limit, conversation).await.map_err(|_| silent)??;
     identity.save(&state)?;
     Ok(identity.machine_name)
 }

@@ -80,11 +80,7 @@ pub struct Failure {
 impl Failure {
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            code: code.number(),
-            message: message.into(),
-            hint: code.hint().to_owned(),
-        }
+        Self { code: code.number(), message: message.into(), hint: code.hint().to_owned() }
     }
 
     /// Says an error with everything that caused it.
@@ -123,11 +119,7 @@ impl From<Failure> for Refusal {
 impl From<Refusal> for Failure {
     /// What the server refused keeps the server's code and words.
     fn from(refusal: Refusal) -> Self {
-        Self {
-            code: refusal.code,
-            message: refusal.message,
-            hint: refusal.hint,
-        }
+        Self { code: refusal.code, message: refusal.message, hint: refusal.hint }
     }
 }
 
@@ -140,10 +132,6 @@ mod tests {
         let numbers: Vec<u32> = Code::ALL.iter().map(|code| code.number()).collect();
         assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]));
         assert!(numbers.iter().all(|number| (1000..2000).contains(number)));
-        assert!(
-            Failure::new(Code::NotRunning, "x")
-                .to_string()
-                .starts_with("KH-E1005: x\n")
-        );
+        assert!(Failure::new(Code::NotRunning, "x").to_string().starts_with("KH-E1005: x\n"));
     }
 }

@@ -5,10 +5,7 @@ use std::fs;
 /// The host's name, for people.
 #[must_use]
 pub fn name() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Differs after every boot; zeros where the kernel does not tell.

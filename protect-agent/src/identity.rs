@@ -62,10 +62,7 @@ impl Candidate {
         // The server decides what stands in the certificate; the request carries the key.
         let params = CertificateParams::default();
         let request = params.serialize_request(&key).map_err(IdentityError::Key)?;
-        Ok(Self {
-            key: key.serialize_der(),
-            request: request.der().to_vec(),
-        })
+        Ok(Self { key: key.serialize_der(), request: request.der().to_vec() })
     }
 
     #[must_use]
@@ -77,13 +74,7 @@ impl Candidate {
         authority: Vec<u8>,
     ) -> Identity {
         let (certificate, authority) = (certificate.into(), authority.into());
-        Identity {
-            server,
-            machine_name,
-            certificate,
-            authority,
-            key: self.key,
-        }
+        Identity { server, machine_name, certificate, authority, key: self.key }
     }
 }
 
@@ -122,10 +113,7 @@ impl Identity {
         state.write(AUTHORITY, &self.authority)?;
         state.write(CERTIFICATE, &self.certificate)?;
         let (server, machine_name) = (self.server.to_string(), self.machine_name.clone());
-        let file = serde_json::to_vec(&ServerFile {
-            server,
-            machine_name,
-        });
+        let file = serde_json::to_vec(&ServerFile { server, machine_name });
         Ok(state.write(SERVER, &file.map_err(IdentityError::ServerFile)?)?)
     }
 
@@ -138,10 +126,7 @@ impl Identity {
     pub fn renewal(&self, now_secs: i64) -> Option<Vec<u8>> {
         let (_, certificate) = X509Certificate::from_der(&self.certificate).ok()?;
         let validity = certificate.validity();
-        let (from, until) = (
-            validity.not_before.timestamp(),
-            validity.not_after.timestamp(),
-        );
+        let (from, until) = (validity.not_before.timestamp(), validity.not_after.timestamp());
         if now_secs < from + (until - from) / 3 * 2 {
             return None;
         }

@@ -119,9 +119,7 @@ where
         .map_err(|_| LinkError::NoGreeting)??;
     greeted(&welcome);
     if let Some(request) = renewal {
-        outgoing
-            .send(FromAgent::Renew(Renew { request }).to_bytes())
-            .await?;
+        outgoing.send(FromAgent::Renew(Renew { request }).to_bytes()).await?;
     }
     let mut link = Link {
         outgoing,
@@ -154,14 +152,10 @@ async fn greet<R: AsyncRead + Unpin>(
         None => Err(LinkError::Lost),
         Some(FromServer::Refuse(refusal)) => Err(LinkError::Refused(refusal)),
         Some(FromServer::Welcome(welcome)) => {
-            let offered = u16::try_from(welcome.version)
-                .ok()
-                .and_then(Version::from_number);
+            let offered = u16::try_from(welcome.version).ok().and_then(Version::from_number);
             match offered {
                 Some(_) => Ok(welcome),
-                None => Err(LinkError::Version {
-                    version: welcome.version,
-                }),
+                None => Err(LinkError::Version { version: welcome.version }),
             }
         }
         Some(other) => Err(LinkError::Misplaced { name: other.name() }),
@@ -230,9 +224,7 @@ impl Link {
     async fn message(&mut self, message: FromServer) -> Result<(), LinkError> {
         match message {
             FromServer::Ping(ping) => {
-                let pong = FromAgent::Pong(Pong {
-                    number: ping.number,
-                });
+                let pong = FromAgent::Pong(Pong { number: ping.number });
                 self.outgoing.send(pong.to_bytes()).await?;
             }
             FromServer::Pong(_) => {}
@@ -259,20 +251,12 @@ impl Link {
             return Ok(());
         };
         if self.jobs.contains_key(&job) {
-            return Err(LinkError::Misplaced {
-                name: message.name(),
-            });
+            return Err(LinkError::Misplaced { name: message.name() });
         }
         if self.jobs.len() >= JOB_COUNT_MAX {
             let failure = Failure::new(Code::Busy, "this machine runs as many jobs as it can");
-            let declined = JobRefusal {
-                job,
-                refusal: failure.into(),
-            };
-            return Ok(self
-                .outgoing
-                .send(FromAgent::Declined(declined).to_bytes())
-                .await?);
+            let declined = JobRefusal { job, refusal: failure.into() };
+            return Ok(self.outgoing.send(FromAgent::Declined(declined).to_bytes()).await?);
         }
         let (sender, incoming) = mpsc::channel(JOB_QUEUE_COUNT);
         self.jobs.insert(job, sender);
@@ -286,9 +270,7 @@ impl Link {
 
     fn pass_to_job(&mut self, message: FromServer) -> Result<(), LinkError> {
         let Some(job) = message.job() else {
-            return Err(LinkError::Misplaced {
-                name: message.name(),
-            });
+            return Err(LinkError::Misplaced { name: message.name() });
         };
         // A job that has ended may have crossed what was on its way to it.
         let Some(sender) = self.jobs.get(&job) else {
@@ -314,10 +296,7 @@ impl Link {
         let ask = self.next_ask;
         self.next_ask += 1;
         self.answers.insert(ask, asked.answer);
-        let message = FromAgent::Ask(Ask {
-            ask,
-            wish: asked.wish,
-        });
+        let message = FromAgent::Ask(Ask { ask, wish: asked.wish });
         Ok(self.outgoing.send(message.to_bytes()).await?)
     }
 }

@@ -51,11 +51,7 @@ pub enum Reply {
 
 impl From<Failure> for Reply {
     fn from(failure: Failure) -> Self {
-        Self::Error {
-            code: failure.code,
-            message: failure.message,
-            hint: failure.hint,
-        }
+        Self::Error { code: failure.code, message: failure.message, hint: failure.hint }
     }
 }
 
@@ -105,15 +101,8 @@ pub fn listen(
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
         Ok(listener)
     };
-    let listener = open().map_err(|source| LocalError::Listen {
-        path: path.clone(),
-        source,
-    })?;
-    Ok(Local {
-        listener,
-        status,
-        wishes,
-    })
+    let listener = open().map_err(|source| LocalError::Listen { path: path.clone(), source })?;
+    Ok(Local { listener, status, wishes })
 }
 
 impl Local {
@@ -147,9 +136,7 @@ async fn guest(
 ) -> io::Result<()> {
     let (reader, mut writer) = stream.split();
     let mut line = String::new();
-    BufReader::new(reader.take(LINE_LEN_MAX))
-        .read_line(&mut line)
-        .await?;
+    BufReader::new(reader.take(LINE_LEN_MAX)).read_line(&mut line).await?;
     let reply = match serde_json::from_str(&line) {
         Ok(Question::Status) => Reply::Status(status.snapshot()),
         Ok(Question::Backup { source }) => wish(Wish::Backup { source }, wishes).await,
@@ -162,12 +149,7 @@ async fn guest(
 
 async fn wish(wish: Wish, wishes: &mpsc::Sender<Asked>) -> Reply {
     let (answer, answered) = oneshot::channel();
-    let away = || {
-        Failure::new(
-            Code::Disconnected,
-            "the agent is not connected to its server",
-        )
-    };
+    let away = || Failure::new(Code::Disconnected, "the agent is not connected to its server");
     if wishes.send(Asked { wish, answer }).await.is_err() {
         return away().into();
     }
@@ -176,15 +158,9 @@ async fn wish(wish: Wish, wishes: &mpsc::Sender<Asked>) -> Reply {
         Ok(Err(_)) => away().into(),
         Ok(Ok(answer)) => match answer.outcome {
             Outcome::Accepted { jobs } => Reply::Accepted { jobs },
-            Outcome::Refused(Refusal {
-                code,
-                message,
-                hint,
-            }) => Reply::Error {
-                code,
-                message,
-                hint,
-            },
+            Outcome::Refused(Refusal { code, message, hint }) => {
+                Reply::Error { code, message, hint }
+            }
         },
     }
 }
@@ -194,19 +170,13 @@ pub async fn ask(state: &Path, question: &Question) -> Result<Reply, LocalError>
     let path = state.join("agent.sock");
     let mut stream = UnixStream::connect(&path)
         .await
-        .map_err(|source| LocalError::NotRunning {
-            path: path.clone(),
-            source,
-        })?;
+        .map_err(|source| LocalError::NotRunning { path: path.clone(), source })?;
     let mut line = serde_json::to_vec(question).map_err(LocalError::Answer)?;
     line.push(b'\n');
     stream.write_all(&line).await.map_err(LocalError::Torn)?;
     let mut answer = String::new();
     let mut reader = BufReader::new(stream.take(LINE_LEN_MAX));
-    reader
-        .read_line(&mut answer)
-        .await
-        .map_err(LocalError::Torn)?;
+    reader.read_line(&mut answer).await.map_err(LocalError::Torn)?;
     serde_json::from_str(&answer).map_err(LocalError::Answer)
 }
 
@@ -231,24 +201,12 @@ mod tests {
         }
         let server = tokio::spawn(async move {
             let Asked { wish, answer } = asked.recv().await.unwrap();
-            assert_eq!(
-                wish,
-                Wish::Backup {
-                    source: Some("home".to_owned())
-                }
-            );
+            assert_eq!(wish, Wish::Backup { source: Some("home".to_owned()) });
             let outcome = Outcome::Accepted { jobs: vec![4] };
-            answer
-                .send(keelhold_wire::Answer { ask: 1, outcome })
-                .unwrap();
+            answer.send(keelhold_wire::Answer { ask: 1, outcome }).unwrap();
         });
-        let question = Question::Backup {
-            source: Some("home".to_owned()),
-        };
-        assert_eq!(
-            ask(dir.path(), &question).await.unwrap(),
-            Reply::Accepted { jobs: vec![4] }
-        );
+        let question = Question::Backup { source: Some("home".to_owned()) };
+        assert_eq!(ask(dir.path(), &question).await.unwrap(), Reply::Accepted { jobs: vec![4] });
         server.await.unwrap();
         let away = ask(dir.path(), &question).await.unwrap();
         assert!(matches!(away, Reply::Error { code: 1015, .. }), "{away:?}");

@@ -44,10 +44,7 @@ pub enum RestoreError {
     #[error("an item does not belong to a restore")]
     Item,
     #[error("the attributes of {path:?} are malformed")]
-    Attributes {
-        path: String,
-        source: keelhold_chunk::DecodeError,
-    },
+    Attributes { path: String, source: keelhold_chunk::DecodeError },
     #[error("a frame holds reference {reference}, which was not asked for")]
     NotWanted { reference: u64 },
     #[error("a frame cannot be unpacked")]
@@ -96,20 +93,14 @@ pub async fn serve() -> Result<(), RestoreError> {
     };
     let job = start.job;
     if let Err(error) = restore(&order, start, &mut receiver, &mut sender).await {
-        let refusal = JobRefusal {
-            job,
-            refusal: Failure::from(error).into(),
-        };
+        let refusal = JobRefusal { job, refusal: Failure::from(error).into() };
         send(&mut sender, &FromAgent::Aborted(refusal)).await?;
     }
     Ok(())
 }
 
 fn owned(stream: impl AsFd) -> Result<OwnedFd, RestoreError> {
-    stream
-        .as_fd()
-        .try_clone_to_owned()
-        .map_err(RestoreError::Pipe)
+    stream.as_fd().try_clone_to_owned().map_err(RestoreError::Pipe)
 }
 
 /// Files that are compared with what is to come stay open until it has come.
@@ -132,9 +123,7 @@ where
     W: tokio::io::AsyncWrite + Unpin,
 {
     let writer = order.open(start.on_clash)?;
-    arrive::Arrivals::new(&start, writer)?
-        .run(receiver, sender)
-        .await
+    arrive::Arrivals::new(&start, writer)?.run(receiver, sender).await
 }
 
 async fn send<W: tokio::io::AsyncWrite + Unpin>(

@@ -41,10 +41,7 @@ impl AgentConfig {
     pub fn new(state: PathBuf, verb: &str) -> Self {
         // `/proc/self/exe` would do as well, but shows in a process list as just that.
         let program = std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
-        Self {
-            state,
-            restore_command: vec![program.into_os_string(), OsString::from(verb)],
-        }
+        Self { state, restore_command: vec![program.into_os_string(), OsString::from(verb)] }
     }
 }
 
@@ -76,10 +73,7 @@ impl From<RunError> for Failure {
 #[derive(Debug, Error)]
 enum DialError {
     #[error("{server} cannot be reached")]
-    Unreachable {
-        server: ServerAddress,
-        source: std::io::Error,
-    },
+    Unreachable { server: ServerAddress, source: std::io::Error },
     #[error("{server} did not answer in time")]
     Silent { server: ServerAddress },
     #[error("no secure connection could be made")]
@@ -111,12 +105,7 @@ pub async fn run(config: AgentConfig, stop: impl Future<Output = ()>) -> Result<
     };
     let (wishes, asked) = mpsc::channel(WISH_COUNT);
     let local = local::listen(&state, status, wishes)?;
-    let agent = Agent {
-        state,
-        identity,
-        surroundings: Arc::new(surroundings),
-        clock,
-    };
+    let agent = Agent { state, identity, surroundings: Arc::new(surroundings), clock };
     tokio::select! {
         () = agent.keep_connected(asked) => {}
         () = local.serve() => {}
@@ -159,9 +148,7 @@ impl Agent {
     ) -> Result<(), DialError> {
         let stream = timeout(CONNECT_WAIT, dial(&self.identity))
             .await
-            .map_err(|_| DialError::Silent {
-                server: self.identity.server.clone(),
-            })??;
+            .map_err(|_| DialError::Silent { server: self.identity.server.clone() })??;
         let (renewed, mut certificates) = mpsc::unbounded_channel();
         let renewal = self.identity.renewal(self.clock.now().secs);
         let status = &self.surroundings.status;
@@ -193,13 +180,9 @@ async fn dial(
     identity: &Identity,
 ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, DialError> {
     let server = &identity.server;
-    let unreachable = |source| DialError::Unreachable {
-        server: server.clone(),
-        source,
-    };
-    let stream = TcpStream::connect((server.host.as_str(), server.port))
-        .await
-        .map_err(unreachable)?;
+    let unreachable = |source| DialError::Unreachable { server: server.clone(), source };
+    let stream =
+        TcpStream::connect((server.host.as_str(), server.port)).await.map_err(unreachable)?;
     // Messages are whole when they are written: waiting for more only delays them.
     stream.set_nodelay(true).map_err(unreachable)?;
     Ok(tls::connect(tls::machine_config(identity)?, stream).await?)

@@ -76,28 +76,12 @@ mod tests {
 
     fn identity(ctime: Timestamp) -> Identity {
         let mtime = Timestamp { secs: 5, nanos: 0 };
-        Identity {
-            kind: EntryKind::File,
-            device: 1,
-            inode: 2,
-            size: 3,
-            mtime,
-            ctime,
-        }
+        Identity { kind: EntryKind::File, device: 1, inode: 2, size: 3, mtime, ctime }
     }
 
     fn synced(name: &str) -> Synced {
-        let file_system = FileSystem {
-            name: name.to_owned(),
-        };
-        Synced {
-            device: 1,
-            file_system,
-            at: Timestamp {
-                secs: 100,
-                nanos: 500_000_000,
-            },
-        }
+        let file_system = FileSystem { name: name.to_owned() };
+        Synced { device: 1, file_system, at: Timestamp { secs: 100, nanos: 500_000_000 } }
     }
 
     #[test]
@@ -116,35 +100,19 @@ mod tests {
     fn files_without_a_telling_ctime_are_never_trusted() {
         let old = identity(Timestamp { secs: 1, nanos: 1 });
         assert!(!synced("tmpfs").trusts(&old));
-        assert!(synced("tmpfs").trusts(&Identity {
-            kind: EntryKind::Directory,
-            ..old
-        }));
+        assert!(synced("tmpfs").trusts(&Identity { kind: EntryKind::Directory, ..old }));
         assert!(!synced("ext4").trusts(&Identity { device: 9, ..old }));
     }
 
     #[test]
     fn any_difference_is_a_change() {
         let was = identity(Timestamp { secs: 1, nanos: 1 });
-        let record = Record {
-            identity: was,
-            trusted: true,
-            digest: [0; 8],
-        };
+        let record = Record { identity: was, trusted: true, digest: [0; 8] };
         assert!(record.proves_unchanged(&was));
-        assert!(
-            !Record {
-                trusted: false,
-                ..record
-            }
-            .proves_unchanged(&was)
-        );
+        assert!(!Record { trusted: false, ..record }.proves_unchanged(&was));
         let time = Timestamp { secs: 1, nanos: 2 };
         for now in [
-            Identity {
-                kind: EntryKind::Fifo,
-                ..was
-            },
+            Identity { kind: EntryKind::Fifo, ..was },
             Identity { device: 7, ..was },
             Identity { inode: 7, ..was },
             Identity { size: 7, ..was },

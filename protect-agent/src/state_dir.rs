@@ -31,13 +31,8 @@ impl StateDir {
     /// Makes it if it is not there.
     pub fn open(path: &Path) -> Result<Self, StateError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-        made.map_err(|source| StateError::Make {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Self {
-            path: path.to_owned(),
-        })
+        made.map_err(|source| StateError::Make { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned() })
     }
 
     #[must_use]
@@ -81,42 +76,25 @@ impl StateDir {
         let write = || -> io::Result<()> {
             let new = self.path.join(format!("{name}.new"));
             let mut options = OpenOptions::new();
-            let mut file = options
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&new)?;
+            let mut file =
+                options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
             file.write_all(bytes)?;
             file.sync_all()?;
             fs::rename(&new, &path)?;
             File::open(&self.path)?.sync_all()
         };
-        write().map_err(|source| StateError::Write {
-            path: path.clone(),
-            source,
-        })
+        write().map_err(|source| StateError::Write { path: path.clone(), source })
     }
 
     /// Held as long as the agent runs; ends with the process, however it ends.
     pub fn lock(&self) -> Result<StateLock, StateError> {
         let path = self.path.join("lock");
         let mut options = OpenOptions::new();
-        let opened = options
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path);
-        let file = opened.map_err(|source| StateError::Write {
-            path: path.clone(),
-            source,
-        })?;
+        let opened = options.write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = opened.map_err(|source| StateError::Write { path: path.clone(), source })?;
         match file.try_lock() {
             Ok(()) => Ok(StateLock { _file: file }),
-            Err(fs::TryLockError::WouldBlock) => Err(StateError::InUse {
-                path: self.path.clone(),
-            }),
+            Err(fs::TryLockError::WouldBlock) => Err(StateError::InUse { path: self.path.clone() }),
             Err(fs::TryLockError::Error(source)) => Err(StateError::Write { path, source }),
         }
     }

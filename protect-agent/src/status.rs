@@ -53,9 +53,7 @@ impl SharedStatus {
             server: server.to_owned(),
             ..Status::default()
         };
-        Self {
-            status: Arc::new(Mutex::new(status)),
-        }
+        Self { status: Arc::new(Mutex::new(status)) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Status> {
@@ -81,10 +79,7 @@ impl SharedStatus {
     }
 
     pub fn began(&self, job: u64, source: &str, started_at: i64) {
-        let running = Running {
-            source: source.to_owned(),
-            started_at,
-        };
+        let running = Running { source: source.to_owned(), started_at };
         self.lock().running.insert(job, running);
     }
 

@@ -35,9 +35,7 @@ impl TlsError {
         let Self::Handshake(error) = self else {
             return false;
         };
-        let inner = error
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<Error>());
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
         matches!(inner, Some(Error::InvalidCertificate(_)))
     }
 }
@@ -49,9 +47,7 @@ fn provider() -> Arc<CryptoProvider> {
 /// As an enrolled machine.
 pub fn machine_config(identity: &Identity) -> Result<ClientConfig, TlsError> {
     let mut roots = RootCertStore::empty();
-    roots
-        .add(identity.authority.clone())
-        .map_err(TlsError::Setup)?;
+    roots.add(identity.authority.clone()).map_err(TlsError::Setup)?;
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Setup)?
@@ -65,10 +61,7 @@ pub fn machine_config(identity: &Identity) -> Result<ClientConfig, TlsError> {
 
 /// As a machine that has a token: the authority is the one whose key the token pins.
 pub fn newcomer_config(pin: CaPin) -> Result<ClientConfig, TlsError> {
-    let verifier = Arc::new(PinVerifier {
-        pin,
-        provider: provider(),
-    });
+    let verifier = Arc::new(PinVerifier { pin, provider: provider() });
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Setup)?
@@ -86,10 +79,7 @@ pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<TlsStream<S>, TlsError> {
     let name = ServerName::try_from(SERVER_NAME)?;
     let connector = TlsConnector::from(Arc::new(config));
-    connector
-        .connect(name, stream)
-        .await
-        .map_err(TlsError::Handshake)
+    connector.connect(name, stream).await.map_err(TlsError::Handshake)
 }
 
 /// Finds the pinned authority among the certificates the server sent, then checks the server's own
@@ -142,8 +132,6 @@ impl ServerCertVerifier for PinVerifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -11,10 +11,7 @@ pub struct Address {
 impl Address {
     #[must_use]
     pub fn new(path: &str) -> Self {
-        Self {
-            text: format!("/api/v1{path}"),
-            has_query: false,
-        }
+        Self { text: format!("/api/v1{path}"), has_query: false }
     }
 
     #[must_use]
@@ -86,10 +83,7 @@ impl Query {
 
     #[must_use]
     pub fn bytes(&self, name: &str) -> Option<&[u8]> {
-        self.pairs
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_slice())
+        self.pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_slice())
     }
 
     #[must_use]
@@ -98,10 +92,7 @@ impl Query {
     }
 
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.pairs
-            .iter()
-            .filter(move |(key, _)| key == name)
-            .map(|(_, value)| value.as_slice())
+        self.pairs.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_slice())
     }
 
     #[must_use]
@@ -117,10 +108,7 @@ mod tests {
     #[test]
     fn any_bytes_come_back() {
         let every: Vec<u8> = (0..=255).collect();
-        let address = Address::new("/x")
-            .segment(b"a/b")
-            .query("p", &every)
-            .query("q", b"");
+        let address = Address::new("/x").segment(b"a/b").query("p", &every).query("q", b"");
         let (path, query) = address.as_str().split_once('?').unwrap();
         assert_eq!(path, "/api/v1/x/a%2Fb");
         let query = Query::parse(query).unwrap();

@@ -35,13 +35,7 @@ impl IntoResponse for Refused {
             (_, Exit::Refused) => StatusCode::CONFLICT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        (
-            status,
-            Json(FailureBody {
-                error: self.0.to_wire(),
-            }),
-        )
-            .into_response()
+        (status, Json(FailureBody { error: self.0.to_wire() })).into_response()
     }
 }
 
@@ -67,9 +61,7 @@ pub fn lines<T: Serialize + Send + 'static>(
             Ok(value) => line(&value),
             Err(failure) => {
                 values.close();
-                line(&FailureBody {
-                    error: failure.to_wire(),
-                })
+                line(&FailureBody { error: failure.to_wire() })
             }
         };
         Some((Ok::<_, Infallible>(bytes), values))

@@ -65,19 +65,12 @@ async fn tell(
             let _ = events.send(Ok(JobEvent::Done { job: follow.job })).await;
             return Ok(());
         };
-        if events
-            .send(Ok(JobEvent::Progress { job: follow.job }))
-            .await
-            .is_err()
-        {
+        if events.send(Ok(JobEvent::Progress { job: follow.job })).await.is_err() {
             return Ok(());
         }
         let pause = async {
             // The end of a job is told at once, its progress now and then.
-            if tokio::time::timeout(HEARTBEAT, changed.changed())
-                .await
-                .is_ok_and(|c| c.is_ok())
-            {
+            if tokio::time::timeout(HEARTBEAT, changed.changed()).await.is_ok_and(|c| c.is_ok()) {
                 let _ = tokio::time::timeout(PROGRESS_EVERY, wait_for_end(&mut changed)).await;
             }
         };

@@ -60,16 +60,11 @@ fn router(daemon: SharedDaemon) -> Router {
 /// Opens the socket. A file left by a daemon that was killed is replaced: the state directory's lock
 /// says that nobody serves it.
 pub fn bind(state: &StateDir) -> Result<UnixListener, Failure> {
-    let (_dir, path) = state
-        .socket()
-        .map_err(|error| Failure::of(Code::StateUnusable, &error))?;
+    let (_dir, path) = state.socket().map_err(|error| Failure::of(Code::StateUnusable, &error))?;
     let _ = std::fs::remove_file(&path);
     let failed = |error: std::io::Error| {
         let place = state.path().display();
-        Failure::new(
-            Code::StateUnusable,
-            format!("no socket in {place}: {}", chain(&error)),
-        )
+        Failure::new(Code::StateUnusable, format!("no socket in {place}: {}", chain(&error)))
     };
     let listener = UnixListener::bind(&path).map_err(failed)?;
     std::fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(failed)?;
@@ -85,7 +80,5 @@ pub async fn serve(
     let stop = async move {
         raised(&mut stopping).await;
     };
-    axum::serve(listener, router(daemon))
-        .with_graceful_shutdown(stop)
-        .await
+    axum::serve(listener, router(daemon)).with_graceful_shutdown(stop).await
 }

@@ -37,9 +37,8 @@ pub async fn list(
     let names = daemon.names().await?;
     let source = query.text("source");
     if let Some(source) = source {
-        let name = source
-            .parse()
-            .map_err(|error: NameError| Failure::of(Code::NameInvalid, &error))?;
+        let name =
+            source.parse().map_err(|error: NameError| Failure::of(Code::NameInvalid, &error))?;
         if names.sources_named(&name).is_empty() {
             let text = format!("there is no source {source}");
             return Err(Failure::new(Code::SourceUnknown, text).into());
@@ -53,10 +52,7 @@ pub async fn show(
     Path(point): Path<String>,
 ) -> Answer<PointDetails> {
     let (info, _) = daemon.point(&point).await?;
-    Ok(Json(details(
-        &PointRow::new(0, &info),
-        &daemon.names().await?,
-    )))
+    Ok(Json(details(&PointRow::new(0, &info), &daemon.names().await?)))
 }
 
 pub async fn note(
@@ -67,10 +63,7 @@ pub async fn note(
     let note: Note = body(&body_bytes)?;
     let (info, _) = daemon.point(&point).await?;
     daemon.set_note(&info, note.text).await?;
-    Ok(Json(details(
-        &PointRow::new(0, &info),
-        &daemon.names().await?,
-    )))
+    Ok(Json(details(&PointRow::new(0, &info), &daemon.names().await?)))
 }
 
 async fn open(daemon: &SharedDaemon, point: &str) -> Result<OpenPoint, Failure> {
@@ -84,10 +77,7 @@ fn unknown_path(path: &[u8]) -> Failure {
 }
 
 async fn find_entry(point: &OpenPoint, path: &[u8]) -> Result<(u64, PoolEntry), Failure> {
-    point
-        .find(path.to_vec())
-        .await?
-        .ok_or_else(|| unknown_path(path))
+    point.find(path.to_vec()).await?.ok_or_else(|| unknown_path(path))
 }
 
 /// Everything at a path and below, in order.
@@ -145,12 +135,7 @@ pub async fn entries(
     }
     let after = query.bytes("after").map(<[u8]>::to_vec);
     let found = point.list(path, after, LIST_COUNT).await?;
-    Ok(Json(
-        found
-            .iter()
-            .map(|entry| file_entry(&entry.path, &entry.attributes))
-            .collect(),
-    ))
+    Ok(Json(found.iter().map(|entry| file_entry(&entry.path, &entry.attributes)).collect()))
 }
 
 /// The bytes of one file, or a stretch of it.
@@ -168,9 +153,7 @@ pub async fn content(
         return Err(Failure::new(Code::NotAFile, format!("{text:?} is not a regular file")).into());
     }
     let from = query.number("offset").unwrap_or(0);
-    let upto = query
-        .number("len")
-        .map_or(entry.size(), |len| from.saturating_add(len));
+    let upto = query.number("len").map_or(entry.size(), |len| from.saturating_add(len));
     let (data, told) = mpsc::channel(2);
     tokio::spawn(async move {
         if let Err(failure) = tell_content(&point, entry, from, upto, &data).await {
@@ -191,17 +174,12 @@ async fn tell_content(
     let mut offset = from;
     while offset < upto {
         let len = CONTENT_PIECE_LEN.min(upto - offset);
-        let mut pieces = read_piece(point, &entry, offset, len)
-            .await
-            .map_err(|damage| {
-                let path = String::from_utf8_lossy(&entry.path);
-                Failure::new(Code::PoolDamaged, format!("{path}: {}", damage.reason))
-            })?;
+        let mut pieces = read_piece(point, &entry, offset, len).await.map_err(|damage| {
+            let path = String::from_utf8_lossy(&entry.path);
+            Failure::new(Code::PoolDamaged, format!("{path}: {}", damage.reason))
+        })?;
         if pieces.is_empty() {
-            return Err(Failure::new(
-                Code::PoolDamaged,
-                "the content ends before its size",
-            ));
+            return Err(Failure::new(Code::PoolDamaged, "the content ends before its size"));
         }
         for piece in pieces.drain(..) {
             let len = piece.len().min(upto - offset);
@@ -253,9 +231,7 @@ pub async fn diff(
 ) -> Result<Response, Refused> {
     let query = query(raw)?;
     let side = |name| {
-        query
-            .text(name)
-            .ok_or_else(|| Failure::new(Code::BadRequest, format!("{name} is missing")))
+        query.text(name).ok_or_else(|| Failure::new(Code::BadRequest, format!("{name} is missing")))
     };
     let left = open(&daemon, side("left")?).await?;
     let right = open(&daemon, side("right")?).await?;
@@ -283,11 +259,7 @@ pub async fn find(
             let text = format!("there is no machine {machine}");
             return Err(Failure::new(Code::MachineUnknown, text).into());
         }
-        points.retain(|point| {
-            names
-                .source(&id_text::encode(&point.source.0))
-                .starts_with(&prefix)
-        });
+        points.retain(|point| names.source(&id_text::encode(&point.source.0)).starts_with(&prefix));
     }
     let (hits, told) = mpsc::channel(64);
     tokio::spawn(async move {

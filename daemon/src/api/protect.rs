@@ -80,9 +80,8 @@ pub async fn source_list(daemon: &SharedDaemon) -> Result<Vec<types::Source>, Fa
         }
     }
     let protected = names.sources.values().filter(|source| !source.removed);
-    let mut sources: Vec<types::Source> = protected
-        .map(|source| describe(source, &names, points.get(&source.id)))
-        .collect();
+    let mut sources: Vec<types::Source> =
+        protected.map(|source| describe(source, &names, points.get(&source.id))).collect();
     sources.sort_by(|left, right| (&left.machine, &left.name).cmp(&(&right.machine, &right.name)));
     Ok(sources)
 }
@@ -92,12 +91,7 @@ fn describe(
     names: &Names,
     points: Option<&(u64, PointInfo)>,
 ) -> types::Source {
-    let SourceKind::Tree {
-        exclude,
-        all_file_systems,
-        default_excludes,
-        ..
-    } = &source.kind;
+    let SourceKind::Tree { exclude, all_file_systems, default_excludes, .. } = &source.kind;
     let machine = names.machines.get(&source.machine);
     let at = |at: UnixNanos| rfc3339(at);
     types::Source {
@@ -130,11 +124,9 @@ async fn one_source(daemon: &SharedDaemon, record: &SourceRecord) -> Answer<type
 }
 
 fn source_name(machine: String, name: String) -> Result<SourceName, Failure> {
-    format!("{machine}/{name}")
-        .parse()
-        .map_err(|error: crate::record::NameError| {
-            Failure::of(crate::failure::Code::NameInvalid, &error)
-        })
+    format!("{machine}/{name}").parse().map_err(|error: crate::record::NameError| {
+        Failure::of(crate::failure::Code::NameInvalid, &error)
+    })
 }
 
 pub async fn remove_source(
@@ -154,9 +146,5 @@ pub async fn backup(
     bytes: Bytes,
 ) -> Answer<types::Started> {
     let request: types::BackupRequest = body(&bytes)?;
-    Ok(Json(
-        daemon
-            .back_up(&source_name(machine, name)?, &request)
-            .await?,
-    ))
+    Ok(Json(daemon.back_up(&source_name(machine, name)?, &request).await?))
 }

@@ -20,17 +20,11 @@ fn ratio(of: u64, by: u64) -> f64 {
 }
 
 async fn pool_status(daemon: &SharedDaemon) -> Result<PoolStatus, Failure> {
-    let status = daemon
-        .store
-        .pool
-        .call(|pool| async move { pool.status() })
-        .await;
+    let status = daemon.store.pool.call(|pool| async move { pool.status() }).await;
     let status = status.map_err(of_closed)?;
     let points = daemon.points().await?;
-    let facts: Vec<PointFacts> = points
-        .iter()
-        .map(|point| PointFacts::parse(&point.attributes))
-        .collect();
+    let facts: Vec<PointFacts> =
+        points.iter().map(|point| PointFacts::parse(&point.attributes)).collect();
     let bytes_plain = facts.iter().map(|facts| facts.bytes_new).sum();
     let bytes_stored = facts.iter().map(|facts| facts.bytes_stored).sum();
     let disks = status
@@ -39,20 +33,12 @@ async fn pool_status(daemon: &SharedDaemon) -> Result<PoolStatus, Failure> {
         .map(|disk| Disk {
             id: disk.id.to_string(),
             path: disk.geometry.name.to_string(),
-            state: if status.fenced == Some(disk.id) {
-                "fenced"
-            } else {
-                "ok"
-            }
-            .to_owned(),
+            state: if status.fenced == Some(disk.id) { "fenced" } else { "ok" }.to_owned(),
             bytes_total: disk.geometry.len,
             direct: disk.geometry.direct,
         })
         .collect();
-    let idle = || Upkeep {
-        state: String::from("idle"),
-        last_at: None,
-    };
+    let idle = || Upkeep { state: String::from("idle"), last_at: None };
     Ok(PoolStatus {
         id: status.pool.to_string(),
         bytes_total: status.bytes_total,
@@ -87,11 +73,7 @@ pub async fn status(State(daemon): State<SharedDaemon>) -> Answer<Status> {
     let connected = machines.iter().filter(|machine| machine.connected).count() as u64;
     let running = daemon.jobs.running() as u64;
     let mut lines = vec![
-        format!(
-            "pool: {} of {} used",
-            size(pool.bytes_used),
-            size(pool.bytes_total)
-        ),
+        format!("pool: {} of {} used", size(pool.bytes_used), size(pool.bytes_total)),
         format!("machines: {connected} of {} connected", machines.len()),
         format!("points: {}; jobs running: {running}", pool.points),
         format!("agents connect to {}", daemon.url),
@@ -130,10 +112,7 @@ fn sentence(sources: u64, protected: u64, good: u64, fenced: bool) -> (String, b
     }
     if protected < sources {
         let open = sources - protected;
-        return (
-            format!("At risk: {open} of {sources} sources have no recovery point."),
-            true,
-        );
+        return (format!("At risk: {open} of {sources} sources have no recovery point."), true);
     }
     if good < sources {
         let open = sources - good;
@@ -144,10 +123,7 @@ fn sentence(sources: u64, protected: u64, good: u64, fenced: bool) -> (String, b
             true,
         );
     }
-    (
-        format!("Protected: all {sources} sources have a complete recovery point."),
-        false,
-    )
+    (format!("Protected: all {sources} sources have a complete recovery point."), false)
 }
 
 #[cfg(test)]

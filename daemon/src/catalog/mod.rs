@@ -20,10 +20,7 @@ use tree::Tree;
 #[derive(Debug, Error)]
 pub enum CatalogError {
     #[error("the catalog cannot be kept at {}", path.display())]
-    Directory {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Directory { path: PathBuf, source: std::io::Error },
     #[error("the catalog's store failed")]
     Sled(#[from] sled::Error),
     #[error("the catalog's store panicked")]
@@ -70,10 +67,7 @@ impl Catalog {
                     request(&mut tree);
                 }
             })
-            .map_err(|source| CatalogError::Directory {
-                path: PathBuf::new(),
-                source,
-            })?;
+            .map_err(|source| CatalogError::Directory { path: PathBuf::new(), source })?;
         open.recv().map_err(|_| CatalogError::Gone)??;
         Ok(Self { requests })
     }
@@ -84,9 +78,7 @@ impl Catalog {
     ) -> Result<T, CatalogError> {
         let (answer, answered) = sync_channel(1);
         let request: Request = Box::new(move |tree| drop(answer.send(request(tree))));
-        self.requests
-            .send(request)
-            .map_err(|_| CatalogError::Gone)?;
+        self.requests.send(request).map_err(|_| CatalogError::Gone)?;
         answered.recv().map_err(|_| CatalogError::Gone)?
     }
 
@@ -96,10 +88,7 @@ impl Catalog {
         request: impl FnOnce(&mut Tree) -> Result<T, CatalogError> + Send + 'static,
     ) -> T {
         self.ask(request).unwrap_or_else(|error| {
-            tracing::warn!(
-                error = crate::failure::chain(&error),
-                "catalog not readable"
-            );
+            tracing::warn!(error = crate::failure::chain(&error), "catalog not readable");
             empty
         })
     }

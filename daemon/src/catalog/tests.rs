@@ -25,11 +25,7 @@ fn row(order: u64) -> PointRow {
 
 fn view(count: u64) -> Arc<View> {
     let points = (0..count).map(row).collect();
-    Arc::new(View {
-        position: format!("at {count}"),
-        points,
-        jobs: Vec::new(),
-    })
+    Arc::new(View { position: format!("at {count}"), points, jobs: Vec::new() })
 }
 
 #[test]

@@ -40,10 +40,7 @@ fn key(number: u64) -> [u8; 8] {
 
 fn open(directory: &Path) -> Result<Opened, CatalogError> {
     let opening = || -> Result<Opened, sled::Error> {
-        let db = sled::Config::new()
-            .path(directory)
-            .cache_capacity(CACHE_LEN)
-            .open()?;
+        let db = sled::Config::new().path(directory).cache_capacity(CACHE_LEN).open()?;
         let (points, jobs) = (db.open_tree("points")?, db.open_tree("jobs")?);
         Ok(Opened { db, points, jobs })
     };
@@ -56,19 +53,13 @@ fn open(directory: &Path) -> Result<Opened, CatalogError> {
 impl Tree {
     pub(super) fn open(directory: &Path) -> Result<Self, CatalogError> {
         match open(directory) {
-            Ok(opened) => Ok(Self {
-                directory: directory.to_owned(),
-                opened: Some(opened),
-            }),
+            Ok(opened) => Ok(Self { directory: directory.to_owned(), opened: Some(opened) }),
             Err(error) => {
                 tracing::info!(
                     error = crate::failure::chain(&error),
                     "catalog not usable, made anew"
                 );
-                let mut tree = Self {
-                    directory: directory.to_owned(),
-                    opened: None,
-                };
+                let mut tree = Self { directory: directory.to_owned(), opened: None };
                 tree.start_over()?;
                 Ok(tree)
             }
@@ -79,10 +70,7 @@ impl Tree {
     fn start_over(&mut self) -> Result<(), CatalogError> {
         self.opened = None;
         let aside = self.directory.with_extension("broken");
-        let failed = |source| CatalogError::Directory {
-            path: self.directory.clone(),
-            source,
-        };
+        let failed = |source| CatalogError::Directory { path: self.directory.clone(), source };
         if aside.exists() {
             std::fs::remove_dir_all(&aside).map_err(failed)?;
         }
@@ -134,10 +122,7 @@ impl Tree {
         self.run(|opened| {
             let points = view.points.iter().map(|row| (row.order, encode(row)));
             insert_all(&opened.points, points)?;
-            insert_all(
-                &opened.jobs,
-                view.jobs.iter().map(|job| (job.job.id, encode(job))),
-            )
+            insert_all(&opened.jobs, view.jobs.iter().map(|job| (job.job.id, encode(job))))
         })?;
         self.set_position(&view.position)
     }
@@ -151,36 +136,16 @@ impl Tree {
     }
 
     pub(super) fn points(&mut self) -> Result<Vec<PointRow>, CatalogError> {
-        self.run(|opened| {
-            opened
-                .points
-                .iter()
-                .values()
-                .map(|row| decode(&row?))
-                .collect()
-        })
+        self.run(|opened| opened.points.iter().values().map(|row| decode(&row?)).collect())
     }
 
     pub(super) fn job(&mut self, job: JobId) -> Result<Option<FinishedJob>, CatalogError> {
-        self.run(|opened| {
-            opened
-                .jobs
-                .get(key(job))?
-                .map(|value| decode(&value))
-                .transpose()
-        })
+        self.run(|opened| opened.jobs.get(key(job))?.map(|value| decode(&value)).transpose())
     }
 
     pub(super) fn jobs(&mut self, limit: usize) -> Result<Vec<FinishedJob>, CatalogError> {
         self.run(|opened| {
-            opened
-                .jobs
-                .iter()
-                .values()
-                .rev()
-                .take(limit)
-                .map(|value| decode(&value?))
-                .collect()
+            opened.jobs.iter().values().rev().take(limit).map(|value| decode(&value?)).collect()
         })
     }
 }

@@ -5,16 +5,8 @@ use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
 #[derive(Debug, Parser)]
-#[command(
-    name = "keelhold",
-    version,
-    about = "Backup appliance: the daemon and its command line"
-)]
-#[command(
-    propagate_version = true,
-    subcommand_required = true,
-    arg_required_else_help = true
-)]
+#[command(name = "keelhold", version, about = "Backup appliance: the daemon and its command line")]
+#[command(propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -336,10 +328,7 @@ mod tests {
 
     #[test]
     fn global_flags_stand_before_and_after_the_verb() {
-        for args in [
-            ["keelhold", "--json", "status"],
-            ["keelhold", "status", "--json"],
-        ] {
+        for args in [["keelhold", "--json", "status"], ["keelhold", "status", "--json"]] {
             let cli = Cli::try_parse_from(args).unwrap();
             assert!(cli.global.json && matches!(cli.verb, Verb::Status));
         }
@@ -347,11 +336,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_wrong_usage() {
-        for args in [
-            &["vault", "status"][..],
-            &["serve", "--web", "x"],
-            &["point", "pin", "x"],
-        ] {
+        for args in [&["vault", "status"][..], &["serve", "--web", "x"], &["point", "pin", "x"]] {
             let line = std::iter::once("keelhold").chain(args.iter().copied());
             let error = Cli::try_parse_from(line).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{args:?}");

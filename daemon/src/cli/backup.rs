@@ -11,10 +11,7 @@ use crate::failure::{Exit, Failure};
 pub async fn backup(context: &Context, args: Backup) -> Result<Exit, Failure> {
     let source = source_name(&args.source)?;
     let mut client = context.client().await?;
-    let request = types::BackupRequest {
-        queue: args.queue,
-        check: false,
-    };
+    let request = types::BackupRequest { queue: args.queue, check: false };
     let started = start(&mut client, &source, &request).await?;
     finish(context, client, started, args.wait).await
 }
@@ -28,9 +25,7 @@ pub async fn job(context: &Context, verb: Job) -> Result<Exit, Failure> {
     match verb {
         Job::List => {
             let jobs: Vec<types::Job> = client.get(&Address::new("/jobs")).await?;
-            let head = [
-                "JOB", "KIND", "SOURCE", "STATE", "RESULT", "CREATED", "POINT",
-            ];
+            let head = ["JOB", "KIND", "SOURCE", "STATE", "RESULT", "CREATED", "POINT"];
             context.printer.table(&jobs, &head, row)?;
         }
         Job::Show { job } => {
@@ -39,16 +34,12 @@ pub async fn job(context: &Context, verb: Job) -> Result<Exit, Failure> {
         }
         Job::Cancel { job } => {
             let job: types::Job = client.post(&address(job).segment(b"cancel"), &()).await?;
-            context.printer.show(&job, |job| {
-                vec![format!("job {} is being cancelled", job.id)]
-            })?;
+            context.printer.show(&job, |job| vec![format!("job {} is being cancelled", job.id)])?;
         }
         Job::Log { job } => {
             let log: Vec<types::LogLine> = client.get(&address(job).segment(b"log")).await?;
             context.printer.show(&log, |log| {
-                log.iter()
-                    .map(|line| format!("{} {}", line.at, line.text))
-                    .collect()
+                log.iter().map(|line| format!("{} {}", line.at, line.text)).collect()
             })?;
         }
     }
@@ -80,11 +71,7 @@ fn describe(job: &types::Job) -> Vec<String> {
     ];
     lines.extend(job.started_at.iter().map(|at| format!("started: {at}")));
     lines.extend(job.finished_at.iter().map(|at| format!("finished: {at}")));
-    lines.extend(
-        job.result
-            .iter()
-            .map(|result| format!("result: {}", result.word())),
-    );
+    lines.extend(job.result.iter().map(|result| format!("result: {}", result.word())));
     lines.extend(job.point.iter().map(|point| format!("point: {point}")));
     if let Some(error) = &job.error {
         lines.push(format!("error: {}: {}", error.code, error.message));

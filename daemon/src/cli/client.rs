@@ -28,10 +28,7 @@ pub struct Lines {
 
 fn unreachable(state: &StateDir, error: &dyn std::error::Error) -> Failure {
     let place = state.path().display();
-    let message = format!(
-        "no daemon answers at {place}/keelhold.sock: {}",
-        chain(error)
-    );
+    let message = format!("no daemon answers at {place}/keelhold.sock: {}", chain(error));
     Failure::new(Code::DaemonUnreachable, message)
 }
 
@@ -44,12 +41,10 @@ fn broken(error: &dyn std::error::Error) -> Failure {
 impl Client {
     pub async fn connect(state: &StateDir) -> Result<Self, Failure> {
         let (_dir, path) = state.socket().map_err(|error| unreachable(state, &error))?;
-        let stream = UnixStream::connect(&path)
-            .await
-            .map_err(|error| unreachable(state, &error))?;
-        let (sender, connection) = handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| unreachable(state, &error))?;
+        let stream =
+            UnixStream::connect(&path).await.map_err(|error| unreachable(state, &error))?;
+        let (sender, connection) =
+            handshake(TokioIo::new(stream)).await.map_err(|error| unreachable(state, &error))?;
         tokio::spawn(connection);
         Ok(Self { sender })
     }
@@ -68,11 +63,7 @@ impl Client {
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| Failure::of(Code::BadRequest, &error))?;
         self.sender.ready().await.map_err(|error| broken(&error))?;
-        let response = self
-            .sender
-            .send_request(request)
-            .await
-            .map_err(|error| broken(&error))?;
+        let response = self.sender.send_request(request).await.map_err(|error| broken(&error))?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -104,37 +95,25 @@ impl Client {
 
     pub async fn lines(&mut self, address: &Address) -> Result<Lines, Failure> {
         let response = self.request(Method::GET, address, Vec::new()).await?;
-        Ok(Lines {
-            body: response.into_body(),
-            buffer: Vec::new(),
-        })
+        Ok(Lines { body: response.into_body(), buffer: Vec::new() })
     }
 
     /// The raw body, for file contents.
     pub async fn body(&mut self, address: &Address) -> Result<Body, Failure> {
         let response = self.request(Method::GET, address, Vec::new()).await?;
-        Ok(Body {
-            body: response.into_body(),
-        })
+        Ok(Body { body: response.into_body() })
     }
 }
 
 async fn collect(response: Response<Incoming>) -> Result<Bytes, Failure> {
-    let body = response
-        .into_body()
-        .collect()
-        .await
-        .map_err(|error| broken(&error))?;
+    let body = response.into_body().collect().await.map_err(|error| broken(&error))?;
     Ok(body.to_bytes())
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(|error| {
-        Failure::new(
-            Code::Internal,
-            format!("the daemon's answer is not understood: {error}"),
-        )
-        .hint("bring command line and daemon to the same version")
+        Failure::new(Code::Internal, format!("the daemon's answer is not understood: {error}"))
+            .hint("bring command line and daemon to the same version")
     })
 }
 

@@ -19,11 +19,7 @@ pub async fn run(context: &Context, args: Export) -> Result<Exit, Failure> {
         (None, None) => return Err(Failure::new(Code::BadRequest, "--raw or --tar is needed")),
     };
     let path = inner_path(&args.path.unwrap_or_default());
-    let body = context
-        .client()
-        .await?
-        .body(&address.query("path", &path))
-        .await?;
+    let body = context.client().await?.body(&address.query("path", &path)).await?;
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::BrokenPipe => nobody_reads(),
         _ => Failure::of(Code::OutputFailed, &error),

@@ -16,9 +16,7 @@ pub fn run(context: &Context, args: &PoolInspect) -> Result<Exit, Failure> {
         None => on_bench(WORKERS, async |bench: Bench| disks(&bench, args).await)?,
         Some(place) => {
             let place = Wanted::parse(place)?;
-            on_bench(WORKERS, async |bench: Bench| {
-                claims(&bench, args, &place).await
-            })?
+            on_bench(WORKERS, async |bench: Bench| claims(&bench, args, &place).await)?
         }
     };
     context.printer.show(&value, |_| lines)?;
@@ -38,23 +36,15 @@ impl Wanted {
             None => (None, text),
         };
         let wrong = |_| {
-            Failure::new(
-                Code::BadRequest,
-                format!("{text:?} is not a byte of a disk"),
-            )
-            .hint("write it as OFFSET, or as DISK:OFFSET with the id that stands in the label")
+            Failure::new(Code::BadRequest, format!("{text:?} is not a byte of a disk"))
+                .hint("write it as OFFSET, or as DISK:OFFSET with the id that stands in the label")
         };
-        Ok(Self {
-            disk,
-            offset: offset.parse().map_err(wrong)?,
-        })
+        Ok(Self { disk, offset: offset.parse().map_err(wrong)? })
     }
 
     fn is_in(&self, claim: &Claim) -> bool {
         let disk = claim.place.disk.to_string();
-        self.disk
-            .as_ref()
-            .is_none_or(|wanted| disk.starts_with(wanted))
+        self.disk.as_ref().is_none_or(|wanted| disk.starts_with(wanted))
             && (claim.place.offset..claim.place.offset + claim.len).contains(&self.offset)
     }
 }
@@ -82,9 +72,7 @@ async fn claims(
     });
     let line = |claim: &Claim| format!("{} of {} bytes on {}", claim.what, claim.len, claim.place);
     let lines = match found.is_empty() {
-        true => vec![String::from(
-            "no structure claims this byte: nobody reads it",
-        )],
+        true => vec![String::from("no structure claims this byte: nobody reads it")],
         false => found.iter().map(line).collect(),
     };
     Ok((value, lines))
@@ -93,9 +81,7 @@ async fn claims(
 async fn disks(bench: &Bench, args: &PoolInspect) -> Result<(Value, Vec<String>), Failure> {
     let (mut values, mut lines) = (Vec::new(), Vec::new());
     for (device, path) in bench.devices(&args.disks)?.iter().zip(&args.disks) {
-        let report = inspect_disk(device)
-            .await
-            .map_err(|error| of_open(&error))?;
+        let report = inspect_disk(device).await.map_err(|error| of_open(&error))?;
         values.push(disk_value(&report, &path.display().to_string()));
         lines.extend(disk_lines(&report, &path.display().to_string()));
     }
@@ -104,12 +90,7 @@ async fn disks(bench: &Bench, args: &PoolInspect) -> Result<(Value, Vec<String>)
 
 /// The kinds of an entry's operations, without what they carry.
 fn op_kinds(entry: &JournalEntry) -> Vec<String> {
-    let kind = |op: String| {
-        op.split([' ', '(', '{'])
-            .next()
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let kind = |op: String| op.split([' ', '(', '{']).next().unwrap_or_default().to_owned();
     entry.ops.iter().map(|op| kind(format!("{op:?}"))).collect()
 }
 
@@ -153,33 +134,22 @@ fn disk_value(report: &DiskReport, path: &str) -> Value {
 fn disk_lines(report: &DiskReport, path: &str) -> Vec<String> {
     let (label, zones) = (&report.label, &report.label.zones);
     let mut lines = vec![
-        format!(
-            "{path}: disk {} (index {}) of pool {}",
-            label.disk, label.disk_index, label.pool
-        ),
+        format!("{path}: disk {} (index {}) of pool {}", label.disk, label.disk_index, label.pool),
         format!(
             "  {} containers of {} bytes, two journals of {} bytes, {} copies",
             zones.container_count, zones.container_len, zones.journal_len, label.copies
         ),
     ];
-    lines.extend(
-        report
-            .superblocks
-            .iter()
-            .map(|(offset, superblock)| match superblock {
-                Ok(found) => format!(
-                    "  superblock at {offset}: sequence {}, epoch {}, journal from entry {} at {}",
-                    found.sequence, found.epoch, found.journal_sequence, found.journal_position
-                ),
-                Err(fault) => format!("  superblock at {offset}: {fault}"),
-            }),
-    );
+    lines.extend(report.superblocks.iter().map(|(offset, superblock)| match superblock {
+        Ok(found) => format!(
+            "  superblock at {offset}: sequence {}, epoch {}, journal from entry {} at {}",
+            found.sequence, found.epoch, found.journal_sequence, found.journal_position
+        ),
+        Err(fault) => format!("  superblock at {offset}: {fault}"),
+    }));
     lines.extend(report.journal.iter().map(|(zone, offset, entry)| {
         let ops = op_kinds(entry).join(", ");
-        format!(
-            "  journal {zone} at {offset}: entry {}: {ops}",
-            entry.header.sequence
-        )
+        format!("  journal {zone} at {offset}: entry {}: {ops}", entry.header.sequence)
     }));
     lines
 }
@@ -192,10 +162,7 @@ mod tests {
     fn a_byte_is_an_offset_with_or_without_its_disk() {
         let plain = Wanted::parse("4096").unwrap();
         assert_eq!((plain.disk, plain.offset), (None, 4096));
-        assert_eq!(
-            Wanted::parse("d4ed:0").unwrap().disk.as_deref(),
-            Some("d4ed")
-        );
+        assert_eq!(Wanted::parse("d4ed:0").unwrap().disk.as_deref(), Some("d4ed"));
         assert!(Wanted::parse("d4ed").is_err() && Wanted::parse("").is_err());
     }
 }

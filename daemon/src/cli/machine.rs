@@ -12,33 +12,25 @@ pub async fn run(context: &Context, verb: Machine) -> Result<Exit, Failure> {
         Machine::Token { name, ttl } => token(context, name, &ttl).await?,
         Machine::List => list(context).await?,
         Machine::Revoke { name } => {
-            let address = Address::new("/machines")
-                .segment(name.as_bytes())
-                .segment(b"revoke");
+            let address = Address::new("/machines").segment(name.as_bytes()).segment(b"revoke");
             let machine: types::Machine = context.client().await?.post(&address, &()).await?;
             context.printer.show(&machine, |_| {
                 vec![format!("{name} is refused from now on; its points stay")]
             })?;
         }
         Machine::Rename { old, new } => {
-            let address = Address::new("/machines")
-                .segment(old.as_bytes())
-                .segment(b"rename");
+            let address = Address::new("/machines").segment(old.as_bytes()).segment(b"rename");
             let body = types::NewName { name: new.clone() };
             let machine: types::Machine = context.client().await?.post(&address, &body).await?;
-            context
-                .printer
-                .show(&machine, |_| vec![format!("{old} is called {new} now")])?;
+            context.printer.show(&machine, |_| vec![format!("{old} is called {new} now")])?;
         }
         Machine::Remove { name, points: _ } => {
-            context.confirm(&format!(
-                "Remove machine {name} and its sources (points stay)"
-            ))?;
+            context.confirm(&format!("Remove machine {name} and its sources (points stay)"))?;
             let address = Address::new("/machines").segment(name.as_bytes());
             let machine: types::Machine = context.client().await?.delete(&address).await?;
-            context.printer.show(&machine, |_| {
-                vec![format!("{name} is removed; its points stay")]
-            })?;
+            context
+                .printer
+                .show(&machine, |_| vec![format!("{name} is removed; its points stay")])?;
         }
     }
     Ok(Exit::Ok)
@@ -49,19 +41,13 @@ async fn token(context: &Context, name: String, ttl: &str) -> Result<(), Failure
         Failure::new(Code::BadRequest, format!("{ttl:?} is not a duration"))
             .hint("write it like 30m, 1h or 2d")
     })?;
-    let body = types::NewToken {
-        machine: name,
-        ttl_seconds,
-    };
+    let body = types::NewToken { machine: name, ttl_seconds };
     let address = Address::new("/machines/token");
     let token: types::Token = context.client().await?.post(&address, &body).await?;
     if context.printer.json {
         return context.printer.json(&token);
     }
-    eprintln!(
-        "Paste this on {}, before {}:",
-        token.machine, token.expires_at
-    );
+    eprintln!("Paste this on {}, before {}:", token.machine, token.expires_at);
     context.printer.line(&token.line)
 }
 

@@ -48,15 +48,8 @@ impl Context {
         }
         eprint!("{question}? Type yes: ");
         let mut answer = String::new();
-        std::io::stdin()
-            .lock()
-            .read_line(&mut answer)
-            .map_err(|_| unasked())?;
-        if answer.trim() == "yes" {
-            Ok(())
-        } else {
-            Err(unasked())
-        }
+        std::io::stdin().lock().read_line(&mut answer).map_err(|_| unasked())?;
+        if answer.trim() == "yes" { Ok(()) } else { Err(unasked()) }
     }
 }
 
@@ -85,9 +78,7 @@ fn report(failure: &Failure, json: bool) {
         return;
     }
     if json {
-        let body = FailureBody {
-            error: failure.to_wire(),
-        };
+        let body = FailureBody { error: failure.to_wire() };
         println!("{}", serde_json::to_string(&body).unwrap_or_default());
     }
     eprintln!("error: {failure}");

@@ -45,11 +45,7 @@ pub async fn run(context: &Context, args: Mount) -> Result<Exit, Failure> {
         Failure::new(Code::MountFailed, text)
     };
     let session = fuser::spawn_mount(tree, &args.dir, &config).map_err(failed)?;
-    eprintln!(
-        "{id} of {} is at {}; Ctrl-C ends it",
-        point.point.source,
-        args.dir.display()
-    );
+    eprintln!("{id} of {} is at {}; Ctrl-C ends it", point.point.source, args.dir.display());
     wait_for_end(&args.dir).await;
     tokio::task::spawn_blocking(move || session.umount_and_join())
         .await
@@ -81,10 +77,7 @@ struct Tree {
 }
 
 fn path_of(entry: &FileEntry) -> Vec<u8> {
-    let hex = entry
-        .path_hex
-        .as_ref()
-        .and_then(|hex| HEXLOWER.decode(hex.as_bytes()).ok());
+    let hex = entry.path_hex.as_ref().and_then(|hex| HEXLOWER.decode(hex.as_bytes()).ok());
     hex.unwrap_or_else(|| entry.path.clone().into_bytes())
 }
 
@@ -101,10 +94,7 @@ fn kind(entry: &FileEntry) -> FileType {
 }
 
 fn time(entry: &FileEntry) -> SystemTime {
-    entry
-        .mtime
-        .parse::<jiff::Timestamp>()
-        .map_or(UNIX_EPOCH, SystemTime::from)
+    entry.mtime.parse::<jiff::Timestamp>().map_or(UNIX_EPOCH, SystemTime::from)
 }
 
 fn attr(entry: &FileEntry, number: u64) -> FileAttr {
@@ -136,11 +126,7 @@ impl Nodes {
         if let Some(number) = self.by_path.get(&path) {
             return *number;
         }
-        if let Some(number) = entry
-            .link_group
-            .as_ref()
-            .and_then(|group| self.by_group.get(group))
-        {
+        if let Some(number) = entry.link_group.as_ref().and_then(|group| self.by_group.get(group)) {
             let number = *number;
             self.by_path.insert(path, number);
             return number;
@@ -154,12 +140,7 @@ impl Nodes {
         let target = target.and_then(|hex| HEXLOWER.decode(hex.as_bytes()).ok());
         let target = target.or_else(|| entry.target.clone().map(String::into_bytes));
         let (attr, xattrs) = (attr(entry, number), xattrs.collect());
-        self.by_number.push(Node {
-            path: path.clone(),
-            attr,
-            target,
-            xattrs,
-        });
+        self.by_number.push(Node { path: path.clone(), attr, target, xattrs });
         self.by_path.insert(path, number);
         if let Some(group) = &entry.link_group {
             self.by_group.insert(group.clone(), number);
@@ -173,16 +154,13 @@ impl Nodes {
     }
 
     fn node(&self, number: INodeNo) -> Option<&Node> {
-        self.by_number
-            .get(usize::try_from(number.0.checked_sub(1)?).ok()?)
+        self.by_number.get(usize::try_from(number.0.checked_sub(1)?).ok()?)
     }
 }
 
 impl Tree {
     async fn open(mut client: Client, point: &str) -> Result<Self, Failure> {
-        let address = Address::new("/points")
-            .segment(point.as_bytes())
-            .segment(b"entries");
+        let address = Address::new("/points").segment(point.as_bytes()).segment(b"entries");
         let address = address.query("path", b"").query("self", b"");
         let root: Vec<FileEntry> = client.get(&address).await?;
         let mut nodes = Nodes::default();
@@ -202,23 +180,16 @@ impl Tree {
     }
 
     fn address(&self, what: &[u8]) -> Address {
-        Address::new("/points")
-            .segment(self.point.as_bytes())
-            .segment(what)
+        Address::new("/points").segment(self.point.as_bytes()).segment(what)
     }
 
     fn entries(&self, address: &Address) -> Result<Vec<FileEntry>, Errno> {
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        self.runtime
-            .block_on(client.get(address))
-            .map_err(|failure| errno(&failure))
+        self.runtime.block_on(client.get(address)).map_err(|failure| errno(&failure))
     }
 
     fn path(&self, number: INodeNo) -> Result<Vec<u8>, Errno> {
-        self.nodes()
-            .node(number)
-            .map(|node| node.path.clone())
-            .ok_or(Errno::ENOENT)
+        self.nodes().node(number).map(|node| node.path.clone()).ok_or(Errno::ENOENT)
     }
 
     fn find(&self, parent: INodeNo, name: &OsStr) -> Result<FileAttr, Errno> {
@@ -230,18 +201,12 @@ impl Tree {
         if let Some(attr) = self.nodes().known(&path) {
             return Ok(attr);
         }
-        let address = self
-            .address(b"entries")
-            .query("path", &path)
-            .query("self", b"");
+        let address = self.address(b"entries").query("path", &path).query("self", b"");
         let found = self.entries(&address)?;
         let entry = found.first().ok_or(Errno::ENOENT)?;
         let mut nodes = self.nodes();
         let number = nodes.number(entry);
-        nodes
-            .node(INodeNo(number))
-            .map(|node| node.attr)
-            .ok_or(Errno::ENOENT)
+        nodes.node(INodeNo(number)).map(|node| node.attr).ok_or(Errno::ENOENT)
     }
 
     fn bytes(&self, number: INodeNo, offset: u64, len: u32) -> Result<Vec<u8>, Errno> {
@@ -259,9 +224,7 @@ impl Tree {
             }
             Ok(bytes)
         };
-        self.runtime
-            .block_on(read)
-            .map_err(|failure: Failure| errno(&failure))
+        self.runtime.block_on(read).map_err(|failure: Failure| errno(&failure))
     }
 }
 
@@ -339,10 +302,7 @@ impl Filesystem for Tree {
 
     fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         let names = self.nodes().node(ino).map(|node| {
-            node.xattrs
-                .iter()
-                .flat_map(|(name, _)| name.iter().copied().chain([0]))
-                .collect()
+            node.xattrs.iter().flat_map(|(name, _)| name.iter().copied().chain([0])).collect()
         });
         reply_xattr(names.ok_or(Errno::ENOENT), size, reply);
     }
@@ -351,9 +311,7 @@ impl Filesystem for Tree {
         let nodes = self.nodes();
         let value = nodes.node(ino).and_then(|node| {
             let mut xattrs = node.xattrs.iter();
-            xattrs
-                .find(|(of, _)| of == name.as_bytes())
-                .map(|(_, value)| value.clone())
+            xattrs.find(|(of, _)| of == name.as_bytes()).map(|(_, value)| value.clone())
         });
         reply_xattr(value.ok_or(Errno::ENODATA), size, reply);
     }
@@ -382,16 +340,8 @@ impl Tree {
             let mut nodes = self.nodes();
             for entry in &page {
                 let full = path_of(entry);
-                let name = full
-                    .rsplit(|byte| *byte == b'/')
-                    .next()
-                    .unwrap_or_default()
-                    .to_vec();
-                listed.push((
-                    nodes.number(entry),
-                    kind(entry),
-                    OsString::from_vec(name.clone()),
-                ));
+                let name = full.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
+                listed.push((nodes.number(entry), kind(entry), OsString::from_vec(name.clone())));
                 after = Some(name);
             }
             if page.len() < PAGE {
@@ -412,9 +362,7 @@ async fn wait_for_end(dir: &std::path::Path) {
         // Blanks and the like are written as octal there: only the plain part is compared.
         let plain = shown.split([' ', '\\']).next().unwrap_or_default();
         let table = String::from_utf8_lossy(&table).into_owned();
-        table
-            .lines()
-            .any(|line| line.contains("keelhold:") && line.contains(plain))
+        table.lines().any(|line| line.contains("keelhold:") && line.contains(plain))
     };
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         return;

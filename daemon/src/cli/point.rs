@@ -64,13 +64,7 @@ pub async fn find(context: &Context, args: Find) -> Result<Exit, Failure> {
     }
     let lines = context.client().await?.lines(&address).await?;
     each(context, lines, |found: &types::Found| {
-        format!(
-            "{}  {}  {}  {}",
-            found.point,
-            found.source,
-            found.at,
-            file_line(&found.entry)
-        )
+        format!("{}  {}  {}  {}", found.point, found.source, found.at, file_line(&found.entry))
     })
     .await?;
     Ok(Exit::Ok)
@@ -109,39 +103,19 @@ fn describe(details: &types::PointDetails) -> Vec<String> {
     let mut lines = vec![
         format!("point {} of {}", point.id, point.source),
         format!("at: {}, committed: {}", point.at, details.committed_at),
-        format!(
-            "result: {}, consistency: {}",
-            point.result.word(),
-            point.consistency
-        ),
+        format!("result: {}, consistency: {}", point.result.word(), point.consistency),
         format!("tree: {}", safe(&details.root)),
-        format!(
-            "{} entries, {} files, {}",
-            point.entries,
-            details.files,
-            size(point.bytes_source)
-        ),
-        format!(
-            "in: {}; kept because: {}",
-            point.places.join(", "),
-            point.kept_because.join(", ")
-        ),
+        format!("{} entries, {} files, {}", point.entries, details.files, size(point.bytes_source)),
+        format!("in: {}; kept because: {}", point.places.join(", "), point.kept_because.join(", ")),
     ];
-    lines.extend(
-        point
-            .note
-            .iter()
-            .map(|note| format!("note: {}", safe(note))),
-    );
+    lines.extend(point.note.iter().map(|note| format!("note: {}", safe(note))));
     let list = |what: &'static str, list: &[types::Skipped]| -> Vec<String> {
         let line =
             |each: &types::Skipped| format!("{what}: {} ({})", safe(&each.path), each.reason);
         list.iter().map(line).collect()
     };
     lines.extend(list("missing", &details.skipped));
-    let unnamed = point
-        .skipped_count
-        .saturating_sub(details.skipped.len() as u64);
+    let unnamed = point.skipped_count.saturating_sub(details.skipped.len() as u64);
     if unnamed > 0 {
         lines.push(format!("and {unnamed} more that are not named"));
     }
@@ -150,10 +124,7 @@ fn describe(details: &types::PointDetails) -> Vec<String> {
 }
 
 fn file_line(entry: &types::FileEntry) -> String {
-    let target = entry
-        .target
-        .as_deref()
-        .map(|target| format!(" -> {}", safe(target)));
+    let target = entry.target.as_deref().map(|target| format!(" -> {}", safe(target)));
     format!(
         "{:<12} {:04o} {:>6}:{:<6} {:>14} {}  {}{}",
         entry.kind,
@@ -162,11 +133,7 @@ fn file_line(entry: &types::FileEntry) -> String {
         entry.gid,
         entry.size,
         entry.mtime,
-        safe(if entry.path.is_empty() {
-            "."
-        } else {
-            &entry.path
-        }),
+        safe(if entry.path.is_empty() { "." } else { &entry.path }),
         target.unwrap_or_default()
     )
 }

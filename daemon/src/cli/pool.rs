@@ -48,18 +48,9 @@ fn lock(context: &Context) -> Result<StateLock, Failure> {
 }
 
 fn remember(context: &Context, pool: PoolId, disks: &[FoundDisk]) -> Result<(), Failure> {
-    let path = |disk: &FoundDisk| DiskPath {
-        id: disk.id.to_string(),
-        path: disk.path.clone(),
-    };
-    let paths = DiskPaths {
-        pool: pool.to_string(),
-        disks: disks.iter().map(path).collect(),
-    };
-    context
-        .state
-        .set_disks(&paths)
-        .map_err(|error| of_state(&error))
+    let path = |disk: &FoundDisk| DiskPath { id: disk.id.to_string(), path: disk.path.clone() };
+    let paths = DiskPaths { pool: pool.to_string(), disks: disks.iter().map(path).collect() };
+    context.state.set_disks(&paths).map_err(|error| of_state(&error))
 }
 
 fn create(context: &Context, args: &PoolCreate) -> Result<Exit, Failure> {
@@ -73,29 +64,17 @@ fn create(context: &Context, args: &PoolCreate) -> Result<Exit, Failure> {
     };
     let spec = |text: &String| {
         let (path, create_len) = split_path_size(text);
-        DiskSpec {
-            path: PathBuf::from(path),
-            create_len: create_len.map(|len| len - len % 4096),
-        }
+        DiskSpec { path: PathBuf::from(path), create_len: create_len.map(|len| len - len % 4096) }
     };
     let specs: Vec<DiskSpec> = args.disks.iter().map(spec).collect();
     let _lock = lock(context)?;
-    if context
-        .state
-        .disks()
-        .map_err(|error| of_state(&error))?
-        .is_some()
-    {
+    if context.state.disks().map_err(|error| of_state(&error))?.is_some() {
         let place = context.state.path().display();
-        return Err(Failure::new(
-            Code::PoolExists,
-            format!("{place} already has a pool"),
-        ));
+        return Err(Failure::new(Code::PoolExists, format!("{place} already has a pool")));
     }
     let clock: SharedClock = Arc::new(SystemClock);
-    let (pool, disks) = on_bench(WORKERS, async |bench: Bench| {
-        bench.create(&specs, container, &clock).await
-    })?;
+    let (pool, disks) =
+        on_bench(WORKERS, async |bench: Bench| bench.create(&specs, container, &clock).await)?;
     remember(context, pool, &disks)?;
     show_disks(context, "pool made", pool, &disks)
 }
@@ -107,10 +86,7 @@ fn import(context: &Context, paths: &[PathBuf]) -> Result<Exit, Failure> {
     let text = pool.to_string();
     if let Some(known) = known.filter(|known| known.pool != text) {
         let place = context.state.path().display();
-        let what = format!(
-            "{place} belongs to pool {}, the disks to {text}",
-            known.pool
-        );
+        let what = format!("{place} belongs to pool {}, the disks to {text}", known.pool);
         return Err(Failure::new(Code::PoolExists, what));
     }
     remember(context, pool, &disks)?;
@@ -130,10 +106,7 @@ fn show_disks(
         let disk = |disk: &FoundDisk| format!("disk {} at {}", disk.id, disk.path.display());
         let head = format!("{what}: {pool}");
         let next = String::from("start the daemon with: keelhold serve");
-        std::iter::once(head)
-            .chain(disks.iter().map(disk))
-            .chain([next])
-            .collect()
+        std::iter::once(head).chain(disks.iter().map(disk)).chain([next]).collect()
     })?;
     Ok(Exit::Ok)
 }
@@ -154,11 +127,8 @@ fn check(context: &Context, paths: &[PathBuf]) -> Result<Exit, Failure> {
             .await;
         printer.end_progress();
         let finding = |finding: &keelhold_disk::pool::VerifyFinding| {
-            let points: Vec<String> = finding
-                .points
-                .iter()
-                .map(|point| id_text::encode(&point.0))
-                .collect();
+            let points: Vec<String> =
+                finding.points.iter().map(|point| id_text::encode(&point.0)).collect();
             json!({
                 "error": chain(&finding.error),
                 "place": finding.error.place().map(|place| place.to_string()),
@@ -190,22 +160,15 @@ fn check_lines(report: &keelhold_disk::pool::VerifyReport) -> Vec<String> {
         size(report.bytes_plain)
     )];
     for finding in &report.findings {
-        let points: Vec<String> = finding
-            .points
-            .iter()
-            .map(|point| id_text::encode(&point.0))
-            .collect();
+        let points: Vec<String> =
+            finding.points.iter().map(|point| id_text::encode(&point.0)).collect();
         lines.push(format!("damage: {}", chain(&finding.error)));
         lines.push(match points.as_slice() {
             [] => String::from("  no recovery point needs it"),
             points => format!("  points touched: {}", points.join(", ")),
         });
     }
-    let verdict = if report.findings.is_empty() {
-        "all is well"
-    } else {
-        "the pool is damaged"
-    };
+    let verdict = if report.findings.is_empty() { "all is well" } else { "the pool is damaged" };
     lines.push(verdict.to_owned());
     lines
 }
@@ -233,10 +196,7 @@ fn pool_lines(status: &types::PoolStatus) -> Vec<String> {
     lines.extend(status.disks.iter().map(|disk| {
         let way = if disk.direct { "direct" } else { "cached" };
         let (id, path, state) = (&disk.id, &disk.path, &disk.state);
-        format!(
-            "disk {id} at {path}: {state}, {}, {way}",
-            size(disk.bytes_total)
-        )
+        format!("disk {id} at {path}: {state}, {}, {way}", size(disk.bytes_total))
     }));
     lines
 }
@@ -245,16 +205,9 @@ pub async fn status(context: &Context) -> Result<Exit, Failure> {
     let address = Address::new("/status");
     let status: types::Status = context.client().await?.get(&address).await?;
     context.printer.show(&status, |status| {
-        std::iter::once(&status.sentence)
-            .chain(&status.lines)
-            .cloned()
-            .collect()
+        std::iter::once(&status.sentence).chain(&status.lines).cloned().collect()
     })?;
-    Ok(if status.at_risk {
-        Exit::Partial
-    } else {
-        Exit::Ok
-    })
+    Ok(if status.at_risk { Exit::Partial } else { Exit::Ok })
 }
 
 pub async fn rebuild_catalog(context: &Context) -> Result<Exit, Failure> {

@@ -37,9 +37,7 @@ impl Printer {
 
     pub fn line(&self, line: &str) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
-        writeln!(out, "{line}")
-            .and_then(|()| out.flush())
-            .map_err(|error| failed(&error))
+        writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| failed(&error))
     }
 
     /// JSON for machines, or what `text` makes of it for people.
@@ -65,9 +63,7 @@ impl Printer {
             return self.json(&rows);
         }
         let cells: Vec<Vec<String>> = rows.iter().map(cells).collect();
-        render_table(head, &cells)
-            .iter()
-            .try_for_each(|line| self.line(line))
+        render_table(head, &cells).iter().try_for_each(|line| self.line(line))
     }
 
     /// Something on the way, for people: rewritten in place on a terminal, a line each elsewhere.
@@ -112,9 +108,7 @@ fn render_table(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
         padded.join("  ").trim_end().to_owned()
     };
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
-    std::iter::once(line(&head))
-        .chain(rows.iter().map(|row| line(row)))
-        .collect()
+    std::iter::once(line(&head)).chain(rows.iter().map(|row| line(row))).collect()
 }
 
 /// A name from a point, safe for a terminal: control characters are shown, not obeyed.
@@ -124,9 +118,7 @@ pub fn safe(text: &str) -> String {
         .flat_map(|c| {
             let escaped = c.is_control();
             let plain = (!escaped).then_some(c);
-            plain
-                .into_iter()
-                .chain(escaped.then(|| c.escape_default()).into_iter().flatten())
+            plain.into_iter().chain(escaped.then(|| c.escape_default()).into_iter().flatten())
         })
         .collect()
 }
@@ -137,14 +129,8 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = vec![
-            vec!["a".into(), "b".into()],
-            vec!["longer".into(), String::new()],
-        ];
-        assert_eq!(
-            render_table(&["ID", "X"], &rows),
-            ["ID      X", "a       b", "longer"]
-        );
+        let rows = vec![vec!["a".into(), "b".into()], vec!["longer".into(), String::new()]];
+        assert_eq!(render_table(&["ID", "X"], &rows), ["ID      X", "a       b", "longer"]);
     }
 
     #[test]

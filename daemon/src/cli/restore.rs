@@ -39,11 +39,7 @@ pub async fn run(context: &Context, args: Restore) -> Result<Exit, Failure> {
     let request = RestoreRequest {
         point: args.point,
         to_hex,
-        paths_hex: args
-            .paths
-            .iter()
-            .map(|path| HEXLOWER.encode(&inner_path(path)))
-            .collect(),
+        paths_hex: args.paths.iter().map(|path| HEXLOWER.encode(&inner_path(path))).collect(),
         on_clash: args.on_clash,
         machine: args.machine,
         original: args.original,

@@ -40,27 +40,18 @@ pub async fn serve(context: &Context, args: Serve) -> Result<Exit, Failure> {
     let state = &context.state;
     state.create().map_err(|error| of_state(&error))?;
     let default_file = state.config();
-    let config = Config::load(
-        args.config.as_deref(),
-        &default_file,
-        args.agents.as_deref(),
-    );
+    let config = Config::load(args.config.as_deref(), &default_file, args.agents.as_deref());
     let config = config.map_err(|error| of_config(&error))?;
     let _lock = state.lock().map_err(|error| of_state(&error))?;
-    let disks = state
-        .disks()
-        .map_err(|error| of_state(&error))?
-        .ok_or_else(|| {
-            let place = state.path().display();
-            Failure::new(Code::NoPool, format!("there is no pool in {place}"))
-        })?;
+    let disks = state.disks().map_err(|error| of_state(&error))?.ok_or_else(|| {
+        let place = state.path().display();
+        Failure::new(Code::NoPool, format!("there is no pool in {place}"))
+    })?;
     let paths = present(&disks)?;
     let mut terminate =
         signal(SignalKind::terminate()).map_err(|error| Failure::of(Code::Internal, &error))?;
     let listener = server::listen::bind(config.agents).await?;
-    let bound = listener
-        .local_addr()
-        .map_err(|error| Failure::of(Code::ListenFailed, &error))?;
+    let bound = listener.local_addr().map_err(|error| Failure::of(Code::ListenFailed, &error))?;
     let clock: SharedClock = Arc::new(SystemClock);
     let pool = pool_open::start(paths, config.workers, Arc::clone(&clock)).await?;
     let (stop, stopping) = watch::channel(false);
@@ -70,11 +61,7 @@ pub async fn serve(context: &Context, args: Serve) -> Result<Exit, Failure> {
     let socket = api::bind(state)?;
     tracing::info!(agents = daemon.url, "ready");
     let api = tokio::spawn(api::serve(Arc::clone(&daemon), socket, stopping.clone()));
-    let agents = tokio::spawn(server::listen::serve(
-        Arc::clone(&daemon),
-        listener,
-        stopping,
-    ));
+    let agents = tokio::spawn(server::listen::serve(Arc::clone(&daemon), listener, stopping));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
@@ -89,11 +76,7 @@ pub async fn serve(context: &Context, args: Serve) -> Result<Exit, Failure> {
 fn present(disks: &DiskPaths) -> Result<Vec<PathBuf>, Failure> {
     for disk in &disks.disks {
         if !disk.path.exists() {
-            let text = format!(
-                "disk {} of the pool is not at {}",
-                disk.id,
-                disk.path.display()
-            );
+            let text = format!("disk {} of the pool is not at {}", disk.id, disk.path.display());
             return Err(Failure::new(Code::DiskMissing, text));
         }
     }
@@ -127,10 +110,7 @@ async fn stop_all(
         Ok(_) => tracing::error!("the pool's thread failed"),
         Err(elapsed) => {
             let why = chain(&elapsed);
-            tracing::warn!(
-                why,
-                "stopped without closing the pool; the next start recovers it"
-            );
+            tracing::warn!(why, "stopped without closing the pool; the next start recovers it");
         }
     }
 }

@@ -16,10 +16,7 @@ pub async fn run(context: &Context, verb: Source) -> Result<Exit, Failure> {
         Source::List => list(context).await?,
         Source::Check { source, wait } => {
             let source = source_name(&source)?;
-            let request = types::BackupRequest {
-                queue: false,
-                check: true,
-            };
+            let request = types::BackupRequest { queue: false, check: true };
             let mut client = context.client().await?;
             let started = start(&mut client, &source, &request).await?;
             return finish(context, client, started, wait).await;
@@ -29,9 +26,7 @@ pub async fn run(context: &Context, verb: Source) -> Result<Exit, Failure> {
             context.confirm(&format!("Stop protecting {source} (points stay)"))?;
             let removed: types::Source = context.client().await?.delete(&address(&source)).await?;
             context.printer.show(&removed, |_| {
-                vec![format!(
-                    "{source} is not protected any more; its points stay"
-                )]
+                vec![format!("{source} is not protected any more; its points stay")]
             })?;
         }
     }
@@ -39,8 +34,7 @@ pub async fn run(context: &Context, verb: Source) -> Result<Exit, Failure> {
 }
 
 pub fn source_name(text: &str) -> Result<SourceName, Failure> {
-    text.parse::<SourceName>()
-        .map_err(|error| Failure::of(Code::NameInvalid, &error))
+    text.parse::<SourceName>().map_err(|error| Failure::of(Code::NameInvalid, &error))
 }
 
 pub fn address(source: &SourceName) -> Address {
@@ -79,10 +73,7 @@ async fn list(context: &Context) -> Result<(), Failure> {
             super::print::safe(&source.tree),
             source.points.to_string(),
             source.last_point.clone().unwrap_or_default(),
-            source
-                .last_result
-                .map_or("", types::Outcome::word)
-                .to_owned(),
+            source.last_result.map_or("", types::Outcome::word).to_owned(),
         ]
     })
 }

@@ -20,9 +20,7 @@ pub async fn start(
     source: &SourceName,
     request: &BackupRequest,
 ) -> Result<Started, Failure> {
-    client
-        .post(&super::source::address(source).segment(b"backup"), request)
-        .await
+    client.post(&super::source::address(source).segment(b"backup"), request).await
 }
 
 /// Says what was started, or waits for its end and prints the result.
@@ -58,9 +56,7 @@ pub async fn finish(
 
 /// Follows a job to its end.
 pub async fn follow(context: &Context, mut client: Client, job: u64) -> Result<Job, Failure> {
-    let address = Address::new("/jobs")
-        .segment(job.to_string().as_bytes())
-        .segment(b"follow");
+    let address = Address::new("/jobs").segment(job.to_string().as_bytes()).segment(b"follow");
     let mut lines = client.lines(&address).await?;
     let mut told = Instant::now();
     while let Some(event) = lines.next::<JobEvent>().await? {
@@ -79,13 +75,8 @@ pub async fn follow(context: &Context, mut client: Client, job: u64) -> Result<J
         }
     }
     context.printer.end_progress();
-    Err(Failure::new(
-        Code::DaemonUnreachable,
-        format!("the daemon stopped while job {job} ran"),
-    )
-    .hint(format!(
-        "the job goes on when the daemon is back: `keelhold job show {job}`"
-    )))
+    Err(Failure::new(Code::DaemonUnreachable, format!("the daemon stopped while job {job} ran"))
+        .hint(format!("the job goes on when the daemon is back: `keelhold job show {job}`")))
 }
 
 fn progress_line(job: &Job) -> String {
@@ -132,11 +123,7 @@ fn backup_lines(result: &BackupResult) -> Vec<String> {
         return lines;
     }
     if let Some(point) = &result.point {
-        lines.push(format!(
-            "{}: point {point} of {}",
-            result.result.word(),
-            result.source
-        ));
+        lines.push(format!("{}: point {point} of {}", result.result.word(), result.source));
     }
     lines.push(format!(
         "{} files, {} in all; {} changed; {} read, {} sent, {} new, {} stored; {:.1} s",
@@ -150,9 +137,7 @@ fn backup_lines(result: &BackupResult) -> Vec<String> {
         result.seconds
     ));
     if let Some(wrong) = result.wrong_shortcuts {
-        lines.push(format!(
-            "{wrong} entries differed although they looked unchanged"
-        ));
+        lines.push(format!("{wrong} entries differed although they looked unchanged"));
     }
     let skipped = result.skipped.iter().take(20);
     lines.extend(skipped.map(|skipped| missing(&skipped.path, &skipped.reason)));
@@ -177,19 +162,7 @@ fn restore_lines(result: &RestoreResult) -> Vec<String> {
         super::print::safe(&result.target),
         result.seconds
     )];
-    lines.extend(
-        result
-            .skipped
-            .iter()
-            .take(20)
-            .map(|each| missing(&each.path, &each.reason)),
-    );
-    lines.extend(
-        result
-            .failed
-            .iter()
-            .take(20)
-            .map(|each| missing(&each.path, &each.reason)),
-    );
+    lines.extend(result.skipped.iter().take(20).map(|each| missing(&each.path, &each.reason)));
+    lines.extend(result.failed.iter().take(20).map(|each| missing(&each.path, &each.reason)));
     lines
 }

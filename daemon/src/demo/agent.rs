@@ -13,10 +13,7 @@ fn of(error: &dyn std::error::Error) -> Failure {
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    let built = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
+    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     built.map_err(|error| of(&error))
 }
 
@@ -28,10 +25,7 @@ pub fn exit_with_parent() {
 /// Enrols if asked to, then runs until the process is told to stop.
 pub fn run(args: &DemoAgent) -> Result<Exit, Failure> {
     exit_with_parent();
-    let _ = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .try_init();
+    let _ = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).try_init();
     runtime()?.block_on(async {
         if let (Some(url), Some(token)) = (&args.url, &args.token) {
             keelhold_agent::enroll(&args.agent_state, url, token)
@@ -42,9 +36,7 @@ pub fn run(args: &DemoAgent) -> Result<Exit, Failure> {
         let stop = async {
             let _ = tokio::signal::ctrl_c().await;
         };
-        keelhold_agent::run(config, stop)
-            .await
-            .map_err(|error| of(&error))?;
+        keelhold_agent::run(config, stop).await.map_err(|error| of(&error))?;
         Ok(Exit::Ok)
     })
 }
@@ -52,9 +44,7 @@ pub fn run(args: &DemoAgent) -> Result<Exit, Failure> {
 /// One restore, told over standard input.
 pub fn write_restore() -> Result<Exit, Failure> {
     runtime()?.block_on(async {
-        keelhold_agent::restore::serve()
-            .await
-            .map_err(|error| of(&error))?;
+        keelhold_agent::restore::serve().await.map_err(|error| of(&error))?;
         Ok(Exit::Ok)
     })
 }

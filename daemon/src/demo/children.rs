@@ -29,11 +29,7 @@ impl Running {
                 format!("{name} could not be started: {}", chain(&error)),
             )
         };
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .open(log)
-            .map_err(failed)?;
+        let file = File::options().create(true).append(true).open(log).map_err(failed)?;
         let child = Command::new(program()?)
             .args(args)
             .stdin(Stdio::null())
@@ -44,11 +40,7 @@ impl Running {
             .kill_on_drop(true)
             .spawn()
             .map_err(failed)?;
-        Ok(Self {
-            child,
-            name,
-            log: log.to_owned(),
-        })
+        Ok(Self { child, name, log: log.to_owned() })
     }
 
     /// The end of what it said, if it has ended by itself.
@@ -57,11 +49,7 @@ impl Running {
         let said = std::fs::read_to_string(&self.log).unwrap_or_default();
         let tail: Vec<&str> = said.lines().rev().take(6).collect();
         let tail: Vec<&str> = tail.into_iter().rev().collect();
-        let text = format!(
-            "the {} ended with {status}: {}",
-            self.name,
-            tail.join(" / ")
-        );
+        let text = format!("the {} ended with {status}: {}", self.name, tail.join(" / "));
         Some(Failure::new(Code::DemoFailed, text))
     }
 
@@ -77,10 +65,7 @@ impl Running {
         };
         let id = nix::unistd::Pid::from_raw(id);
         let _ = nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM);
-        if tokio::time::timeout(Duration::from_secs(15), self.child.wait())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(Duration::from_secs(15), self.child.wait()).await.is_err() {
             self.kill().await;
         }
     }

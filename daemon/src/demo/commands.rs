@@ -20,8 +20,7 @@ impl Commands {
     /// Runs a verb that must end well.
     pub async fn run<T: DeserializeOwned>(&self, args: &[&OsStr]) -> Result<T, Failure> {
         let shown: Vec<String> = args.iter().map(|arg| quoted(arg)).collect();
-        self.narrator
-            .command(&format!("keelhold {}", shown.join(" ")));
+        self.narrator.command(&format!("keelhold {}", shown.join(" ")));
         self.quietly(args).await
     }
 
@@ -38,11 +37,7 @@ impl Commands {
             .output()
             .await
             .map_err(|error| Failure::of(Code::DemoFailed, &error))?;
-        let verb = args
-            .iter()
-            .map(|arg| arg.to_string_lossy())
-            .collect::<Vec<_>>()
-            .join(" ");
+        let verb = args.iter().map(|arg| arg.to_string_lossy()).collect::<Vec<_>>().join(" ");
         if let Ok(body) = serde_json::from_slice::<FailureBody>(&output.stdout)
             && !output.status.success()
         {
@@ -52,10 +47,8 @@ impl Commands {
         }
         serde_json::from_slice(&output.stdout).map_err(|error| {
             let said = String::from_utf8_lossy(&output.stdout);
-            let text = format!(
-                "keelhold {verb} ended with {} and {said:?}: {error}",
-                output.status
-            );
+            let text =
+                format!("keelhold {verb} ended with {} and {said:?}: {error}", output.status);
             Failure::new(Code::DemoFailed, text)
         })
     }
@@ -74,9 +67,5 @@ impl Commands {
 fn quoted(arg: &OsStr) -> String {
     let text = arg.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@,=".contains(c);
-    if text.chars().all(plain) {
-        text.into_owned()
-    } else {
-        format!("'{text}'")
-    }
+    if text.chars().all(plain) { text.into_owned() } else { format!("'{text}'") }
 }

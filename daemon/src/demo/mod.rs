@@ -35,12 +35,7 @@ pub async fn run(context: &Context, args: Demo) -> Result<Exit, Failure> {
         Ok(figures) => narrator.step("verdict", "ok", &verdict_lines(figures), figures.clone()),
         Err(failure) => {
             let figures = json!({ "error": failure.to_wire() });
-            narrator.step(
-                "verdict",
-                "failed",
-                &[format!("failed: {failure}")],
-                figures,
-            )
+            narrator.step("verdict", "failed", &[format!("failed: {failure}")], figures)
         }
     };
     if shown.is_ok() && !args.exit && !context.printer.json && std::io::stdin().is_terminal() {

@@ -34,11 +34,7 @@ impl Narrator {
             return self.printer.json(&object);
         }
         for (at, line) in lines.iter().enumerate() {
-            let lead = if at == 0 {
-                format!("{name:>10}  ")
-            } else {
-                " ".repeat(12)
-            };
+            let lead = if at == 0 { format!("{name:>10}  ") } else { " ".repeat(12) };
             self.printer.line(&format!("{lead}{line}"))?;
         }
         Ok(())

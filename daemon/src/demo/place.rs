@@ -45,11 +45,8 @@ impl Place {
             }
         }
         let hint = "run it in a directory on a disk with more room";
-        Err(Failure::new(
-            Code::DemoFailed,
-            format!("no place to work: {}", seen.join("; ")),
-        )
-        .hint(hint))
+        Err(Failure::new(Code::DemoFailed, format!("no place to work: {}", seen.join("; ")))
+            .hint(hint))
     }
 
     fn try_in(parent: &Path, room: u64, keep: bool) -> Result<Self, String> {
@@ -61,21 +58,13 @@ impl Place {
         let space = statvfs(parent).map_err(|error| chain(&error))?;
         let bytes_free = space.f_bavail.saturating_mul(space.f_frsize);
         if bytes_free < room {
-            let (needed, free) = (
-                crate::size_text::size(room),
-                crate::size_text::size(bytes_free),
-            );
+            let (needed, free) = (crate::size_text::size(room), crate::size_text::size(bytes_free));
             return Err(format!("{free} free, {needed} needed"));
         }
         let dir = parent.join(format!("keelhold-demo-{}", std::process::id()));
         let made = std::fs::DirBuilder::new().mode(0o700).create(&dir);
         made.map_err(|error| chain(&error))?;
-        Ok(Self {
-            dir,
-            keep,
-            file_system: name(file_system),
-            bytes_free,
-        })
+        Ok(Self { dir, keep, file_system: name(file_system), bytes_free })
     }
 
     #[must_use]
@@ -106,11 +95,8 @@ impl Drop for Place {
 }
 
 fn candidates() -> Vec<PathBuf> {
-    let variable = |name| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
+    let variable =
+        |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let mut candidates: Vec<PathBuf> = Vec::new();
     candidates.extend(variable("TMPDIR"));
     candidates.extend(variable("XDG_CACHE_HOME"));

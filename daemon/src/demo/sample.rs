@@ -10,16 +10,8 @@ use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 /// What a sample of this machine's own files may hold.
-const OWN: Limits = Limits {
-    files: 20_000,
-    bytes: 384 << 20,
-    file_len: 32 << 20,
-};
-const NONE: Limits = Limits {
-    files: u64::MAX,
-    bytes: u64::MAX,
-    file_len: u64::MAX,
-};
+const OWN: Limits = Limits { files: 20_000, bytes: 384 << 20, file_len: 32 << 20 };
+const NONE: Limits = Limits { files: u64::MAX, bytes: u64::MAX, file_len: u64::MAX };
 /// Where every Linux machine has files that everybody may read.
 const OWN_FILES: [&str; 5] = ["/usr/share", "/usr/lib", "/etc", "/usr/include", "/usr/bin"];
 const ODD_THINGS: &str = "odd things";
@@ -56,10 +48,7 @@ pub fn len_of(tree: &Path) -> u64 {
 
 fn failed(error: &io::Error) -> Failure {
     let why = chain(error);
-    Failure::new(
-        Code::DemoFailed,
-        format!("the sample could not be made or changed: {why}"),
-    )
+    Failure::new(Code::DemoFailed, format!("the sample could not be made or changed: {why}"))
 }
 
 /// Copies `tree`, or some of this machine's own files, to `target`, and adds a few things that not
@@ -77,11 +66,7 @@ pub fn make(tree: Option<&Path>, target: &Path) -> Result<Sample, Failure> {
 
 fn copy_own(target: &Path, sample: &mut Sample) -> io::Result<()> {
     fs::create_dir(target)?;
-    for own in OWN_FILES
-        .map(Path::new)
-        .into_iter()
-        .filter(|own| own.is_dir())
-    {
+    for own in OWN_FILES.map(Path::new).into_iter().filter(|own| own.is_dir()) {
         let into = target.join(own.file_name().unwrap_or_default());
         fs::create_dir(&into)?;
         copy(own, &into, sample, OWN)?;
@@ -173,11 +158,7 @@ pub fn change(tree: &Path) -> Result<Changes, Failure> {
     collect(tree, &mut files);
     files.sort();
     let mut changes = Changes::default();
-    for (number, path) in files
-        .iter()
-        .enumerate()
-        .filter(|(number, _)| number % 50 == 7)
-    {
+    for (number, path) in files.iter().enumerate().filter(|(number, _)| number % 50 == 7) {
         change_file(number, path, &mut changes).map_err(|error| failed(&error))?;
     }
     Ok(changes)
@@ -197,10 +178,7 @@ fn change_file(number: usize, path: &Path, changes: &mut Changes) -> io::Result<
             changes.rewritten += 1;
         }
         1 => {
-            fs::OpenOptions::new()
-                .append(true)
-                .open(path)?
-                .write_all(b"one more line\n")?;
+            fs::OpenOptions::new().append(true).open(path)?.write_all(b"one more line\n")?;
             changes.appended += 1;
         }
         2 => {

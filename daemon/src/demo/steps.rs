@@ -45,10 +45,7 @@ fn broken(what: impl Into<String>) -> Failure {
 
 impl Show {
     pub fn new(narrator: Narrator, place: Place, wanted: Option<PathBuf>) -> Self {
-        let commands = Commands {
-            state: place.path("appliance"),
-            narrator,
-        };
+        let commands = Commands { state: place.path("appliance"), narrator };
         Self {
             narrator,
             place,
@@ -81,8 +78,7 @@ impl Show {
         let announced = self.interrupt().await?;
         self.come_back(&announced).await?;
         self.lose_state().await?;
-        self.restore_and_compare("restore", "restored after import")
-            .await?;
+        self.restore_and_compare("restore", "restored after import").await?;
         let points = self.points().await?.len();
         Ok(json!({
             "points": points,
@@ -115,10 +111,7 @@ impl Show {
     fn tell_place(&self) -> Result<(), Failure> {
         let dir = self.place.dir().display().to_string();
         let (kind, free) = (&self.place.file_system, self.place.bytes_free);
-        let line = format!(
-            "{dir} on {kind}, {} free; taken away at the end",
-            size(free)
-        );
+        let line = format!("{dir} on {kind}, {} free; taken away at the end", size(free));
         let figures = json!({ "dir": dir, "file_system": kind, "bytes_free": free });
         self.step("place", &[line], figures)
     }
@@ -148,10 +141,7 @@ impl Show {
         let sample_len = sample::len_of(&self.tree());
         let mib = (2 * sample_len + (RANDOM_FILES as u64 * 3 * (8 << 20)) + (512 << 20)) >> 20;
         let disk = format!("{}:{mib}MiB", self.place.path("disk").display());
-        let made = self
-            .commands
-            .values(&["pool", "create", "--disk", &disk])
-            .await?;
+        let made = self.commands.values(&["pool", "create", "--disk", &disk]).await?;
         let pool = made.get("pool").and_then(Value::as_str).unwrap_or_default();
         let lines = [format!("pool {pool}, {mib} MiB in a preallocated file")];
         self.step("pool", &lines, json!({ "pool": pool, "bytes": mib << 20 }))
@@ -160,14 +150,11 @@ impl Show {
     async fn start_daemon(&mut self) -> Result<(), Failure> {
         if self.port == 0 {
             let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-            self.port = free
-                .map_err(|error| Failure::of(Code::DemoFailed, &error))?
-                .port();
+            self.port = free.map_err(|error| Failure::of(Code::DemoFailed, &error))?.port();
         }
         let began = Instant::now();
         let address = format!("127.0.0.1:{}", self.port);
-        self.narrator
-            .command(&format!("keelhold serve --agents {address} &"));
+        self.narrator.command(&format!("keelhold serve --agents {address} &"));
         let state = self.commands.state.clone().into_os_string();
         let args: [OsString; 6] = [
             "--state".into(),
@@ -188,14 +175,8 @@ impl Show {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let seconds = began.elapsed().as_secs_f64();
-        let lines = [format!(
-            "ready in {seconds:.2} s, agents connect to {address}"
-        )];
-        self.step(
-            "daemon",
-            &lines,
-            json!({ "address": address, "seconds": seconds }),
-        )
+        let lines = [format!("ready in {seconds:.2} s, agents connect to {address}")];
+        self.step("daemon", &lines, json!({ "address": address, "seconds": seconds }))
     }
 
     /// Fails when a child has ended or takes too long.
@@ -218,8 +199,7 @@ impl Show {
         let token = self.commands.values(&["machine", "token", MACHINE]).await?;
         let text = |name: &str| token.get(name).and_then(Value::as_str).unwrap_or_default();
         let began = Instant::now();
-        self.narrator
-            .command("keelhold-agent enroll … && keelhold-agent run &");
+        self.narrator.command("keelhold-agent enroll … && keelhold-agent run &");
         let args: [OsString; 7] = [
             "demo-agent".into(),
             "--agent-state".into(),
@@ -229,30 +209,15 @@ impl Show {
             "--token".into(),
             text("token").into(),
         ];
-        self.agent = Some(Running::start(
-            "agent",
-            &args,
-            &self.place.path("agent.log"),
-        )?);
+        self.agent = Some(Running::start("agent", &args, &self.place.path("agent.log"))?);
         self.wait_for_agent(began).await?;
         let tree = self.tree();
-        let args = [
-            OsStr::new("source"),
-            "add".as_ref(),
-            MACHINE.as_ref(),
-            "files".as_ref(),
-        ];
+        let args = [OsStr::new("source"), "add".as_ref(), MACHINE.as_ref(), "files".as_ref()];
         let args = [&args[..], &["--tree".as_ref(), tree.as_os_str()]].concat();
         let _: Value = self.commands.run(&args).await?;
         let seconds = began.elapsed().as_secs_f64();
-        let lines = [String::from(
-            "enrolled with a one-time token, connected by mutual TLS 1.3",
-        )];
-        self.step(
-            "agent",
-            &lines,
-            json!({ "machine": MACHINE, "seconds": seconds }),
-        )
+        let lines = [String::from("enrolled with a one-time token, connected by mutual TLS 1.3")];
+        self.step("agent", &lines, json!({ "machine": MACHINE, "seconds": seconds }))
     }
 
     async fn wait_for_agent(&mut self, began: Instant) -> Result<(), Failure> {
@@ -260,10 +225,7 @@ impl Show {
             let machines = self.commands.quiet_values(&["machine", "list"]).await?;
             let connected =
                 |machine: &Value| machine.get("connected").and_then(Value::as_bool) == Some(true);
-            if machines
-                .as_array()
-                .is_some_and(|machines| machines.iter().any(connected))
-            {
+            if machines.as_array().is_some_and(|machines| machines.iter().any(connected)) {
                 return Ok(());
             }
             self.still_alive(began)?;
@@ -277,10 +239,7 @@ impl Show {
         if result.result != Outcome::Ok {
             let named = result.skipped.first().map(|skipped| skipped.reason.clone());
             let why = named.unwrap_or_else(|| String::from("no reason was named"));
-            return Err(broken(format!(
-                "the backup came out {}: {why}",
-                result.result.word()
-            )));
+            return Err(broken(format!("the backup came out {}: {why}", result.result.word())));
         }
         Ok(result)
     }
@@ -333,10 +292,7 @@ impl Show {
             let named = result.failed.first().map(|failed| failed.reason.clone());
             let named = named.or_else(|| result.skipped.first().map(|each| each.reason.clone()));
             let why = named.unwrap_or_else(|| String::from("no reason was named"));
-            return Err(broken(format!(
-                "the restore came out {}: {why}",
-                result.result.word()
-            )));
+            return Err(broken(format!("the restore came out {}: {why}", result.result.word())));
         }
         let lines = [format!(
             "{} files, {} written in {:.1} s, every byte proved against its name",
@@ -344,16 +300,11 @@ impl Show {
             size(result.bytes_written),
             result.seconds
         )];
-        self.step(
-            step,
-            &lines,
-            serde_json::to_value(&result).unwrap_or_default(),
-        )?;
+        self.step(step, &lines, serde_json::to_value(&result).unwrap_or_default())?;
         self.compare(&target).await?;
         // Beside what comes next: some file systems take long to give space back.
-        self.removing.push(tokio::task::spawn_blocking(move || {
-            drop(std::fs::remove_dir_all(target))
-        }));
+        self.removing
+            .push(tokio::task::spawn_blocking(move || drop(std::fs::remove_dir_all(target))));
         Ok(())
     }
 
@@ -386,9 +337,7 @@ impl Show {
     }
 
     async fn points(&self) -> Result<Vec<Point>, Failure> {
-        self.commands
-            .quietly(&["point".as_ref(), "list".as_ref(), SOURCE.as_ref()])
-            .await
+        self.commands.quietly(&["point".as_ref(), "list".as_ref(), SOURCE.as_ref()]).await
     }
 
     /// Kills the daemon in the middle of a backup; gives the points announced until then, and the job.
@@ -425,32 +374,19 @@ impl Show {
         )];
         let figures = json!({ "bytes_arrived": arrived, "bytes_new": new, "points": points.len() });
         self.step("kill", &lines, figures)?;
-        Ok(Interrupted {
-            points,
-            job: started.job,
-            new,
-        })
+        Ok(Interrupted { points, job: started.job, new })
     }
 
     /// Starts the daemon again: what was announced is there, and the job goes on by itself.
     async fn come_back(&mut self, before: &Interrupted) -> Result<(), Failure> {
         self.start_daemon().await?;
         self.same_points(&before.points).await?;
-        let lines = [format!(
-            "all {} announced points are there",
-            before.points.len()
-        )];
-        self.step(
-            "recovered",
-            &lines,
-            json!({ "points": before.points.len() }),
-        )?;
+        let lines = [format!("all {} announced points are there", before.points.len())];
+        self.step("recovered", &lines, json!({ "points": before.points.len() }))?;
         let (began, job) = (Instant::now(), before.job.to_string());
         let done = loop {
-            let shown: Job = self
-                .commands
-                .quietly(&["job".as_ref(), "show".as_ref(), job.as_ref()])
-                .await?;
+            let shown: Job =
+                self.commands.quietly(&["job".as_ref(), "show".as_ref(), job.as_ref()]).await?;
             if shown.state == JobState::Done {
                 break shown;
             }
@@ -459,17 +395,13 @@ impl Show {
         };
         let Some(crate::api::types::JobResult::Backup(result)) = done.details else {
             let why = done.error.map_or_else(String::new, |error| error.message);
-            return Err(broken(format!(
-                "the interrupted backup did not come to its end: {why}"
-            )));
+            return Err(broken(format!("the interrupted backup did not come to its end: {why}")));
         };
         if result.result != Outcome::Ok {
             return Err(broken("the interrupted backup did not end well"));
         }
         if result.bytes_sent >= before.new {
-            return Err(broken(
-                "the interrupted backup began anew instead of going on",
-            ));
+            return Err(broken("the interrupted backup began anew instead of going on"));
         }
         let lines = [format!(
             "job {job} went on by itself: {} sent, {} were there already; point {}",
@@ -477,29 +409,18 @@ impl Show {
             size(before.new - result.bytes_sent),
             result.point.as_deref().unwrap_or_default()
         )];
-        self.step(
-            "resumed",
-            &lines,
-            serde_json::to_value(&result).unwrap_or_default(),
-        )
+        self.step("resumed", &lines, serde_json::to_value(&result).unwrap_or_default())
     }
 
     async fn same_points(&self, before: &[Point]) -> Result<(), Failure> {
         let after = self.points().await?;
         let ids = |points: &[Point]| -> Vec<(String, String)> {
-            points
-                .iter()
-                .map(|point| (point.id.clone(), point.at.clone()))
-                .collect()
+            points.iter().map(|point| (point.id.clone(), point.at.clone())).collect()
         };
         if ids(before) == ids(&after) {
             return Ok(());
         }
-        Err(broken(format!(
-            "{} points were announced, {} are there",
-            before.len(),
-            after.len()
-        )))
+        Err(broken(format!("{} points were announced, {} are there", before.len(), after.len())))
     }
 
     /// Deletes the whole state directory and takes the pool over from its disk alone.
@@ -511,16 +432,10 @@ impl Show {
         let state = self.commands.state.clone();
         self.narrator.command("rm -rf the whole state directory");
         std::fs::remove_dir_all(&state).map_err(|error| {
-            broken(format!(
-                "{} could not be removed: {}",
-                state.display(),
-                chain(&error)
-            ))
+            broken(format!("{} could not be removed: {}", state.display(), chain(&error)))
         })?;
         let disk = self.place.path("disk").display().to_string();
-        self.commands
-            .values(&["pool", "import", "--disk", &disk])
-            .await?;
+        self.commands.values(&["pool", "import", "--disk", &disk]).await?;
         self.start_daemon().await?;
         self.wait_for_agent(Instant::now()).await?;
         self.same_points(&before).await?;

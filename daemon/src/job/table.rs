@@ -107,17 +107,10 @@ impl Jobs {
         let names = Names::load(&jobs.store).await?;
         let committed = jobs.committed().await?;
         for record in records {
-            let machine = names
-                .sources
-                .get(&record.source)
-                .map(|source| source.machine.clone());
+            let machine = names.sources.get(&record.source).map(|source| source.machine.clone());
             let mut job = new_job(
                 record.id,
-                if record.check {
-                    JobKind::Check
-                } else {
-                    JobKind::Backup
-                },
+                if record.check { JobKind::Check } else { JobKind::Backup },
                 names.source(&record.source),
                 UnixNanos(record.created_at),
             );
@@ -125,19 +118,14 @@ impl Jobs {
             if record.started_at.is_some() {
                 job.state = JobState::Parked;
             }
-            let work = Work::Backup {
-                source: record.source,
-                check: record.check,
-            };
+            let work = Work::Backup { source: record.source, check: record.check };
             jobs.insert(job, work, machine.clone());
             if let Some(point) = committed.get(&record.id) {
                 // The point was announced to nobody, but it is there: the job did its work.
-                jobs.finish(record.id, Outcome::Ok, Some(point.clone()), None, None)
-                    .await?;
+                jobs.finish(record.id, Outcome::Ok, Some(point.clone()), None, None).await?;
             } else if machine.is_none() {
                 let gone = Failure::new(Code::SourceUnknown, "the source of the job is gone");
-                jobs.finish(record.id, Outcome::Failed, None, None, Some(gone))
-                    .await?;
+                jobs.finish(record.id, Outcome::Failed, None, None, Some(gone)).await?;
             }
         }
         Ok(jobs)
@@ -145,11 +133,7 @@ impl Jobs {
 
     /// The jobs whose points exist.
     async fn committed(&self) -> Result<BTreeMap<JobId, String>, StoreError> {
-        let points = self
-            .store
-            .pool
-            .call(|pool| async move { pool.points() })
-            .await?;
+        let points = self.store.pool.call(|pool| async move { pool.points() }).await?;
         let of_job = |point: keelhold_disk::pool::PointInfo| {
             let facts = PointFacts::parse(&point.attributes);
             (facts.job, crate::id_text::encode(&point.id.0))
@@ -212,34 +196,16 @@ impl Jobs {
             let mut change = self.store.change().await;
             let id = self.next_id(&mut change).await?;
             let source = source.to_owned();
-            let record = JobRecord {
-                id,
-                source,
-                check,
-                created_at: now.0,
-                started_at: None,
-            };
+            let record = JobRecord { id, source, check, created_at: now.0, started_at: None };
             change.put(job_key(id), &record)?;
             change.commit().await?;
             Ok(id)
         };
-        let id = accept
-            .await
-            .map_err(|error| crate::pool_failure::of_store(&error))?;
-        let kind = if check {
-            JobKind::Check
-        } else {
-            JobKind::Backup
-        };
-        let work = Work::Backup {
-            source: source.to_owned(),
-            check,
-        };
+        let id = accept.await.map_err(|error| crate::pool_failure::of_store(&error))?;
+        let kind = if check { JobKind::Check } else { JobKind::Backup };
+        let work = Work::Backup { source: source.to_owned(), check };
         self.insert(new_job(id, kind, name, now), work, Some(machine.to_owned()));
-        Ok(Started {
-            job: id,
-            joined: false,
-        })
+        Ok(Started { job: id, joined: false })
     }
 
     pub async fn accept_restore(
@@ -302,10 +268,7 @@ impl Jobs {
     /// The signal that somebody wants the job ended.
     #[must_use]
     pub fn cancelled(&self, job: JobId) -> Option<watch::Receiver<bool>> {
-        self.table()
-            .live
-            .get(&job)
-            .map(|live| live.cancel.subscribe())
+        self.table().live.get(&job).map(|live| live.cancel.subscribe())
     }
 
     /// The job is being worked on.
@@ -351,10 +314,7 @@ impl Jobs {
     }
 
     pub fn log(&self, job: JobId, text: impl Into<String>) {
-        let line = LogLine {
-            at: rfc3339(self.store.clock.now()),
-            text: text.into(),
-        };
+        let line = LogLine { at: rfc3339(self.store.clock.now()), text: text.into() };
         if let Some(live) = self.table().live.get_mut(&job) {
             if live.log.len() >= LOG_LINES_MAX {
                 live.log.remove(0);
@@ -404,17 +364,10 @@ impl Jobs {
             job.point = point.or(job.point);
             job.details = details;
             job.error = failure.map(|failure| failure.to_wire());
-            FinishedJob {
-                job,
-                log: live.log.clone(),
-            }
+            FinishedJob { job, log: live.log.clone() }
         };
         let (source, outcome) = (&finished.job.source, outcome.word());
-        let error = finished
-            .job
-            .error
-            .as_ref()
-            .map(|error| error.message.as_str());
+        let error = finished.job.error.as_ref().map(|error| error.message.as_str());
         tracing::info!(job = id, source, outcome, error, "job is over");
         let kept = self.keep(&finished).await;
         let mut table = self.table();
@@ -429,16 +382,9 @@ impl Jobs {
 
     async fn keep(&self, finished: &FinishedJob) -> Result<(), StoreError> {
         let id = finished.job.id;
-        self.store
-            .append(FINISHED_JOBS, finished.to_entry())
-            .await?;
+        self.store.append(FINISHED_JOBS, finished.to_entry()).await?;
         let mut change = self.store.change().await;
-        if self
-            .store
-            .record::<JobRecord>(&job_key(id))
-            .await?
-            .is_some()
-        {
+        if self.store.record::<JobRecord>(&job_key(id)).await?.is_some() {
             change.remove(job_key(id));
             change.commit().await?;
         }
@@ -448,16 +394,10 @@ impl Jobs {
 
     pub fn follow(&self, job: JobId) -> Result<Follow, JobError> {
         if let Some(live) = self.table().live.get(&job) {
-            return Ok(Follow {
-                job: live.job.clone(),
-                changed: Some(live.changed.subscribe()),
-            });
+            return Ok(Follow { job: live.job.clone(), changed: Some(live.changed.subscribe()) });
         }
         let finished = self.finished(job).ok_or(JobError::Unknown { job })?;
-        Ok(Follow {
-            job: finished.job,
-            changed: None,
-        })
+        Ok(Follow { job: finished.job, changed: None })
     }
 
     fn finished(&self, job: JobId) -> Option<FinishedJob> {
@@ -480,36 +420,15 @@ impl Jobs {
             jobs.insert(finished.job.id, finished.job);
         }
         let table = self.table();
-        jobs.extend(
-            table
-                .recent
-                .values()
-                .map(|each| (each.job.id, each.job.clone())),
-        );
-        jobs.extend(
-            table
-                .live
-                .values()
-                .map(|live| (live.job.id, live.job.clone())),
-        );
-        jobs.into_values()
-            .rev()
-            .take(limit)
-            .map(|job| Job {
-                details: None,
-                ..job
-            })
-            .collect()
+        jobs.extend(table.recent.values().map(|each| (each.job.id, each.job.clone())));
+        jobs.extend(table.live.values().map(|live| (live.job.id, live.job.clone())));
+        jobs.into_values().rev().take(limit).map(|job| Job { details: None, ..job }).collect()
     }
 
     #[must_use]
     pub fn running(&self) -> usize {
         let table = self.table();
-        table
-            .live
-            .values()
-            .filter(|live| live.job.state == JobState::Running)
-            .count()
+        table.live.values().filter(|live| live.job.state == JobState::Running).count()
     }
 }
 

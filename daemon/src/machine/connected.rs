@@ -55,12 +55,7 @@ impl Connected {
         let mut table = self.table();
         let number = table.next;
         table.next += 1;
-        let connection = Connection {
-            number,
-            version: version.to_owned(),
-            commands,
-            end,
-        };
+        let connection = Connection { number, version: version.to_owned(), commands, end };
         let older = table.machines.insert(machine.to_owned(), connection);
         if let Some(older) = &older {
             older.end.send_replace(true);
@@ -77,11 +72,7 @@ impl Connected {
     /// Takes a connection out that has ended, unless another took its place.
     pub fn leave(&self, place: &Place) {
         let mut table = self.table();
-        if table
-            .machines
-            .get(&place.machine)
-            .is_some_and(|found| found.number == place.number)
-        {
+        if table.machines.get(&place.machine).is_some_and(|found| found.number == place.number) {
             table.machines.remove(&place.machine);
         }
     }
@@ -102,10 +93,7 @@ impl Connected {
 
     #[must_use]
     pub fn version(&self, machine: &str) -> Option<String> {
-        self.table()
-            .machines
-            .get(machine)
-            .map(|connection| connection.version.clone())
+        self.table().machines.get(machine).map(|connection| connection.version.clone())
     }
 
     #[must_use]

@@ -90,11 +90,7 @@ pub async fn enrol(
     change.put(name, &token)?;
     change.put(machine_key(&machine.id), &machine)?;
     change.commit().await?;
-    Ok(Enrolment {
-        machine,
-        certificate: issued.certificate,
-        old_key,
-    })
+    Ok(Enrolment { machine, certificate: issued.certificate, old_key })
 }
 
 /// A new certificate for a machine that shows its old one; its key may change with it.

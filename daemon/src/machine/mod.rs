@@ -84,9 +84,7 @@ async fn find(store: &Store, name: &str) -> Result<Option<MachineRecord>, StoreE
 }
 
 pub async fn named(store: &Store, name: &str) -> Result<MachineRecord, MachineError> {
-    let unknown = || MachineError::Unknown {
-        name: name.to_owned(),
-    };
+    let unknown = || MachineError::Unknown { name: name.to_owned() };
     find(store, name).await?.ok_or_else(unknown)
 }
 
@@ -108,9 +106,7 @@ pub async fn invite(
 ) -> Result<Invitation, MachineError> {
     check_name(name)?;
     if !(60..=TTL_SECONDS_MAX).contains(&ttl_seconds) {
-        return Err(MachineError::Ttl {
-            seconds: ttl_seconds,
-        });
+        return Err(MachineError::Ttl { seconds: ttl_seconds });
     }
     let now = store.clock.now();
     let mut change = store.change().await;
@@ -132,17 +128,10 @@ pub async fn invite(
         }
     };
     drop_old_tokens(&mut change, now).await?;
-    let token = Token {
-        secret: random()?,
-        pin: authority.pin(),
-    };
+    let token = Token { secret: random()?, pin: authority.pin() };
     let ttl = i64::try_from(ttl_seconds).unwrap_or(i64::MAX / NANOS);
     let expires_at = UnixNanos(now.0.saturating_add(ttl.saturating_mul(NANOS)));
-    let record = TokenRecord {
-        machine: machine.id,
-        expires_at: expires_at.0,
-        used: false,
-    };
+    let record = TokenRecord { machine: machine.id, expires_at: expires_at.0, used: false };
     change.put(token_key(&token_hash(&token.secret)), &record)?;
     change.commit().await?;
     Ok(Invitation { token, expires_at })
@@ -151,11 +140,7 @@ pub async fn invite(
 async fn drop_old_tokens(change: &mut Change, now: UnixNanos) -> Result<(), StoreError> {
     let tokens: Vec<(String, TokenRecord)> = change.store().named_records("token/").await?;
     for (name, token) in tokens {
-        if token
-            .expires_at
-            .saturating_add(KEPT_AFTER_END_SECONDS * NANOS)
-            < now.0
-        {
+        if token.expires_at.saturating_add(KEPT_AFTER_END_SECONDS * NANOS) < now.0 {
             change.remove(name);
         }
     }
@@ -183,9 +168,7 @@ pub async fn rename(store: &Store, old: &str, new: &str) -> Result<MachineRecord
     let mut change = store.change().await;
     let mut machine = named(store, old).await?;
     if find(store, new).await?.is_some() {
-        return Err(MachineError::Taken {
-            name: new.to_owned(),
-        });
+        return Err(MachineError::Taken { name: new.to_owned() });
     }
     new.clone_into(&mut machine.name);
     change.put(machine_key(&machine.id), &machine)?;
@@ -221,9 +204,7 @@ pub async fn seen(store: &Store, id: &str, version: &str, key: &str) -> Result<(
     machine.version = Some(version.to_owned());
     if machine.next_key.as_deref() == Some(key) {
         machine.next_key = None;
-        machine
-            .denied_keys
-            .extend(machine.key.replace(key.to_owned()));
+        machine.denied_keys.extend(machine.key.replace(key.to_owned()));
     }
     change.put(machine_key(id), &machine)?;
     change.commit().await

@@ -60,9 +60,7 @@ impl FromStr for PointAddress {
     type Err = PointError;
 
     fn from_str(text: &str) -> Result<Self, PointError> {
-        let form = || PointError::Form {
-            text: text.to_owned(),
-        };
+        let form = || PointError::Form { text: text.to_owned() };
         let Some((source, spec)) = text.split_once('@') else {
             return if id_text::is_prefix(text) {
                 Ok(Self::Id(text.to_owned()))
@@ -101,13 +99,8 @@ fn by_id(text: &str, points: &[PointInfo]) -> Result<PointInfo, PointError> {
     let found: Vec<&PointInfo> = points.iter().filter(matches).collect();
     match found.as_slice() {
         [point] => Ok((*point).clone()),
-        [] => Err(PointError::Unknown {
-            text: text.to_owned(),
-        }),
-        _ => Err(PointError::Ambiguous {
-            text: text.to_owned(),
-            count: found.len(),
-        }),
+        [] => Err(PointError::Unknown { text: text.to_owned() }),
+        _ => Err(PointError::Ambiguous { text: text.to_owned(), count: found.len() }),
     }
 }
 
@@ -130,17 +123,13 @@ fn by_source(
     let newest = |limit: UnixNanos| {
         let of_source = points.iter().filter(|point| ids.contains(&point.source));
         // Later commits win among equal times.
-        of_source
-            .filter(|point| point.at <= limit)
-            .max_by_key(|point| point.at)
-            .cloned()
+        of_source.filter(|point| point.at <= limit).max_by_key(|point| point.at).cloned()
     };
     match spec {
         PointSpec::Latest => newest(UnixNanos(i64::MAX)).ok_or(PointError::NoPoints { name }),
-        PointSpec::At(at) => newest(at).ok_or_else(|| PointError::NoneBefore {
-            name,
-            at: rfc3339(at),
-        }),
+        PointSpec::At(at) => {
+            newest(at).ok_or_else(|| PointError::NoneBefore { name, at: rfc3339(at) })
+        }
         PointSpec::Working => {
             let found = ids.iter().find_map(|id| working(*id));
             found.ok_or(PointError::NoWorkingState { name })
@@ -161,10 +150,7 @@ mod tests {
         let at = parse("web/etc@2026-01-02T03:04:05Z").unwrap();
         assert!(matches!(at, PointAddress::Of(_, PointSpec::At(_))));
         for text in ["abc", "web@latest", "web/etc@yesterday", "", "@", "ABCDEF"] {
-            assert!(
-                matches!(parse(text), Err(PointError::Form { .. })),
-                "{text}"
-            );
+            assert!(matches!(parse(text), Err(PointError::Form { .. })), "{text}");
         }
     }
 }

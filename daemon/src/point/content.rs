@@ -48,18 +48,12 @@ pub struct Damage {
 impl Damage {
     #[must_use]
     pub fn of(error: &ReadError) -> Self {
-        Self {
-            place: error.place().map(|place| place.to_string()),
-            reason: chain(error),
-        }
+        Self { place: error.place().map(|place| place.to_string()), reason: chain(error) }
     }
 
     #[must_use]
     pub fn of_failure(failure: &Failure) -> Self {
-        Self {
-            place: None,
-            reason: failure.message.clone(),
-        }
+        Self { place: None, reason: failure.message.clone() }
     }
 }
 
@@ -207,10 +201,7 @@ pub async fn read_piece(
     let entry = entry.clone();
     // The error of the pool is kept apart from that of reaching it: it knows the damaged place.
     let read = move |reader: Rc<super::open::Reader>| async move {
-        Ok(reader
-            .read(&entry, offset, len)
-            .await
-            .map_err(|error| Damage::of(&error)))
+        Ok(reader.read(&entry, offset, len).await.map_err(|error| Damage::of(&error)))
     };
     match point.call(read).await {
         Ok(read) => read,

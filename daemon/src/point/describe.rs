@@ -17,11 +17,7 @@ pub fn row_to_api(row: &PointRow, names: &Names) -> Point {
         id: row.id.clone(),
         source: names.source(&row.source),
         at: time(row.at),
-        result: if row.partial {
-            Outcome::Partial
-        } else {
-            Outcome::Ok
-        },
+        result: if row.partial { Outcome::Partial } else { Outcome::Ok },
         skipped_count: row.facts.skipped_count,
         places: vec!["pool".to_owned()],
         consistency: row.facts.consistency.clone(),
@@ -40,16 +36,12 @@ pub fn row_to_api(row: &PointRow, names: &Names) -> Point {
 #[must_use]
 pub fn rows_to_api(rows: &[PointRow], names: &Names, source: Option<&str>) -> Vec<Point> {
     let shown = rows.iter().map(|row| row_to_api(row, names));
-    shown
-        .filter(|point| source.is_none_or(|source| point.source == source))
-        .collect()
+    shown.filter(|point| source.is_none_or(|source| point.source == source)).collect()
 }
 
 #[must_use]
 pub fn details(row: &PointRow, names: &Names) -> PointDetails {
-    let root = HEXLOWER
-        .decode(row.facts.root_hex.as_bytes())
-        .unwrap_or_default();
+    let root = HEXLOWER.decode(row.facts.root_hex.as_bytes()).unwrap_or_default();
     PointDetails {
         point: row_to_api(row, names),
         committed_at: rfc3339(UnixNanos(row.committed_at)),
@@ -97,9 +89,7 @@ pub fn file_entry(path: &[u8], attributes: &Attributes) -> FileEntry {
             }
             _ => None,
         },
-        link_group: attributes
-            .link_group
-            .map(|group| format!("{}:{}", group.device, group.inode)),
+        link_group: attributes.link_group.map(|group| format!("{}:{}", group.device, group.inode)),
     }
 }
 

@@ -23,19 +23,14 @@ struct Walk {
 
 impl Walk {
     fn new(point: OpenPoint) -> Self {
-        Self {
-            point,
-            from: 0,
-            ahead: VecDeque::new(),
-        }
+        Self { point, from: 0, ahead: VecDeque::new() }
     }
 
     async fn fill(&mut self) -> Result<(), Failure> {
         if self.ahead.is_empty() && self.from < self.point.entries() {
             let entries = self.point.scan(self.from, SCAN_COUNT).await?;
             self.from = entries.last().map_or(u64::MAX, |(ordinal, _)| ordinal + 1);
-            self.ahead
-                .extend(entries.into_iter().map(|(_, entry)| entry));
+            self.ahead.extend(entries.into_iter().map(|(_, entry)| entry));
         }
         Ok(())
     }

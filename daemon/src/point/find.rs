@@ -37,10 +37,7 @@ impl Matcher {
             .backslash_escape(true)
             .build()
             .map_err(|error| Failure::of(Code::BadRequest, &error))?;
-        Ok(Self {
-            glob: glob.compile_matcher(),
-            whole,
-        })
+        Ok(Self { glob: glob.compile_matcher(), whole })
     }
 
     #[must_use]

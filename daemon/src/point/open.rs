@@ -37,15 +37,9 @@ impl OpenPoint {
         let (requests, queue) = mpsc::channel(32);
         let (opened, open) = oneshot::channel();
         let pool = pool.clone();
-        tokio::spawn(async move {
-            pool.call(move |pool| serve(pool, point, queue, opened))
-                .await
-        });
+        tokio::spawn(async move { pool.call(move |pool| serve(pool, point, queue, opened)).await });
         let closed = |_| pool_failure::of_closed(PoolClosed);
-        let entries = open
-            .await
-            .map_err(closed)?
-            .map_err(|error| of_read(&error))?;
+        let entries = open.await.map_err(closed)?.map_err(|error| of_read(&error))?;
         Ok(Self { requests, entries })
     }
 
@@ -70,15 +64,11 @@ impl OpenPoint {
         });
         let closed = || pool_failure::of_closed(PoolClosed);
         self.requests.send(request).await.map_err(|_| closed())?;
-        answered
-            .await
-            .map_err(|_| closed())?
-            .map_err(|error| of_read(&error))
+        answered.await.map_err(|_| closed())?.map_err(|error| of_read(&error))
     }
 
     pub async fn find(&self, path: Vec<u8>) -> Result<Option<(u64, PoolEntry)>, Failure> {
-        self.call(move |reader| async move { reader.find(&path).await })
-            .await
+        self.call(move |reader| async move { reader.find(&path).await }).await
     }
 
     /// Entries of a directory, behind the name `after`.
@@ -97,8 +87,7 @@ impl OpenPoint {
 
     /// Entries in order, from the one with ordinal `from`.
     pub async fn scan(&self, from: u64, limit: usize) -> Result<Vec<(u64, PoolEntry)>, Failure> {
-        self.call(move |reader| async move { reader.scan(from, limit).await })
-            .await
+        self.call(move |reader| async move { reader.scan(from, limit).await }).await
     }
 
     pub async fn read(
@@ -107,8 +96,7 @@ impl OpenPoint {
         offset: u64,
         len: u64,
     ) -> Result<Vec<Piece>, Failure> {
-        self.call(move |reader| async move { reader.read(&entry, offset, len).await })
-            .await
+        self.call(move |reader| async move { reader.read(&entry, offset, len).await }).await
     }
 }
 

@@ -156,28 +156,16 @@ mod tests {
     fn first_forms_of_the_records_are_read() {
         let machine: MachineRecord =
             serde_json::from_str(r#"{"id":"a","name":"web","state":"active","key":"00"}"#).unwrap();
-        assert_eq!(
-            (machine.state, machine.version),
-            (MachineState::Active, None)
-        );
+        assert_eq!((machine.state, machine.version), (MachineState::Active, None));
         let source: SourceRecord = serde_json::from_str(
             r#"{"id":"a","machine":"b","name":"etc","kind":{"tree":{"root_hex":"2f"}}}"#,
         )
         .unwrap();
-        let SourceKind::Tree {
-            default_excludes,
-            exclude,
-            ..
-        } = source.kind;
+        let SourceKind::Tree { default_excludes, exclude, .. } = source.kind;
         assert!(default_excludes && exclude.is_empty() && !source.removed);
         let token = r#"{"machine":"a","expires_at":5}"#;
         assert!(!serde_json::from_str::<TokenRecord>(token).unwrap().used);
         let job = r#"{"id":1,"source":"a","check":false,"created_at":5}"#;
-        assert!(
-            serde_json::from_str::<JobRecord>(job)
-                .unwrap()
-                .started_at
-                .is_none()
-        );
+        assert!(serde_json::from_str::<JobRecord>(job).unwrap().started_at.is_none());
     }
 }

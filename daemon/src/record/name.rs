@@ -17,16 +17,11 @@ pub enum NameError {
 /// Names stand in commands, addresses and tables: nothing in them needs quoting.
 pub fn check_name(name: &str) -> Result<(), NameError> {
     let sound = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    let begins = name
-        .bytes()
-        .next()
-        .is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let begins = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     if begins && name.len() <= NAME_LEN_MAX && name.bytes().all(sound) {
         Ok(())
     } else {
-        Err(NameError::Unsound {
-            name: name.to_owned(),
-        })
+        Err(NameError::Unsound { name: name.to_owned() })
     }
 }
 
@@ -41,16 +36,11 @@ impl FromStr for SourceName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let Some((machine, name)) = text.split_once('/') else {
-            return Err(NameError::NoSource {
-                text: text.to_owned(),
-            });
+            return Err(NameError::NoSource { text: text.to_owned() });
         };
         check_name(machine)?;
         check_name(name)?;
-        Ok(Self {
-            machine: machine.to_owned(),
-            name: name.to_owned(),
-        })
+        Ok(Self { machine: machine.to_owned(), name: name.to_owned() })
     }
 }
 
@@ -69,17 +59,7 @@ mod tests {
         for name in ["web1", "a", "10.0.0.1", "db_main-2"] {
             assert_eq!(check_name(name), Ok(()));
         }
-        for name in [
-            "",
-            "-x",
-            ".x",
-            "a b",
-            "a/b",
-            "a@b",
-            "ü",
-            "\n",
-            &"x".repeat(65),
-        ] {
+        for name in ["", "-x", ".x", "a b", "a/b", "a@b", "ü", "\n", &"x".repeat(65)] {
             assert!(check_name(name).is_err(), "{name:?}");
         }
     }

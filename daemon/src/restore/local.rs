@@ -54,15 +54,8 @@ pub async fn restore(
     let (asked, runtime) = (request.clone(), tokio::runtime::Handle::current());
     let write = move || write_tree(&jobs, &point, &asked, groups, &cancelled, &runtime);
     let written = tokio::task::spawn_blocking(write);
-    let (report, failed) = written
-        .await
-        .map_err(|error| Failure::of(Code::Internal, &error))??;
-    Ok(result(
-        &request,
-        &report,
-        &failed,
-        began.elapsed().as_secs_f64(),
-    ))
+    let (report, failed) = written.await.map_err(|error| Failure::of(Code::Internal, &error))??;
+    Ok(result(&request, &report, &failed, began.elapsed().as_secs_f64()))
 }
 
 fn write_tree(
@@ -73,10 +66,7 @@ fn write_tree(
     cancelled: &watch::Receiver<bool>,
     runtime: &tokio::runtime::Handle,
 ) -> Result<(Report, BTreeMap<Vec<u8>, Damage>), Failure> {
-    let options = WriteOptions {
-        on_clash: request.on_clash,
-        ..WriteOptions::default()
-    };
+    let options = WriteOptions { on_clash: request.on_clash, ..WriteOptions::default() };
     let mut writer =
         TreeWriter::create(&request.target, options).map_err(|error| of_target(&error))?;
     let failed = Failed::default();
@@ -86,14 +76,7 @@ fn write_tree(
         for _ in 0..WRITER_COUNT {
             scope.spawn(|| write_files(&queue, point, runtime, &failed));
         }
-        place_all(
-            jobs,
-            request.job,
-            &mut writer,
-            &mut groups,
-            batches,
-            cancelled,
-        )
+        place_all(jobs, request.job, &mut writer, &mut groups, batches, cancelled)
     });
     // What is there so far stays: it is whole, and running again writes the rest.
     let report = writer.finish();
@@ -112,10 +95,7 @@ fn place_all(
 ) -> Result<(), Failure> {
     while let Some(group) = groups.blocking_recv() {
         if *cancelled.borrow() {
-            return Err(Failure::new(
-                Code::Cancelled,
-                format!("job {job} was cancelled"),
-            ));
+            return Err(Failure::new(Code::Cancelled, format!("job {job} was cancelled")));
         }
         let group = group?;
         let (mut entries, mut files, mut bytes) = (0, 0, 0);
@@ -132,10 +112,7 @@ fn place_all(
             }
         }
         if batches.send(batch).is_err() {
-            return Err(Failure::new(
-                Code::Internal,
-                "the writers of the restore ended",
-            ));
+            return Err(Failure::new(Code::Internal, "the writers of the restore ended"));
         }
         jobs.progress(job, |progress| {
             progress.entries += entries;
@@ -158,10 +135,7 @@ fn write_files(
         for (place, loaded) in batch {
             let path = loaded.entry.path.clone();
             if let Err(damage) = write_entry(place, loaded, point, runtime) {
-                failed
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(path, damage);
+                failed.lock().unwrap_or_else(PoisonError::into_inner).insert(path, damage);
             }
         }
     }
@@ -226,10 +200,8 @@ fn result(
     seconds: f64,
 ) -> RestoreResult {
     let named = |path: &[u8], reason: &UnwrittenReason| skipped(path, reason.to_string());
-    let skipped: Vec<Skipped> = report
-        .skipped()
-        .map(|each| named(&each.path, &each.reason))
-        .collect();
+    let skipped: Vec<Skipped> =
+        report.skipped().map(|each| named(&each.path, &each.reason)).collect();
     let mut failed: Vec<FailedPath> = damaged
         .iter()
         .map(|(path, damage)| FailedPath {
@@ -239,9 +211,7 @@ fn result(
         })
         .collect();
     // A file given up because of damage is listed with the damage, not as unfinished.
-    let others = report
-        .failed()
-        .filter(|each| !damaged.contains_key(&each.path));
+    let others = report.failed().filter(|each| !damaged.contains_key(&each.path));
     failed.extend(others.map(|each| FailedPath {
         path: path_text(&each.path).0,
         place: None,
@@ -251,17 +221,10 @@ fn result(
         |each: &keelhold_tree::write::Unwritten| each.reason == UnwrittenReason::Exists;
     let complete = failed.is_empty() && report.skipped().all(left_alone);
     RestoreResult {
-        result: if complete {
-            Outcome::Ok
-        } else {
-            Outcome::Partial
-        },
+        result: if complete { Outcome::Ok } else { Outcome::Partial },
         job: request.job,
         point: request.point_text.clone(),
-        target: path_text(std::os::unix::ffi::OsStrExt::as_bytes(
-            request.target.as_os_str(),
-        ))
-        .0,
+        target: path_text(std::os::unix::ffi::OsStrExt::as_bytes(request.target.as_os_str())).0,
         bytes_written: report.bytes_written,
         files: report.files + report.links,
         seconds,

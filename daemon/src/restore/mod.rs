@@ -19,9 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 fn hex(text: &str) -> Result<Vec<u8>, Failure> {
-    HEXLOWER
-        .decode(text.as_bytes())
-        .map_err(|error| Failure::of(Code::BadRequest, &error))
+    HEXLOWER.decode(text.as_bytes()).map_err(|error| Failure::of(Code::BadRequest, &error))
 }
 
 /// Accepts a restore; it runs as a job.
@@ -29,12 +27,7 @@ pub async fn start(daemon: &Arc<Daemon>, request: RestoreRequest) -> Result<JobI
     let (info, source) = daemon.point(&request.point).await?;
     let paths: Result<Vec<Vec<u8>>, Failure> =
         request.paths_hex.iter().map(|path| hex(path)).collect();
-    let target = request
-        .to_hex
-        .as_deref()
-        .map(hex)
-        .transpose()?
-        .unwrap_or_default();
+    let target = request.to_hex.as_deref().map(hex).transpose()?.unwrap_or_default();
     let plan = RestorePlan {
         point: info.id,
         point_text: id_text::encode(&info.id.0),
@@ -78,9 +71,7 @@ async fn through_agent(
         plan.target = daemon.root_of(&plan.point).await?;
     }
     let jobs = &daemon.jobs;
-    let job = jobs
-        .accept_restore(Some(machine.id.clone()), source, plan)
-        .await;
+    let job = jobs.accept_restore(Some(machine.id.clone()), source, plan).await;
     let job = job.map_err(|error| of_store(&error))?;
     daemon.connected.command(&machine.id, Command::Run(job));
     Ok(job)
@@ -94,10 +85,7 @@ async fn on_appliance(
 ) -> Result<JobId, Failure> {
     let target = PathBuf::from(OsString::from_vec(plan.target.clone()));
     if !target.is_absolute() {
-        return Err(Failure::new(
-            Code::BadRequest,
-            "the target is not an absolute path",
-        ));
+        return Err(Failure::new(Code::BadRequest, "the target is not an absolute path"));
     }
     let job = daemon.jobs.accept_restore(None, source, plan.clone()).await;
     let job = job.map_err(|error| of_store(&error))?;
@@ -131,9 +119,7 @@ async fn run_on_appliance(
         Err(failure) => daemon.job_failed(job, failure).await,
         Ok(result) => {
             let (outcome, failed) = (result.result, result.failed.len());
-            daemon
-                .jobs
-                .log(job, format!("{}: {failed} paths failed", outcome.word()));
+            daemon.jobs.log(job, format!("{}: {failed} paths failed", outcome.word()));
             let details = Some(JobResult::Restore(result));
             let failure = (failed > 0).then(|| {
                 Failure::new(
@@ -141,10 +127,7 @@ async fn run_on_appliance(
                     format!("{failed} paths could not be restored"),
                 )
             });
-            let kept = daemon
-                .jobs
-                .finish(job, outcome, None, details, failure)
-                .await;
+            let kept = daemon.jobs.finish(job, outcome, None, details, failure).await;
             if let Err(error) = kept {
                 tracing::warn!(job, error = chain(&error), "end of job not kept");
             }
@@ -185,21 +168,13 @@ impl Daemon {
         let ask = move |pool: crate::pool_thread::LivePool| async move {
             ids.iter().filter_map(|id| pool.working_state(id)).collect()
         };
-        self.store
-            .pool
-            .call(ask)
-            .await
-            .map_err(crate::pool_failure::of_closed)
+        self.store.pool.call(ask).await.map_err(crate::pool_failure::of_closed)
     }
 
     /// Where the point's tree was on its machine.
     async fn root_of(&self, point: &keelhold_disk::units::PointId) -> Result<Vec<u8>, Failure> {
         let id = *point;
-        let info = self
-            .store
-            .pool
-            .call(move |pool| async move { pool.point(&id) })
-            .await;
+        let info = self.store.pool.call(move |pool| async move { pool.point(&id) }).await;
         let info = info.map_err(crate::pool_failure::of_closed)?;
         let facts = info.map(|info| crate::point_facts::PointFacts::parse(&info.attributes));
         hex(&facts.unwrap_or_default().root_hex)
@@ -209,9 +184,5 @@ impl Daemon {
 /// How a restore that did something is summed up.
 #[must_use]
 pub fn outcome(failed: usize, skipped: usize) -> Outcome {
-    if failed + skipped == 0 {
-        Outcome::Ok
-    } else {
-        Outcome::Partial
-    }
+    if failed + skipped == 0 { Outcome::Ok } else { Outcome::Partial }
 }

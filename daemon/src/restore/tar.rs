@@ -138,11 +138,7 @@ fn head(loaded: &Loaded, link: Option<&[u8]>) -> Result<Option<Vec<u8>>, Failure
         pax(&mut records, "linkpath", target);
     }
     let mtime = attributes.mtime;
-    pax(
-        &mut records,
-        "mtime",
-        &decimal_time(mtime.secs, mtime.nanos),
-    );
+    pax(&mut records, "mtime", &decimal_time(mtime.secs, mtime.nanos));
     for (key, value) in [("uid", attributes.uid), ("gid", attributes.gid)] {
         pax(&mut records, key, value.to_string().as_bytes());
     }
@@ -155,13 +151,7 @@ fn head(loaded: &Loaded, link: Option<&[u8]>) -> Result<Option<Vec<u8>>, Failure
         }
     }
     let mut bytes = Vec::new();
-    put_header(
-        &mut bytes,
-        EntryType::XHeader,
-        records.len() as u64,
-        attributes,
-        b"pax",
-    )?;
+    put_header(&mut bytes, EntryType::XHeader, records.len() as u64, attributes, b"pax")?;
     bytes.extend_from_slice(&records);
     pad(&mut bytes, records.len() as u64);
     put_header(&mut bytes, kind, size, attributes, &name)?;
@@ -197,11 +187,7 @@ fn put_header(
     header.set_mode(u32::from(attributes.mode));
     header.set_uid(u64::from(attributes.uid).min(0o777_7777));
     header.set_gid(u64::from(attributes.gid).min(0o777_7777));
-    header.set_mtime(
-        u64::try_from(attributes.mtime.secs)
-            .unwrap_or(0)
-            .min(SIZE_MAX),
-    );
+    header.set_mtime(u64::try_from(attributes.mtime.secs).unwrap_or(0).min(SIZE_MAX));
     if let Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } = attributes.kind
     {
         let failed = |error: std::io::Error| Failure::of(Code::Internal, &error);

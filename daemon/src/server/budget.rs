@@ -60,18 +60,12 @@ impl Inlet {
             FromAgent::Frame(_) => ("frames", &self.frames, window(FRAMES_WINDOW_LEN)),
             _ => ("messages", &self.other, OTHER_LEN),
         };
-        let len = usize::try_from(body_len)
-            .unwrap_or(usize::MAX)
-            .saturating_add(OVERHEAD_LEN);
+        let len = usize::try_from(body_len).unwrap_or(usize::MAX).saturating_add(OVERHEAD_LEN);
         let room = u32::try_from(len).unwrap_or(u32::MAX);
         let permit = Arc::clone(window)
             .try_acquire_many_owned(room)
             .map_err(|_| Breach::Window { what, limit })?;
-        let _ = self.queue.send(Arrived {
-            message,
-            body_len,
-            permit,
-        });
+        let _ = self.queue.send(Arrived { message, body_len, permit });
         Ok(())
     }
 }
@@ -84,22 +78,14 @@ mod tests {
     #[test]
     fn more_than_the_window_is_a_breach_and_room_comes_back() {
         let (inlet, mut arrivals) = Inlet::new();
-        let items = || {
-            FromAgent::Items(Items {
-                job: 1,
-                seq: 1,
-                items: Vec::new(),
-            })
-        };
+        let items = || FromAgent::Items(Items { job: 1, seq: 1, items: Vec::new() });
         let mut taken = 0;
         while inlet.take(items(), 1 << 20).is_ok() {
             taken += 1;
         }
         assert!((8..=10).contains(&taken), "{taken}");
         // Another kind has its own room.
-        inlet
-            .take(FromAgent::Started(Started { job: 1 }), 8)
-            .unwrap();
+        inlet.take(FromAgent::Started(Started { job: 1 }), 8).unwrap();
         drop(arrivals.try_recv().unwrap());
         inlet.take(items(), 1 << 20).unwrap();
     }

@@ -72,24 +72,13 @@ pub async fn serve(
     };
     let mut place = daemon.connected.enter(&machine.id, &hello.agent_version);
     if place.replaced_another {
-        tracing::warn!(
-            machine = machine.name,
-            "connected again while it seemed to be connected"
-        );
+        tracing::warn!(machine = machine.name, "connected again while it seemed to be connected");
     }
     if let Err(error) = machine::seen(&daemon.store, &machine.id, &hello.agent_version, &key).await
     {
-        tracing::warn!(
-            machine = machine.name,
-            error = chain(&error),
-            "not noted as seen"
-        );
+        tracing::warn!(machine = machine.name, error = chain(&error), "not noted as seen");
     }
-    tracing::info!(
-        machine = machine.name,
-        version = hello.agent_version,
-        "machine connected"
-    );
+    tracing::info!(machine = machine.name, version = hello.agent_version, "machine connected");
     let (outbox, messages) = Outbox::new();
     let mut writer = tokio::spawn(write_out(sender, messages));
     let mut connection = Connection {
@@ -210,11 +199,8 @@ impl Connection {
             // A job that was parked and comes again on this connection is not over any more.
             self.over.remove(&job);
             self.inlets.insert(job, inlet);
-            let (daemon, outbox, stopping) = (
-                Arc::clone(&self.daemon),
-                self.outbox.clone(),
-                self.stopping.clone(),
-            );
+            let (daemon, outbox, stopping) =
+                (Arc::clone(&self.daemon), self.outbox.clone(), self.stopping.clone());
             self.tasks.spawn(async move {
                 run_job(&daemon, job, &outbox, arrivals, stopping).await;
                 job
@@ -227,45 +213,33 @@ impl Connection {
             return match self.inlets.get(&job) {
                 Some(inlet) => {
                     let body_len = len.saturating_sub(keelhold_wire::header::HEADER_LEN as u64);
-                    inlet
-                        .take(message, body_len)
-                        .map_err(|breach| chain(&breach))
+                    inlet.take(message, body_len).map_err(|breach| chain(&breach))
                 }
                 None if self.over.contains(&job) => Ok(()),
-                None => Err(format!(
-                    "a message for job {job}, which was never started here"
-                )),
+                None => Err(format!("a message for job {job}, which was never started here")),
             };
         }
         let answer = match message {
-            FromAgent::Ping(ping) => FromServer::Pong(Pong {
-                number: ping.number,
-            }),
+            FromAgent::Ping(ping) => FromServer::Pong(Pong { number: ping.number }),
             FromAgent::Ask(ask) => {
                 let outcome = self.wish(ask.wish).await;
-                FromServer::Answer(Answer {
-                    ask: ask.ask,
-                    outcome,
-                })
+                FromServer::Answer(Answer { ask: ask.ask, outcome })
             }
             FromAgent::Renew(renew) => {
                 let (store, authority) = (&self.daemon.store, &self.daemon.authority);
                 let renewed =
                     machine::renew(store, authority, &self.machine.id, &renew.request).await;
                 match renewed {
-                    Ok(certificate) => FromServer::Renewed(Renewed {
-                        certificate: certificate.to_vec(),
-                    }),
+                    Ok(certificate) => {
+                        FromServer::Renewed(Renewed { certificate: certificate.to_vec() })
+                    }
                     Err(error) => return Err(chain(&error)),
                 }
             }
             FromAgent::Pong(_) => return Ok(()),
             _ => return Err(String::from("a second greeting")),
         };
-        self.outbox
-            .send(answer)
-            .await
-            .map_err(|_| String::from("the connection broke"))
+        self.outbox.send(answer).await.map_err(|_| String::from("the connection broke"))
     }
 
     /// What the machine itself asks for.
@@ -275,11 +249,7 @@ impl Connection {
             Wish::Overdue => return Outcome::Accepted { jobs: Vec::new() },
             Wish::Backup { source } => source,
         };
-        match self
-            .daemon
-            .back_up_machine(&self.machine, only.as_deref())
-            .await
-        {
+        match self.daemon.back_up_machine(&self.machine, only.as_deref()).await {
             Ok(jobs) => {
                 for job in &jobs {
                     if self.daemon.jobs.take(*job) {
@@ -289,16 +259,8 @@ impl Connection {
                 Outcome::Accepted { jobs }
             }
             Err(failure) => {
-                let Refusal {
-                    code,
-                    message,
-                    hint,
-                } = failure.refusal();
-                Outcome::Refused(Refusal {
-                    code,
-                    message,
-                    hint,
-                })
+                let Refusal { code, message, hint } = failure.refusal();
+                Outcome::Refused(Refusal { code, message, hint })
             }
         }
     }

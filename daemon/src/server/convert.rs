@@ -14,24 +14,15 @@ pub struct Converter {
 
 impl Converter {
     pub fn items(&mut self, items: Vec<Item>) -> Vec<NewItem> {
-        items
-            .into_iter()
-            .filter_map(|item| self.item(item))
-            .collect()
+        items.into_iter().filter_map(|item| self.item(item)).collect()
     }
 
     fn item(&mut self, item: Item) -> Option<NewItem> {
         Some(match item {
             Item::Same { first, count } => NewItem::Same { first, count },
-            Item::Entry {
-                path,
-                attributes,
-                content,
-            } => NewItem::Entry {
-                path,
-                attributes,
-                content: convert_content(content),
-            },
+            Item::Entry { path, attributes, content } => {
+                NewItem::Entry { path, attributes, content: convert_content(content) }
+            }
             Item::EntryOpen { path } => {
                 self.open = Some((path, false));
                 return None;
@@ -40,22 +31,12 @@ impl Converter {
                 if let Some((_, has_content)) = &mut self.open {
                     *has_content |= !extents.is_empty();
                 }
-                NewItem::More {
-                    extents: convert_extents(extents),
-                }
+                NewItem::More { extents: convert_extents(extents) }
             }
             Item::EntryClose { attributes } => {
                 let (path, has_content) = self.open.take()?;
-                let content = if has_content {
-                    NewContent::Streamed
-                } else {
-                    NewContent::None
-                };
-                NewItem::Entry {
-                    path,
-                    attributes,
-                    content,
-                }
+                let content = if has_content { NewContent::Streamed } else { NewContent::None };
+                NewItem::Entry { path, attributes, content }
             }
         })
     }
@@ -85,10 +66,5 @@ pub fn frame(frame: Frame, chunks: Vec<ChunkRef>) -> IncomingFrame {
         Codec::Lz4 => PoolCodec::Lz4,
         Codec::Zstd => PoolCodec::Zstd,
     };
-    IncomingFrame {
-        codec,
-        plain_len: frame.plain_len,
-        stored: frame.stored,
-        chunks,
-    }
+    IncomingFrame { codec, plain_len: frame.plain_len, stored: frame.stored, chunks }
 }

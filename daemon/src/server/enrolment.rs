@@ -30,11 +30,7 @@ pub async fn serve(daemon: &Daemon, stream: TlsStream<TcpStream>, address: Socke
     let answer = match enrolled {
         Ok(enrolment) => {
             let name = enrolment.machine.name.clone();
-            tracing::info!(
-                machine = name,
-                again = enrolment.old_key.is_some(),
-                "machine enrolled"
-            );
+            tracing::info!(machine = name, again = enrolment.old_key.is_some(), "machine enrolled");
             // Whoever was connected under this name showed the old certificate.
             daemon.connected.cut(&enrolment.machine.id);
             ToNewcomer::Enrolled(Enrolled {

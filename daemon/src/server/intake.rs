@@ -94,10 +94,7 @@ impl Intake {
             self.follow_entry(item)?;
             let extents = match item {
                 Item::EntryMore { extents } => extents,
-                Item::Entry {
-                    content: Content::Extents(extents),
-                    ..
-                } => extents,
+                Item::Entry { content: Content::Extents(extents), .. } => extents,
                 _ => continue,
             };
             chunks.extend(extents.iter().filter_map(|extent| match extent {
@@ -114,11 +111,7 @@ impl Intake {
             answered,
             missing: 0,
         });
-        Ok(Some(Offer {
-            seq: message.seq,
-            first,
-            chunks,
-        }))
+        Ok(Some(Offer { seq: message.seq, first, chunks }))
     }
 
     fn follow_entry(&mut self, item: &Item) -> Result<(), Breach> {
@@ -137,11 +130,7 @@ impl Intake {
 
     /// What to ask for, given which of the offered chunks the pool has for this machine.
     pub fn answer(&mut self, offer: &Offer, have: &[bool]) -> Wanted {
-        assert_eq!(
-            offer.chunks.len(),
-            have.len(),
-            "the pool answers every chunk of an offer"
-        );
+        assert_eq!(offer.chunks.len(), have.len(), "the pool answers every chunk of an offer");
         let mut wanted = Runs::new();
         let mut missing = 0;
         for ((chunk, have), reference) in offer.chunks.iter().zip(have).zip(offer.first..) {
@@ -160,10 +149,7 @@ impl Intake {
             batch.answered = true;
             batch.missing = missing;
         }
-        Wanted {
-            upto: offer.first + offer.chunks.len() as u64,
-            wanted,
-        }
+        Wanted { upto: offer.first + offer.chunks.len() as u64, wanted }
     }
 
     fn batch(&mut self, seq: u64) -> Option<&mut Batch> {
@@ -184,10 +170,7 @@ impl Intake {
             chunks.push(chunk);
         }
         if len != u64::from(frame.plain_len) {
-            return Err(Breach::FrameLen {
-                claimed: u64::from(frame.plain_len),
-                chunks: len,
-            });
+            return Err(Breach::FrameLen { claimed: u64::from(frame.plain_len), chunks: len });
         }
         Ok(chunks)
     }
@@ -221,9 +204,7 @@ impl Intake {
             return Err(Breach::FinishInside);
         }
         if !self.wanted.is_empty() {
-            return Err(Breach::FinishTooSoon {
-                wanted: self.wanted.len() as u64,
-            });
+            return Err(Breach::FinishTooSoon { wanted: self.wanted.len() as u64 });
         }
         self.finished = true;
         Ok(())
@@ -244,19 +225,12 @@ mod tests {
     use keelhold_wire::Codec;
 
     fn chunk(byte: u8) -> Extent {
-        Extent::Chunk {
-            id: ChunkId::from_bytes([byte; 32]),
-            len: 10,
-        }
+        Extent::Chunk { id: ChunkId::from_bytes([byte; 32]), len: 10 }
     }
 
     fn entry(extents: Vec<Extent>) -> Item {
         let content = Content::Extents(extents);
-        Item::Entry {
-            path: b"a".to_vec(),
-            attributes: Vec::new(),
-            content,
-        }
+        Item::Entry { path: b"a".to_vec(), attributes: Vec::new(), content }
     }
 
     fn items(seq: u64, items: Vec<Item>) -> Items {
@@ -265,38 +239,19 @@ mod tests {
 
     fn frame(refs: &[u64], plain_len: u32) -> Frame {
         let refs = refs.iter().copied().collect();
-        Frame {
-            job: 1,
-            codec: Codec::Raw,
-            plain_len,
-            refs,
-            stored: Bytes::new(),
-        }
+        Frame { job: 1, codec: Codec::Raw, plain_len, refs, stored: Bytes::new() }
     }
 
     #[test]
     fn items_wait_for_their_chunks_and_keep_their_order() {
         let mut intake = Intake::default();
-        let first = vec![entry(vec![
-            chunk(1),
-            Extent::Hole { len: 5 },
-            chunk(2),
-            chunk(1),
-        ])];
+        let first = vec![entry(vec![chunk(1), Extent::Hole { len: 5 }, chunk(2), chunk(1)])];
         let offer = intake.items(items(1, first)).unwrap().unwrap();
         assert_eq!(offer.chunks.len(), 3);
         let wanted = intake.answer(&offer, &[false, true, false]);
         // The third reference names what was asked for already.
-        assert_eq!(
-            wanted,
-            Wanted {
-                upto: 3,
-                wanted: [0].into_iter().collect()
-            }
-        );
-        let same = intake
-            .items(items(2, vec![Item::Same { first: 0, count: 9 }]))
-            .unwrap();
+        assert_eq!(wanted, Wanted { upto: 3, wanted: [0].into_iter().collect() });
+        let same = intake.items(items(2, vec![Item::Same { first: 0, count: 9 }])).unwrap();
         intake.answer(&same.unwrap(), &[]);
         assert!(intake.ready().is_none());
         let chunks = intake.frame(&frame(&[0], 10)).unwrap();
@@ -312,70 +267,34 @@ mod tests {
     fn repetitions_are_ignored_and_gaps_are_not() {
         let mut intake = Intake::default();
         assert!(intake.items(items(1, Vec::new())).unwrap().is_some());
-        assert!(
-            intake
-                .items(items(1, vec![entry(vec![chunk(1)])]))
-                .unwrap()
-                .is_none()
-        );
+        assert!(intake.items(items(1, vec![entry(vec![chunk(1)])])).unwrap().is_none());
         let gap = intake.items(items(3, Vec::new()));
-        assert_eq!(
-            gap,
-            Err(Breach::SequenceGap {
-                expected: 2,
-                found: 3
-            })
-        );
+        assert_eq!(gap, Err(Breach::SequenceGap { expected: 2, found: 3 }));
     }
 
     #[test]
     fn frames_hold_exactly_what_was_wanted() {
         let mut intake = Intake::default();
-        let offer = intake
-            .items(items(1, vec![entry(vec![chunk(1), chunk(2)])]))
-            .unwrap()
-            .unwrap();
+        let offer = intake.items(items(1, vec![entry(vec![chunk(1), chunk(2)])])).unwrap().unwrap();
         intake.answer(&offer, &[false, true]);
         let unwanted = intake.frame(&frame(&[1], 10));
         assert_eq!(unwanted, Err(Breach::NotWanted { reference: 1 }));
         let wrong = intake.frame(&frame(&[0], 11));
-        assert_eq!(
-            wrong,
-            Err(Breach::FrameLen {
-                claimed: 11,
-                chunks: 10
-            })
-        );
+        assert_eq!(wrong, Err(Breach::FrameLen { claimed: 11, chunks: 10 }));
         let twice = intake.frame(&frame(&[0], 10));
         assert_eq!(twice, Err(Breach::NotWanted { reference: 0 }));
     }
 
     #[test]
     fn large_entries_are_whole() {
-        let open = || Item::EntryOpen {
-            path: b"big".to_vec(),
-        };
-        let more = || Item::EntryMore {
-            extents: vec![chunk(1)],
-        };
-        let close = || Item::EntryClose {
-            attributes: Vec::new(),
-        };
+        let open = || Item::EntryOpen { path: b"big".to_vec() };
+        let more = || Item::EntryMore { extents: vec![chunk(1)] };
+        let close = || Item::EntryClose { attributes: Vec::new() };
         let mut intake = Intake::default();
-        assert!(
-            intake
-                .items(items(1, vec![open(), more(), more(), close()]))
-                .is_ok()
-        );
-        assert_eq!(
-            intake.items(items(2, vec![more()])),
-            Err(Breach::NoEntryOpen)
-        );
+        assert!(intake.items(items(1, vec![open(), more(), more(), close()])).is_ok());
+        assert_eq!(intake.items(items(2, vec![more()])), Err(Breach::NoEntryOpen));
         let mut intake = Intake::default();
-        assert_eq!(
-            intake.items(items(1, vec![open(), open()])),
-            Err(Breach::EntryInside)
-        );
+        assert_eq!(intake.items(items(1, vec![open(), open()])), Err(Breach::EntryInside));
         let mut intake = Intake::default();
         intake.items(items(1, vec![open()])).unwrap();
         assert_eq!(intake.finish(), Err(Breach::FinishInside));
@@ -384,10 +303,7 @@ mod tests {
     #[test]
     fn nothing_follows_the_end_and_the_end_needs_everything() {
         let mut intake = Intake::default();
-        let offer = intake
-            .items(items(1, vec![entry(vec![chunk(1)])]))
-            .unwrap()
-            .unwrap();
+        let offer = intake.items(items(1, vec![entry(vec![chunk(1)])])).unwrap().unwrap();
         intake.answer(&offer, &[false]);
         assert_eq!(intake.finish(), Err(Breach::FinishTooSoon { wanted: 1 }));
         let chunks = intake.frame(&frame(&[0], 10)).unwrap();

@@ -79,22 +79,10 @@ pub async fn frames(
 
 /// Proves a frame, and says what to report once it is placed.
 async fn verify(pool: PoolHandle, work: FrameWork) -> (Verified, Done) {
-    let FrameWork {
-        frame,
-        chunks,
-        body_len,
-        permit,
-    } = work;
+    let FrameWork { frame, chunks, body_len, permit } = work;
     let incoming = convert::frame(frame, chunks.clone());
     let verify = move |pool: LivePool| async move { pool.verify_frame(incoming).await };
-    (
-        pool.call(verify).await,
-        Done::Kept {
-            chunks,
-            body_len,
-            permit,
-        },
-    )
+    (pool.call(verify).await, Done::Kept { chunks, body_len, permit })
 }
 
 type Verified = Result<
@@ -103,14 +91,9 @@ type Verified = Result<
 >;
 
 async fn place(pool: &PoolHandle, session: SessionId, verified: Verified) -> Result<(), Failure> {
-    let frame = verified
-        .map_err(of_closed)?
-        .map_err(|error| of_ingest(&error))?;
+    let frame = verified.map_err(of_closed)?.map_err(|error| of_ingest(&error))?;
     let place = move |pool: LivePool| async move { pool.place_frame(session, frame).await };
-    pool.call(place)
-        .await
-        .map_err(of_closed)?
-        .map_err(|error| of_ingest(&error))?;
+    pool.call(place).await.map_err(of_closed)?.map_err(|error| of_ingest(&error))?;
     Ok(())
 }
 

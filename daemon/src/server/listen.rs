@@ -22,10 +22,7 @@ const STRANGERS_MAX: usize = 64;
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
         let why = chain(&error);
-        Failure::new(
-            Code::ListenFailed,
-            format!("{address} cannot be listened on: {why}"),
-        )
+        Failure::new(Code::ListenFailed, format!("{address} cannot be listened on: {why}"))
     })
 }
 

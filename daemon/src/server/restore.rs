@@ -59,16 +59,9 @@ pub async fn run(
                 let text = format!("{failed} paths could not be restored");
                 Failure::new(Code::RestoreIncomplete, text)
             });
-            daemon.jobs.log(
-                job,
-                format!("{}: {failed} paths failed", result.result.word()),
-            );
+            daemon.jobs.log(job, format!("{}: {failed} paths failed", result.result.word()));
             let (outcome, details) = (result.result, Some(JobResult::Restore(result)));
-            if let Err(error) = daemon
-                .jobs
-                .finish(job, outcome, None, details, failure)
-                .await
-            {
+            if let Err(error) = daemon.jobs.finish(job, outcome, None, details, failure).await {
                 tracing::warn!(job, error = chain(&error), "end of job not kept");
             }
         }
@@ -106,11 +99,8 @@ struct Outflow<'a> {
 }
 
 fn lost(_: Gone) -> Failure {
-    Failure::new(
-        Code::ConnectionLost,
-        "the connection to the machine was lost",
-    )
-    .hint("restore again when the machine is back; what it holds already is not sent again")
+    Failure::new(Code::ConnectionLost, "the connection to the machine was lost")
+        .hint("restore again when the machine is back; what it holds already is not sent again")
 }
 
 impl<'a> Outflow<'a> {
@@ -146,10 +136,7 @@ impl<'a> Outflow<'a> {
 
     async fn restore(&mut self, plan: &RestorePlan) -> Result<Restored, Failure> {
         let pool = &self.daemon.store.pool;
-        self.id_key = pool
-            .call(|pool| async move { pool.id_key() })
-            .await
-            .map_err(of_closed)?;
+        self.id_key = pool.call(|pool| async move { pool.id_key() }).await.map_err(of_closed)?;
         let point = OpenPoint::open(pool, plan.point).await?;
         let start = StartRestore {
             job: self.job,
@@ -173,10 +160,7 @@ impl<'a> Outflow<'a> {
             }
         }
         self.send_batch().await?;
-        let end = ItemsEnd {
-            job: self.job,
-            entries: self.entries,
-        };
+        let end = ItemsEnd { job: self.job, entries: self.entries };
         self.send(FromServer::ItemsEnd(end)).await?;
         loop {
             if let Some(restored) = self.restored.take() {
@@ -193,12 +177,7 @@ impl<'a> Outflow<'a> {
             Content::Damaged(damage) => self.damaged.push((path, damage)),
             Content::Whole(pieces) if pieces.is_empty() => {
                 self.count_entry(&entry.attributes);
-                self.item(Item::Entry {
-                    path,
-                    attributes,
-                    content: WireContent::None,
-                })
-                .await?;
+                self.item(Item::Entry { path, attributes, content: WireContent::None }).await?;
             }
             Content::Whole(pieces) => {
                 self.count_entry(&entry.attributes);
@@ -256,11 +235,9 @@ impl<'a> Outflow<'a> {
                 }
             }
             let item = match head.take() {
-                Some((path, attributes)) => Item::Entry {
-                    path,
-                    attributes,
-                    content: WireContent::Extents(extents),
-                },
+                Some((path, attributes)) => {
+                    Item::Entry { path, attributes, content: WireContent::Extents(extents) }
+                }
                 None => Item::EntryMore { extents },
             };
             self.item(item).await?;
@@ -279,11 +256,7 @@ impl<'a> Outflow<'a> {
 
     async fn item(&mut self, item: Item) -> Result<(), Failure> {
         self.batch_len += match &item {
-            Item::Entry {
-                path,
-                attributes,
-                content,
-            } => {
+            Item::Entry { path, attributes, content } => {
                 let extents = match content {
                     WireContent::Extents(extents) => extents.len(),
                     _ => 0,
@@ -311,11 +284,7 @@ impl<'a> Outflow<'a> {
             self.hear().await?;
         }
         self.seq += 1;
-        let items = Items {
-            job: self.job,
-            seq: self.seq,
-            items: std::mem::take(&mut self.batch),
-        };
+        let items = Items { job: self.job, seq: self.seq, items: std::mem::take(&mut self.batch) };
         let message = FromServer::Items(items);
         let mut writer = keelhold_chunk::Writer::new();
         message.put_body(&mut writer);
@@ -355,11 +324,7 @@ impl<'a> Outflow<'a> {
             }
             FromAgent::Want(want) => self.wanted(&want)?,
             FromAgent::Credit(credit) => {
-                while self
-                    .unacknowledged
-                    .front()
-                    .is_some_and(|(seq, _)| *seq <= credit.items_seq)
-                {
+                while self.unacknowledged.front().is_some_and(|(seq, _)| *seq <= credit.items_seq) {
                     let (_, len) = self.unacknowledged.pop_front().unwrap_or_default();
                     self.unacknowledged_len -= len;
                 }
@@ -377,9 +342,7 @@ impl<'a> Outflow<'a> {
 
     fn wanted(&mut self, want: &Want) -> Result<(), Failure> {
         if want.upto > self.next_ref || want.wanted.end() > want.upto {
-            let breach = Breach::NotWanted {
-                reference: want.upto,
-            };
+            let breach = Breach::NotWanted { reference: want.upto };
             return Err(Failure::of(Code::AgentBroke, &breach));
         }
         for reference in self.answered..want.upto {
@@ -416,16 +379,9 @@ impl<'a> Outflow<'a> {
             }
             let plain_len = u32::try_from(plain.len()).unwrap_or(u32::MAX);
             let sent = plain.len() as u64;
-            self.daemon
-                .jobs
-                .progress(self.job, |progress| progress.bytes_sent += sent);
-            let frame = Frame {
-                job: self.job,
-                codec: Codec::Raw,
-                plain_len,
-                refs,
-                stored: plain.into(),
-            };
+            self.daemon.jobs.progress(self.job, |progress| progress.bytes_sent += sent);
+            let frame =
+                Frame { job: self.job, codec: Codec::Raw, plain_len, refs, stored: plain.into() };
             let message = FromServer::Frame(frame);
             let mut writer = keelhold_chunk::Writer::new();
             message.put_body(&mut writer);
@@ -439,20 +395,14 @@ impl<'a> Outflow<'a> {
     async fn stop(&mut self, failure: &Failure) {
         let told = match failure.code {
             Code::Cancelled | Code::Stopping => FromServer::Cancel(Cancel { job: self.job }),
-            _ => FromServer::Failed(JobRefusal {
-                job: self.job,
-                refusal: failure.refusal(),
-            }),
+            _ => FromServer::Failed(JobRefusal { job: self.job, refusal: failure.refusal() }),
         };
         if self.outbox.send(told).await.is_err() {
             return;
         }
         let aborted = async {
             while let Some(arrived) = self.arrivals.recv().await {
-                if matches!(
-                    arrived.message,
-                    FromAgent::Aborted(_) | FromAgent::Restored(_)
-                ) {
+                if matches!(arrived.message, FromAgent::Aborted(_) | FromAgent::Restored(_)) {
                     break;
                 }
             }
@@ -477,11 +427,7 @@ fn result(
 ) -> RestoreResult {
     let why = |entry: &keelhold_wire::SkippedEntry| {
         let word = entry.reason.word();
-        if entry.text.is_empty() {
-            word.to_owned()
-        } else {
-            format!("{word}: {}", entry.text)
-        }
+        if entry.text.is_empty() { word.to_owned() } else { format!("{word}: {}", entry.text) }
     };
     let named = |path: &[u8], place: Option<String>, reason: String| FailedPath {
         path: path_text(path).0,
@@ -492,17 +438,8 @@ fn result(
         .iter()
         .map(|(path, damage)| named(path, damage.place.clone(), damage.reason.clone()))
         .collect();
-    failed.extend(
-        restored
-            .failed
-            .iter()
-            .map(|each| named(&each.path, None, why(each))),
-    );
-    let partial = restored
-        .skipped
-        .iter()
-        .filter(|each| each.reason.makes_partial())
-        .count();
+    failed.extend(restored.failed.iter().map(|each| named(&each.path, None, why(each))));
+    let partial = restored.skipped.iter().filter(|each| each.reason.makes_partial()).count();
     RestoreResult {
         result: crate::restore::outcome(failed.len(), partial),
         job,
@@ -512,11 +449,7 @@ fn result(
         files: restored.stats.files,
         seconds: began.elapsed().as_secs_f64(),
         verified: failed.is_empty(),
-        skipped: restored
-            .skipped
-            .iter()
-            .map(|each| skipped(&each.path, why(each)))
-            .collect(),
+        skipped: restored.skipped.iter().map(|each| skipped(&each.path, why(each))).collect(),
         failed,
         error: None,
     }

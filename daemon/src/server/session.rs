@@ -41,11 +41,7 @@ const CANCEL_WAIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub enum End {
     /// The job is over.
-    Over {
-        outcome: Outcome,
-        result: Box<BackupResult>,
-        failure: Option<Failure>,
-    },
+    Over { outcome: Outcome, result: Box<BackupResult>, failure: Option<Failure> },
     /// The session waits in the pool for the machine to come back.
     Parked,
 }
@@ -83,11 +79,7 @@ impl From<Gone> for Stop {
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         // Whatever the pool found wrong with what was sent is the sender's fault.
-        if failure.code == Code::AgentBroke {
-            Self::Breach(failure)
-        } else {
-            Self::Failed(failure)
-        }
+        if failure.code == Code::AgentBroke { Self::Breach(failure) } else { Self::Failed(failure) }
     }
 }
 
@@ -127,10 +119,7 @@ pub async fn run(
     let mut session = match Session::begin(daemon, task, outbox, &done).await {
         Ok(session) => session,
         Err(failure) => {
-            let refusal = JobRefusal {
-                job: task.job,
-                refusal: failure.refusal(),
-            };
+            let refusal = JobRefusal { job: task.job, refusal: failure.refusal() };
             let _ = outbox.send(FromServer::Failed(refusal)).await;
             return over(task, failure);
         }
@@ -165,11 +154,7 @@ fn over(task: &Task, failure: Failure) -> End {
         seconds: 0.0,
         error: Some(failure.to_wire()),
     };
-    End::Over {
-        outcome: Outcome::Failed,
-        result: Box::new(result),
-        failure: Some(failure),
-    }
+    End::Over { outcome: Outcome::Failed, result: Box::new(result), failure: Some(failure) }
 }
 
 impl<'a> Session<'a> {
@@ -184,17 +169,10 @@ impl<'a> Session<'a> {
         let domain = DomainId(id_text::decode(&task.source.machine).ok_or_else(broken)?);
         let now = daemon.store.clock.now();
         let begin = move |pool: LivePool| async move {
-            let basis = pool
-                .newest_point(&source)
-                .and_then(|point| pool.point(&point));
+            let basis = pool.newest_point(&source).and_then(|point| pool.point(&point));
             let lease_until = UnixNanos(now.0.saturating_add(LEASE_NANOS));
             let of_basis = basis.as_ref().map(|point| point.id);
-            let request = BeginSession {
-                source,
-                domain,
-                basis: of_basis,
-                lease_until,
-            };
+            let request = BeginSession { source, domain, basis: of_basis, lease_until };
             let session = pool.begin(request, now).await?;
             Ok((session, basis, pool.id_key(), pool.cut_params()))
         };
@@ -202,24 +180,12 @@ impl<'a> Session<'a> {
             daemon.store.pool.call(begin).await.map_err(of_closed)?;
         let (session, basis, id_key, cut) = begun.map_err(|error| of_ingest(&error))?;
         // Two points of a source never stand for the same time, whatever the clock does.
-        let at = basis
-            .as_ref()
-            .map_or(now, |basis| UnixNanos(now.0.max(basis.at.0 + 1)));
+        let at = basis.as_ref().map_or(now, |basis| UnixNanos(now.0.max(basis.at.0 + 1)));
         let (frames, frame_queue) = mpsc::unbounded_channel();
         let (items, item_queue) = mpsc::unbounded_channel();
         let pool = &daemon.store.pool;
-        tokio::spawn(lanes::frames(
-            pool.clone(),
-            session,
-            frame_queue,
-            done.clone(),
-        ));
-        tokio::spawn(lanes::items(
-            pool.clone(),
-            session,
-            item_queue,
-            done.clone(),
-        ));
+        tokio::spawn(lanes::frames(pool.clone(), session, frame_queue, done.clone()));
+        tokio::spawn(lanes::items(pool.clone(), session, item_queue, done.clone()));
         let start = StartBackup {
             job: task.job,
             session: session.0,
@@ -229,15 +195,8 @@ impl<'a> Session<'a> {
             inline_max: INLINE_MAX,
             frame_len: u32::try_from(keelhold_disk::pool::FRAME_TARGET).unwrap_or(256 << 10),
             codec: Codec::Zstd,
-            mode: if task.check {
-                Mode::Check
-            } else {
-                Mode::Backup
-            },
-            basis: basis.as_ref().map(|basis| Basis {
-                id: basis.id.0,
-                entries: basis.entries,
-            }),
+            mode: if task.check { Mode::Check } else { Mode::Backup },
+            basis: basis.as_ref().map(|basis| Basis { id: basis.id.0, entries: basis.entries }),
             read_again: Runs::new(),
         };
         // A connection that is gone already is noticed by the first look at what arrives.
@@ -274,11 +233,7 @@ impl<'a> Session<'a> {
         done: &lanes::DoneSender,
         stopping: &mut watch::Receiver<bool>,
     ) -> Result<(), Stop> {
-        let mut cancelled = self
-            .daemon
-            .jobs
-            .cancelled(self.task.job)
-            .ok_or(Stop::Cancelled)?;
+        let mut cancelled = self.daemon.jobs.cancelled(self.task.job).ok_or(Stop::Cancelled)?;
         while !self.is_complete() {
             tokio::select! {
                 arrived = arrivals.recv() => match arrived {
@@ -302,16 +257,10 @@ impl<'a> Session<'a> {
     }
 
     async fn take(&mut self, arrived: Arrived) -> Result<(), Stop> {
-        let Arrived {
-            message,
-            body_len,
-            permit,
-        } = arrived;
+        let Arrived { message, body_len, permit } = arrived;
         self.bytes_sent += HEADER_LEN as u64 + body_len;
         let sent = self.bytes_sent;
-        self.daemon
-            .jobs
-            .progress(self.task.job, |progress| progress.bytes_sent = sent);
+        self.daemon.jobs.progress(self.task.job, |progress| progress.bytes_sent = sent);
         if !self.started && !matches!(message, FromAgent::Started(_) | FromAgent::Declined(_)) {
             return Err(Breach::NotStarted.into());
         }
@@ -331,12 +280,7 @@ impl<'a> Session<'a> {
             }
             FromAgent::Frame(frame) => {
                 let chunks = self.intake.frame(&frame)?;
-                let _ = self.frames.send(FrameWork {
-                    frame,
-                    chunks,
-                    body_len,
-                    permit,
-                });
+                let _ = self.frames.send(FrameWork { frame, chunks, body_len, permit });
             }
             FromAgent::Skipped(list) => self.note_skipped(list.entries),
             FromAgent::Progress(progress) => {
@@ -368,11 +312,7 @@ impl<'a> Session<'a> {
         let have = self.daemon.store.pool.call(ask).await.map_err(of_closed)?;
         let have = have.map_err(|error| Stop::from(of_ingest(&error)))?;
         let answer = self.intake.answer(&offer, &have);
-        let want = Want {
-            job: self.task.job,
-            upto: answer.upto,
-            wanted: answer.wanted,
-        };
+        let want = Want { job: self.task.job, upto: answer.upto, wanted: answer.wanted };
         Ok(self.outbox.send(FromServer::Want(want)).await?)
     }
 
@@ -384,11 +324,7 @@ impl<'a> Session<'a> {
 
     async fn done(&mut self, done: Done, sender: &lanes::DoneSender) -> Result<(), Stop> {
         match done {
-            Done::Kept {
-                chunks,
-                body_len,
-                permit,
-            } => {
+            Done::Kept { chunks, body_len, permit } => {
                 drop(permit);
                 self.intake.kept(&chunks);
                 self.hand_on();
@@ -411,11 +347,7 @@ impl<'a> Session<'a> {
             Done::Failed(failure) => return Err(failure.into()),
         }
         let (items_seq, frame_bytes) = (self.pushed_seq, self.frame_bytes);
-        let credit = Credit {
-            job: self.task.job,
-            items_seq,
-            frame_bytes,
-        };
+        let credit = Credit { job: self.task.job, items_seq, frame_bytes };
         Ok(self.outbox.send(FromServer::Credit(credit)).await?)
     }
 
@@ -479,13 +411,8 @@ impl<'a> Session<'a> {
             }
             Ok(pool.session_bytes(session)?)
         };
-        let settled: Result<_, keelhold_disk::IngestError> = self
-            .daemon
-            .store
-            .pool
-            .call(settle)
-            .await
-            .map_err(of_closed)?;
+        let settled: Result<_, keelhold_disk::IngestError> =
+            self.daemon.store.pool.call(settle).await.map_err(of_closed)?;
         settled.map_err(|error| of_ingest(&error))
     }
 
@@ -514,23 +441,11 @@ impl<'a> Session<'a> {
         let (point, more_stored) = made.map_err(|error| Stop::from(of_ingest(&error)))?;
         bytes_stored += more_stored;
         self.daemon.point_committed(&point).await;
-        let basis = Basis {
-            id: point.id.0,
-            entries: point.entries,
-        };
-        let committed = Committed {
-            job: self.task.job,
-            point: point.id.0,
-            basis,
-            partial,
-        };
+        let basis = Basis { id: point.id.0, entries: point.entries };
+        let committed = Committed { job: self.task.job, point: point.id.0, basis, partial };
         // The point is there; an agent that cannot be told finds out at the next start.
         let _ = self.outbox.send(FromServer::Committed(committed)).await;
-        let outcome = if partial {
-            Outcome::Partial
-        } else {
-            Outcome::Ok
-        };
+        let outcome = if partial { Outcome::Partial } else { Outcome::Ok };
         let result = BackupResult {
             result: outcome,
             job: self.task.job,
@@ -550,11 +465,7 @@ impl<'a> Session<'a> {
             seconds: self.began.elapsed().as_secs_f64(),
             error: None,
         };
-        Ok(End::Over {
-            outcome,
-            result: Box::new(result),
-            failure: None,
-        })
+        Ok(End::Over { outcome, result: Box::new(result), failure: None })
     }
 
     async fn stop(self, stop: Stop, arrivals: &mut Arrivals) -> End {
@@ -590,42 +501,26 @@ impl<'a> Session<'a> {
             Stop::Cancelled => {
                 self.cancel(arrivals).await;
                 self.end_session().await;
-                Failure::new(
-                    Code::Cancelled,
-                    format!("job {} was cancelled", self.task.job),
-                )
+                Failure::new(Code::Cancelled, format!("job {} was cancelled", self.task.job))
             }
         };
-        let refusal = JobRefusal {
-            job: self.task.job,
-            refusal: failure.refusal(),
-        };
+        let refusal = JobRefusal { job: self.task.job, refusal: failure.refusal() };
         let _ = self.outbox.send(FromServer::Failed(refusal)).await;
-        let End::Over {
-            outcome,
-            mut result,
-            failure,
-        } = over(self.task, failure)
-        else {
+        let End::Over { outcome, mut result, failure } = over(self.task, failure) else {
             return End::Parked;
         };
         result.bytes_sent = self.bytes_sent;
         result.skipped = self.skipped.named;
         result.skipped_count = self.skipped.count;
         result.seconds = self.began.elapsed().as_secs_f64();
-        End::Over {
-            outcome,
-            result,
-            failure,
-        }
+        End::Over { outcome, result, failure }
     }
 
     /// The session stays as it was last journaled: the next backup of the source takes it up.
     fn release(&self) {
         let (pool, session) = (self.daemon.store.pool.clone(), self.session);
         tokio::spawn(async move {
-            pool.call(move |pool| async move { pool.forget_live(session) })
-                .await
+            pool.call(move |pool| async move { pool.forget_live(session) }).await
         });
     }
 
@@ -634,30 +529,18 @@ impl<'a> Session<'a> {
         let cancel = move |pool: LivePool| async move { pool.cancel(session, now).await };
         if let Ok(Err(error)) = self.daemon.store.pool.call(cancel).await {
             let error = crate::failure::chain(&error);
-            tracing::warn!(
-                job = self.task.job,
-                error,
-                "session not ended; its lease will"
-            );
+            tracing::warn!(job = self.task.job, error, "session not ended; its lease will");
         }
     }
 
     /// Tells the agent and waits until it has stopped sending.
     async fn cancel(&self, arrivals: &mut Arrivals) {
-        if self
-            .outbox
-            .send(FromServer::Cancel(Cancel { job: self.task.job }))
-            .await
-            .is_err()
-        {
+        if self.outbox.send(FromServer::Cancel(Cancel { job: self.task.job })).await.is_err() {
             return;
         }
         let aborted = async {
             while let Some(arrived) = arrivals.recv().await {
-                if matches!(
-                    arrived.message,
-                    FromAgent::Aborted(_) | FromAgent::Declined(_)
-                ) {
+                if matches!(arrived.message, FromAgent::Aborted(_) | FromAgent::Declined(_)) {
                     break;
                 }
             }
@@ -668,11 +551,6 @@ impl<'a> Session<'a> {
 
 impl std::fmt::Debug for Session<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "Session({}, basis {})",
-            self.session,
-            self.basis.is_some()
-        )
+        write!(f, "Session({}, basis {})", self.session, self.basis.is_some())
     }
 }

@@ -37,9 +37,7 @@ pub enum Peer {
 pub fn server_config(authority: &Authority) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
-    roots
-        .add(authority.certificate().clone())
-        .map_err(TlsError::Authority)?;
+    roots.add(authority.certificate().clone()).map_err(TlsError::Authority)?;
     let verifier =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
             .allow_unauthenticated()
@@ -62,9 +60,7 @@ pub fn server_config(authority: &Authority) -> Result<Arc<ServerConfig>, TlsErro
 
 #[must_use]
 pub fn peer(connection: &ServerConnection) -> Peer {
-    let key = connection
-        .peer_certificates()
-        .and_then(|chain| fingerprint(chain.first()?));
+    let key = connection.peer_certificates().and_then(|chain| fingerprint(chain.first()?));
     match (connection.alpn_protocol(), key) {
         (Some(protocol), Some(key)) if protocol == ALPN_AGENT => Peer::Machine { key },
         (Some(protocol), _) if protocol == ALPN_ENROLL => Peer::Newcomer,

@@ -11,21 +11,13 @@ use thiserror::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum DecodeError {
     #[error("{needed} bytes needed at offset {offset}, {left} left")]
-    Short {
-        offset: usize,
-        needed: usize,
-        left: usize,
-    },
+    Short { offset: usize, needed: usize, left: usize },
     #[error("number at offset {offset} is not in its shortest form or exceeds 64 bits")]
     Varint { offset: usize },
     #[error("length {len} at offset {offset} exceeds the limit of {limit}")]
     TooLong { offset: usize, len: u64, limit: u64 },
     #[error("value {value} of {what} at offset {offset} is not defined")]
-    Undefined {
-        offset: usize,
-        what: &'static str,
-        value: u64,
-    },
+    Undefined { offset: usize, what: &'static str, value: u64 },
     #[error("{left} bytes left over at offset {offset}")]
     Trailing { offset: usize, left: usize },
 }
@@ -137,20 +129,13 @@ impl<'a> Reader<'a> {
     pub fn finish(self) -> Result<(), DecodeError> {
         match self.left() {
             0 => Ok(()),
-            left => Err(DecodeError::Trailing {
-                offset: self.offset,
-                left,
-            }),
+            left => Err(DecodeError::Trailing { offset: self.offset, left }),
         }
     }
 
     pub fn raw(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
         if self.left() < len {
-            return Err(DecodeError::Short {
-                offset: self.offset,
-                needed: len,
-                left: self.left(),
-            });
+            return Err(DecodeError::Short { offset: self.offset, needed: len, left: self.left() });
         }
         let taken = &self.bytes[self.offset..self.offset + len];
         self.offset += len;
@@ -216,11 +201,7 @@ impl<'a> Reader<'a> {
         let len = self.varint()?;
         match usize::try_from(len) {
             Ok(count) if count <= limit => Ok(count),
-            _ => Err(DecodeError::TooLong {
-                offset,
-                len,
-                limit: limit as u64,
-            }),
+            _ => Err(DecodeError::TooLong { offset, len, limit: limit as u64 }),
         }
     }
 
@@ -238,11 +219,7 @@ impl<'a> Reader<'a> {
     /// An error about the value just read, at the current offset.
     #[must_use]
     pub fn undefined(&self, what: &'static str, value: u64) -> DecodeError {
-        DecodeError::Undefined {
-            offset: self.offset,
-            what,
-            value,
-        }
+        DecodeError::Undefined { offset: self.offset, what, value }
     }
 }
 
@@ -252,16 +229,7 @@ mod tests {
 
     #[test]
     fn numbers_come_back() {
-        for value in [
-            0,
-            1,
-            127,
-            128,
-            300,
-            u64::from(u32::MAX),
-            u64::MAX - 1,
-            u64::MAX,
-        ] {
+        for value in [0, 1, 127, 128, 300, u64::from(u32::MAX), u64::MAX - 1, u64::MAX] {
             let mut writer = Writer::new();
             writer.varint(value);
             writer.signed(value as i64);
@@ -285,13 +253,7 @@ mod tests {
         let mut writer = Writer::new();
         writer.varint(1 << 40);
         let bytes = writer.finish();
-        assert!(matches!(
-            Reader::new(&bytes).bytes(1 << 20),
-            Err(DecodeError::TooLong { .. })
-        ));
-        assert!(matches!(
-            Reader::new(&[5, 1]).bytes(10),
-            Err(DecodeError::Short { .. })
-        ));
+        assert!(matches!(Reader::new(&bytes).bytes(1 << 20), Err(DecodeError::TooLong { .. })));
+        assert!(matches!(Reader::new(&[5, 1]).bytes(10), Err(DecodeError::Short { .. })));
     }
 }

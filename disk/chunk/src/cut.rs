@@ -112,11 +112,7 @@ impl ContentCutter {
             &self.tables.gear,
             &self.tables.gear_doubled,
         );
-        assert!(
-            len > 0 && len <= window.len(),
-            "a cut of {len} in a window of {}",
-            window.len()
-        );
+        assert!(len > 0 && len <= window.len(), "a cut of {len} in a window of {}", window.len());
         Some(len)
     }
 
@@ -133,9 +129,7 @@ impl ContentCutter {
 
 impl fmt::Debug for ContentCutter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ContentCutter")
-            .field("params", &self.params)
-            .finish_non_exhaustive()
+        f.debug_struct("ContentCutter").field("params", &self.params).finish_non_exhaustive()
     }
 }
 
@@ -152,10 +146,7 @@ impl Tables {
             words.fill(&mut word);
             u64::from_le_bytes(word)
         });
-        Self {
-            gear,
-            gear_doubled: gear.map(|word| word << 1),
-        }
+        Self { gear, gear_doubled: gear.map(|word| word << 1) }
     }
 }
 
@@ -189,7 +180,5 @@ impl FixedCutter {
 pub fn is_zero(bytes: &[u8]) -> bool {
     // Folded by blocks: the compiler turns a block into wide instructions, and data that is not
     // zero shows itself in the first one.
-    bytes
-        .chunks(512)
-        .all(|block| block.iter().fold(0, |seen, byte| seen | byte) == 0)
+    bytes.chunks(512).all(|block| block.iter().fold(0, |seen, byte| seen | byte) == 0)
 }

@@ -123,23 +123,13 @@ impl Kind {
 
     fn decode(code: u8, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(match code {
-            0 => Self::File {
-                size: reader.varint()?,
-            },
+            0 => Self::File { size: reader.varint()? },
             1 => Self::Directory,
-            2 => Self::Symlink {
-                target: reader.bytes(TARGET_LEN_MAX)?.to_vec(),
-            },
+            2 => Self::Symlink { target: reader.bytes(TARGET_LEN_MAX)?.to_vec() },
             3 => Self::Fifo,
             4 => Self::Socket,
-            5 => Self::CharDevice {
-                major: reader.varint_u32()?,
-                minor: reader.varint_u32()?,
-            },
-            6 => Self::BlockDevice {
-                major: reader.varint_u32()?,
-                minor: reader.varint_u32()?,
-            },
+            5 => Self::CharDevice { major: reader.varint_u32()?, minor: reader.varint_u32()? },
+            6 => Self::BlockDevice { major: reader.varint_u32()?, minor: reader.varint_u32()? },
             code => return Err(reader.undefined("entry kind", u64::from(code))),
         })
     }
@@ -201,35 +191,17 @@ impl Attributes {
         }
         let uid = reader.varint_u32()?;
         let gid = reader.varint_u32()?;
-        let mtime = Timestamp {
-            secs: reader.signed()?,
-            nanos: reader.varint_u32()?,
-        };
+        let mtime = Timestamp { secs: reader.signed()?, nanos: reader.varint_u32()? };
         if mtime.nanos >= 1_000_000_000 {
             return Err(reader.undefined("nanoseconds", u64::from(mtime.nanos)));
         }
         let kind = Kind::decode(tag & KIND_MASK, reader)?;
         let link_group = match tag & LINKED {
             0 => None,
-            _ => Some(LinkGroup {
-                device: reader.varint()?,
-                inode: reader.varint()?,
-            }),
+            _ => Some(LinkGroup { device: reader.varint()?, inode: reader.varint()? }),
         };
-        let xattrs = if tag & XATTRS == 0 {
-            Vec::new()
-        } else {
-            decode_xattrs(reader)?
-        };
-        Ok(Self {
-            kind,
-            mode: mode as u16,
-            uid,
-            gid,
-            mtime,
-            link_group,
-            xattrs,
-        })
+        let xattrs = if tag & XATTRS == 0 { Vec::new() } else { decode_xattrs(reader)? };
+        Ok(Self { kind, mode: mode as u16, uid, gid, mtime, link_group, xattrs })
     }
 
     /// Decodes exactly `bytes`.
@@ -257,11 +229,7 @@ fn decode_xattrs(reader: &mut Reader<'_>) -> Result<Vec<Xattr>, DecodeError> {
         let len = (reader.offset() - start) as u64;
         if len > XATTRS_LEN_MAX as u64 {
             let limit = XATTRS_LEN_MAX as u64;
-            return Err(DecodeError::TooLong {
-                offset: reader.offset(),
-                len,
-                limit,
-            });
+            return Err(DecodeError::TooLong { offset: reader.offset(), len, limit });
         }
         xattrs.push(Xattr { name, value });
     }
@@ -308,23 +276,11 @@ mod tests {
             mode: 0o6755,
             uid: 1000,
             gid: u32::MAX - 1,
-            mtime: Timestamp {
-                secs: -2,
-                nanos: 999_999_999,
-            },
-            link_group: Some(LinkGroup {
-                device: 0xfd01,
-                inode: 77,
-            }),
+            mtime: Timestamp { secs: -2, nanos: 999_999_999 },
+            link_group: Some(LinkGroup { device: 0xfd01, inode: 77 }),
             xattrs: vec![
-                Xattr {
-                    name: b"security.capability".to_vec(),
-                    value: vec![1, 0, 0, 2],
-                },
-                Xattr {
-                    name: b"user.note".to_vec(),
-                    value: Vec::new(),
-                },
+                Xattr { name: b"security.capability".to_vec(), value: vec![1, 0, 0, 2] },
+                Xattr { name: b"user.note".to_vec(), value: Vec::new() },
             ],
         }
     }
@@ -334,15 +290,10 @@ mod tests {
         let kinds = [
             Kind::File { size: 0 },
             Kind::Directory,
-            Kind::Symlink {
-                target: b"../\xff".to_vec(),
-            },
+            Kind::Symlink { target: b"../\xff".to_vec() },
             Kind::Fifo,
             Kind::Socket,
-            Kind::CharDevice {
-                major: 4095,
-                minor: u32::MAX,
-            },
+            Kind::CharDevice { major: 4095, minor: u32::MAX },
             Kind::BlockDevice { major: 8, minor: 0 },
         ];
         for kind in kinds {

@@ -32,9 +32,7 @@ impl fmt::Display for ChunkId {
 
 impl fmt::Debug for ChunkId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0[..6]
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.0[..6].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -62,9 +60,7 @@ impl SpanDigest {
 
 impl fmt::Debug for SpanDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0[..6]
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.0[..6].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -80,10 +76,7 @@ impl IdKey {
     #[must_use]
     pub fn new(key: [u8; 32]) -> Self {
         // A key of its own, so that a chunk which happens to hold a list of ids proves nothing.
-        Self {
-            key,
-            span_key: blake3::derive_key("keelhold 2026 span digest", &key),
-        }
+        Self { key, span_key: blake3::derive_key("keelhold 2026 span digest", &key) }
     }
 
     #[must_use]
@@ -134,14 +127,9 @@ mod tests {
         let text = key.id(b"keelhold");
         assert_eq!(
             text.to_string(),
-            blake3::keyed_hash(key.as_bytes(), b"keelhold")
-                .to_hex()
-                .to_string()
+            blake3::keyed_hash(key.as_bytes(), b"keelhold").to_hex().to_string()
         );
-        assert_ne!(
-            key.span_digest([&empty, &text]),
-            key.span_digest([&text, &empty])
-        );
+        assert_ne!(key.span_digest([&empty, &text]), key.span_digest([&text, &empty]));
         assert_ne!(IdKey::new([9; 32]).id(b"keelhold"), text);
     }
 

@@ -68,11 +68,7 @@ mod tests {
             if noise(step) % 5 < 3 {
                 if let Some(range) = holes.take(1 + noise(step + 7) % 60) {
                     assert!(range.end <= 1000);
-                    assert!(
-                        taken
-                            .iter()
-                            .all(|t| t.end <= range.start || range.end <= t.start)
-                    );
+                    assert!(taken.iter().all(|t| t.end <= range.start || range.end <= t.start));
                     taken.push(range);
                 }
             } else if !taken.is_empty() {

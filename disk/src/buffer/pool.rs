@@ -58,9 +58,7 @@ impl BufferPool {
             waiters: VecDeque::new(),
             next_ticket: 0,
         };
-        Self {
-            shared: Arc::new(Mutex::new(state)),
-        }
+        Self { shared: Arc::new(Mutex::new(state)) }
     }
 
     /// A buffer of `len` bytes, as soon as the limit allows it.
@@ -69,15 +67,8 @@ impl BufferPool {
     /// If `len` alone is over the limit: it could never be given. Callers check lengths that came
     /// from a disk before they ask.
     pub fn take(&self, len: usize) -> Take {
-        assert!(
-            len <= self.limit(),
-            "{len} is more than the pool may ever hold"
-        );
-        Take {
-            pool: self.clone(),
-            len,
-            ticket: None,
-        }
+        assert!(len <= self.limit(), "{len} is more than the pool may ever hold");
+        Take { pool: self.clone(), len, ticket: None }
     }
 
     /// A buffer now, or nothing: also nothing while others wait.
@@ -86,21 +77,14 @@ impl BufferPool {
     /// If `len` is not a multiple of [`BLOCK`].
     #[must_use]
     pub fn try_take(&self, len: usize) -> Option<AlignedBuf> {
-        assert!(
-            len.is_multiple_of(BLOCK),
-            "{len} is not a whole number of blocks"
-        );
+        assert!(len.is_multiple_of(BLOCK), "{len} is not a whole number of blocks");
         let mut state = self.lock();
         if !state.waiters.is_empty() {
             return None;
         }
         let memory = state.memory(len)?;
         drop(state);
-        Some(AlignedBuf {
-            memory,
-            len,
-            home: Some(self.clone()),
-        })
+        Some(AlignedBuf { memory, len, home: Some(self.clone()) })
     }
 
     #[must_use]
@@ -178,10 +162,7 @@ impl Future for Take {
             state.waiters.push_back((ticket, None));
             ticket
         });
-        let first = state
-            .waiters
-            .front()
-            .is_some_and(|(front, _)| *front == ticket);
+        let first = state.waiters.front().is_some_and(|(front, _)| *front == ticket);
         if first && let Some(memory) = state.memory(self.len) {
             // What is left of the room may do for the next in line.
             state.waiters.pop_front();
@@ -191,11 +172,7 @@ impl Future for Take {
             if let Some(next) = next {
                 next.wake();
             }
-            return Poll::Ready(AlignedBuf {
-                memory,
-                len: self.len,
-                home: Some(pool),
-            });
+            return Poll::Ready(AlignedBuf { memory, len: self.len, home: Some(pool) });
         }
         if let Some((_, waker)) = state.waiters.iter_mut().find(|(other, _)| *other == ticket) {
             *waker = Some(cx.waker().clone());
@@ -235,11 +212,7 @@ mod tests {
         assert!(pool.try_take(2 * BLOCK).is_none());
         assert!(pool.try_take(BLOCK).is_some());
         drop(first);
-        assert_eq!(
-            pool.try_take(3 * BLOCK).unwrap()[0],
-            9,
-            "the same memory again"
-        );
+        assert_eq!(pool.try_take(3 * BLOCK).unwrap()[0], 9, "the same memory again");
         assert_eq!(pool.out_len(), 0);
     }
 
@@ -249,10 +222,7 @@ mod tests {
         let mut bufs: Vec<_> = (0..4).map(|_| pool.try_take(BLOCK).unwrap()).collect();
         drop((bufs.remove(2), bufs.remove(0)));
         let apart = pool.try_take(2 * BLOCK).unwrap();
-        assert!(
-            matches!(apart.memory, Memory::Own(_)),
-            "two holes of one block each"
-        );
+        assert!(matches!(apart.memory, Memory::Own(_)), "two holes of one block each");
         assert_eq!(pool.out_len(), 4 * BLOCK);
         assert!(pool.try_take(BLOCK).is_none());
         drop((apart, bufs));
@@ -281,9 +251,7 @@ mod tests {
         assert!(poll_once(&mut small).is_pending(), "it came later");
         assert!(pool.try_take(BLOCK).is_none());
         drop(held);
-        let Poll::Ready(buf) = poll_once(&mut large) else {
-            panic!("room for the first")
-        };
+        let Poll::Ready(buf) = poll_once(&mut large) else { panic!("room for the first") };
         assert!(poll_once(&mut small).is_pending());
         drop(buf);
         assert!(poll_once(&mut small).is_ready());

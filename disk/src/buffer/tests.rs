@@ -20,10 +20,7 @@ fn padding_is_zero() {
 #[test]
 fn shrinks_and_grows_back() {
     let pool = BufferPool::new(8 * BLOCK);
-    for mut buf in [
-        AlignedBuf::zeroed(4 * BLOCK),
-        pool.try_take(4 * BLOCK).unwrap(),
-    ] {
+    for mut buf in [AlignedBuf::zeroed(4 * BLOCK), pool.try_take(4 * BLOCK).unwrap()] {
         buf[3 * BLOCK] = 7;
         buf.resize(BLOCK);
         assert_eq!(buf.len(), BLOCK);
@@ -41,10 +38,8 @@ fn refuses_part_of_a_block() {
 #[test]
 fn pieces_of_a_pool_are_aligned_and_apart() {
     let pool = BufferPool::new(16 * BLOCK);
-    let mut bufs: Vec<AlignedBuf> = [1, 4, 2, 3]
-        .into_iter()
-        .map(|blocks| pool.try_take(blocks * BLOCK).unwrap())
-        .collect();
+    let mut bufs: Vec<AlignedBuf> =
+        [1, 4, 2, 3].into_iter().map(|blocks| pool.try_take(blocks * BLOCK).unwrap()).collect();
     for (buf, value) in bufs.iter_mut().zip(1u8..) {
         assert_eq!(buf.as_ptr().addr() % BLOCK, 0);
         assert!(buf.iter().all(|byte| *byte == 0), "never used before");

@@ -51,26 +51,14 @@ impl<W: Work> Backend<W> {
         let why_not = match choice {
             Choice::Best => match Ring::new(DEPTH) {
                 Ok(ring) => {
-                    return Ok((
-                        Self {
-                            way: Way::Ring(ring),
-                            jobs,
-                        },
-                        None,
-                    ));
+                    return Ok((Self { way: Way::Ring(ring), jobs }, None));
                 }
                 Err(error) => Some(error),
             },
             Choice::Threads => None,
         };
         let driver = BellDriver::new().map_err(NoBackend)?;
-        Ok((
-            Self {
-                way: Way::Threads(driver),
-                jobs,
-            },
-            why_not,
-        ))
+        Ok((Self { way: Way::Threads(driver), jobs }, why_not))
     }
 
     #[must_use]

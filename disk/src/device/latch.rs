@@ -26,10 +26,7 @@ pub struct Latched<D> {
 
 impl<D: Device> Latched<D> {
     pub fn new(device: D) -> Self {
-        Self {
-            device,
-            first_failure: Rc::default(),
-        }
+        Self { device, first_failure: Rc::default() }
     }
 
     /// The failure that fenced the disk.
@@ -45,12 +42,7 @@ impl<D: Device> Latched<D> {
 
     fn refuse_if_fenced(&self, op: DeviceOp, offset: u64, len: u64) -> Result<(), DeviceError> {
         if self.first_failure.borrow().is_some() {
-            return Err(DeviceError {
-                op,
-                offset,
-                len,
-                fault: DeviceFault::Fenced,
-            });
+            return Err(DeviceError { op, offset, len, fault: DeviceFault::Fenced });
         }
         Ok(())
     }

@@ -87,12 +87,7 @@ pub(crate) fn check_range(
     } else {
         return Ok(());
     };
-    Err(DeviceError {
-        op,
-        offset,
-        len,
-        fault,
-    })
+    Err(DeviceError { op, offset, len, fault })
 }
 
 #[cfg(test)]

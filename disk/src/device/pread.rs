@@ -36,22 +36,10 @@ struct Inner<W> {
 
 impl<W: Work> PreadDevice<W> {
     pub fn new(disk: OpenedDisk, work: W) -> Self {
-        let OpenedDisk {
-            fd,
-            geometry,
-            discards,
-        } = disk;
+        let OpenedDisk { fd, geometry, discards } = disk;
         let counters = CounterCells::default();
-        let inner = Inner {
-            fd: Arc::new(fd),
-            work,
-            geometry,
-            discards,
-            counters,
-        };
-        Self {
-            inner: Rc::new(inner),
-        }
+        let inner = Inner { fd: Arc::new(fd), work, geometry, discards, counters };
+        Self { inner: Rc::new(inner) }
     }
 
     fn check(&self, op: DeviceOp, offset: u64, len: u64) -> Result<(), DeviceError> {
@@ -78,15 +66,7 @@ impl<W: Work> Device for PreadDevice<W> {
             (result, buf)
         };
         let (result, buf) = self.inner.work.run(job).await;
-        (
-            result.map_err(|fault| DeviceError {
-                op: DeviceOp::Read,
-                offset,
-                len,
-                fault,
-            }),
-            buf,
-        )
+        (result.map_err(|fault| DeviceError { op: DeviceOp::Read, offset, len, fault }), buf)
     }
 
     async fn write(&self, offset: u64, buf: AlignedBuf) -> Returned {
@@ -103,26 +83,14 @@ impl<W: Work> Device for PreadDevice<W> {
             (result, buf)
         };
         let (result, buf) = self.inner.work.run(job).await;
-        (
-            result.map_err(|fault| DeviceError {
-                op: DeviceOp::Write,
-                offset,
-                len,
-                fault,
-            }),
-            buf,
-        )
+        (result.map_err(|fault| DeviceError { op: DeviceOp::Write, offset, len, fault }), buf)
     }
 
     async fn flush(&self) -> Result<(), DeviceError> {
         self.inner.counters.flush();
         let fd = Arc::clone(&self.inner.fd);
         // Asked once, whatever the answer: a second one could hide what the first one knew.
-        let result = self
-            .inner
-            .work
-            .run(move || rustix::fs::fdatasync(&*fd))
-            .await;
+        let result = self.inner.work.run(move || rustix::fs::fdatasync(&*fd)).await;
         result.map_err(|errno| DeviceError {
             op: DeviceOp::Flush,
             offset: 0,
@@ -145,12 +113,7 @@ impl<W: Work> Device for PreadDevice<W> {
             Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
             Err(errno) => {
                 let fault = fault_of(errno);
-                Err(DeviceError {
-                    op: DeviceOp::Discard,
-                    offset,
-                    len,
-                    fault,
-                })
+                Err(DeviceError { op: DeviceOp::Discard, offset, len, fault })
             }
         }
     }
@@ -174,15 +137,9 @@ fn transfer(
         };
         let reached = done + moved;
         // Go on from the last whole block: a direct transfer must begin at one.
-        let whole = if reached >= len {
-            len
-        } else {
-            reached - reached % BLOCK
-        };
+        let whole = if reached >= len { len } else { reached - reached % BLOCK };
         if whole == done {
-            return Err(DeviceFault::Short {
-                done: reached as u64,
-            });
+            return Err(DeviceFault::Short { done: reached as u64 });
         }
         done = whole;
     }
@@ -213,10 +170,7 @@ mod tests {
             parts.next().unwrap()
         });
         assert_eq!((all, asked), (Ok(()), vec![0, BLOCK, BLOCK]));
-        assert_eq!(
-            transfer(BLOCK, |_| Ok(100)),
-            Err(DeviceFault::Short { done: 100 })
-        );
+        assert_eq!(transfer(BLOCK, |_| Ok(100)), Err(DeviceFault::Short { done: 100 }));
         let failed = transfer(BLOCK, |_| Err(rustix::io::Errno::IO));
         assert_eq!(failed, Err(DeviceFault::Os(Errno::EIO)));
     }

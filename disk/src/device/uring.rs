@@ -89,13 +89,7 @@ impl State {
         let id = self.next_op;
         self.next_op += 1;
         let transfer = Transfer::new(request);
-        let op = Op {
-            file,
-            transfer,
-            outcome: None,
-            waker: None,
-            abandoned: false,
-        };
+        let op = Op { file, transfer, outcome: None, waker: None, abandoned: false };
         self.ops.insert(id, op);
         self.backlog.push_back(id);
         id
@@ -195,22 +189,10 @@ impl State {
     /// Gives a file back to the kernel once no handle and no operation needs it.
     fn close_if_unused(&mut self, id: FileId) {
         let unused = self.files.get(&id).is_some_and(|file| file.closing)
-            && !self
-                .ops
-                .values()
-                .any(|op| op.file == id && op.outcome.is_none());
-        if unused
-            && let Some(RingFile {
-                slot: Some(slot), ..
-            }) = self.files.remove(&id)
-        {
+            && !self.ops.values().any(|op| op.file == id && op.outcome.is_none());
+        if unused && let Some(RingFile { slot: Some(slot), .. }) = self.files.remove(&id) {
             // Should the kernel refuse, the slot is not used again and closes with the ring.
-            if self
-                .ring
-                .submitter()
-                .register_files_update(slot, &[-1])
-                .is_ok()
-            {
+            if self.ring.submitter().register_files_update(slot, &[-1]).is_ok() {
                 self.free_slots.push(slot);
             }
         }
@@ -270,10 +252,7 @@ impl Drop for State {
         while self.in_flight > 0 {
             let entered = self.enter(1);
             self.reap(&mut Vec::new());
-            if !matches!(
-                entered,
-                Ok(()) | Err(Errno::EINTR | Errno::EBUSY | Errno::EAGAIN)
-            ) {
+            if !matches!(entered, Ok(()) | Err(Errno::EINTR | Errno::EBUSY | Errno::EAGAIN)) {
                 // Lost memory is better than memory that somebody else owns by then.
                 std::mem::forget(std::mem::take(&mut self.ops));
                 return;
@@ -293,18 +272,12 @@ impl Future for Pending {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let state = &mut *self.ring.state.borrow_mut();
-        let op = state
-            .ops
-            .get_mut(&self.id)
-            .expect("an operation awaited after its end");
+        let op = state.ops.get_mut(&self.id).expect("an operation awaited after its end");
         let Some(outcome) = op.outcome.take() else {
             op.waker = Some(cx.waker().clone());
             return Poll::Pending;
         };
-        let buf = state
-            .ops
-            .remove(&self.id)
-            .and_then(|op| op.transfer.into_buf());
+        let buf = state.ops.remove(&self.id).and_then(|op| op.transfer.into_buf());
         Poll::Ready((outcome, buf))
     }
 }
@@ -327,11 +300,6 @@ impl Drop for Pending {
 impl fmt::Debug for Ring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state.borrow();
-        write!(
-            f,
-            "Ring({} in flight, {} waiting)",
-            state.in_flight,
-            state.backlog.len()
-        )
+        write!(f, "Ring({} in flight, {} waiting)", state.in_flight, state.backlog.len())
     }
 }

@@ -88,14 +88,7 @@ mod tests {
         unparker.unpark();
         driver.park();
         let mut fds = [PollFd::new(&*driver.bell.fd, PollFlags::IN)];
-        let now = rustix::time::Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        assert_eq!(
-            poll(&mut fds, Some(&now)).unwrap(),
-            0,
-            "both rings were heard"
-        );
+        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        assert_eq!(poll(&mut fds, Some(&now)).unwrap(), 0, "both rings were heard");
     }
 }

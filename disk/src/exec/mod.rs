@@ -95,17 +95,8 @@ pub struct Executor<D> {
 impl<D: Driver> Executor<D> {
     pub fn new(driver: D, order: impl TaskOrder + 'static) -> Self {
         let ready = Arc::new(ReadyQueue::new(driver.unparker()));
-        let tasks = Tasks {
-            waiting: RefCell::default(),
-            next_id: Cell::new(MAIN + 1),
-            ready,
-        };
-        Self {
-            driver,
-            order: Box::new(order),
-            tasks: Rc::new(tasks),
-            runnable: VecDeque::new(),
-        }
+        let tasks = Tasks { waiting: RefCell::default(), next_id: Cell::new(MAIN + 1), ready };
+        Self { driver, order: Box::new(order), tasks: Rc::new(tasks), runnable: VecDeque::new() }
     }
 
     /// A handle that starts tasks, for the tasks themselves.
@@ -164,15 +155,8 @@ impl<D: Driver> Executor<D> {
         };
         task_waker.clear();
         let waker = Waker::from(Arc::clone(&task_waker));
-        if task
-            .as_mut()
-            .poll(&mut Context::from_waker(&waker))
-            .is_pending()
-        {
-            self.tasks
-                .waiting
-                .borrow_mut()
-                .insert(id, (task, task_waker));
+        if task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+            self.tasks.waiting.borrow_mut().insert(id, (task, task_waker));
         } else {
             task_waker.retire();
         }

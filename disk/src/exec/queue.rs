@@ -21,13 +21,7 @@ struct State {
 
 impl ReadyQueue {
     pub(super) fn new(unparker: Arc<dyn Unpark>) -> Self {
-        Self {
-            state: Mutex::new(State {
-                ready: VecDeque::new(),
-                asleep: false,
-            }),
-            unparker,
-        }
+        Self { state: Mutex::new(State { ready: VecDeque::new(), asleep: false }), unparker }
     }
 
     pub(super) fn push(&self, id: TaskId) {
@@ -74,18 +68,12 @@ pub(super) struct TaskWaker {
 
 impl TaskWaker {
     pub(super) fn new(id: TaskId, queue: Arc<ReadyQueue>) -> Self {
-        Self {
-            id,
-            state: AtomicU8::new(IDLE),
-            queue,
-        }
+        Self { id, state: AtomicU8::new(IDLE), queue }
     }
 
     /// To be called before the task is polled: from here on a wake-up counts for the next poll.
     pub(super) fn clear(&self) {
-        let _ = self
-            .state
-            .compare_exchange(QUEUED, IDLE, Ordering::AcqRel, Ordering::Acquire);
+        let _ = self.state.compare_exchange(QUEUED, IDLE, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// The task has ended; wake-ups that are still around mean nothing.
@@ -100,10 +88,8 @@ impl Wake for TaskWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let first = self
-            .state
-            .compare_exchange(IDLE, QUEUED, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok();
+        let first =
+            self.state.compare_exchange(IDLE, QUEUED, Ordering::AcqRel, Ordering::Acquire).is_ok();
         if first {
             self.queue.push(self.id);
         }

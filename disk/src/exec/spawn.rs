@@ -34,10 +34,7 @@ impl Spawner {
         let id = self.tasks.next_id.get();
         self.tasks.next_id.set(id + 1);
         let waker = Arc::new(TaskWaker::new(id, Arc::clone(&self.tasks.ready)));
-        self.tasks
-            .waiting
-            .borrow_mut()
-            .insert(id, (task, Arc::clone(&waker)));
+        self.tasks.waiting.borrow_mut().insert(id, (task, Arc::clone(&waker)));
         waker.wake();
         JoinHandle { slot }
     }

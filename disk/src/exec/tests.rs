@@ -23,10 +23,7 @@ impl Driver for Bell {
     fn poll_io(&mut self) {}
 
     fn park(&mut self) {
-        let happens = self
-            .while_parked
-            .pop_front()
-            .expect("nothing would ever end this park");
+        let happens = self.while_parked.pop_front().expect("nothing would ever end this park");
         happens();
     }
 
@@ -77,10 +74,7 @@ fn trace(order: impl TaskOrder + 'static) -> Vec<(u8, u8)> {
 
 #[test]
 fn the_order_is_a_policy() {
-    assert_eq!(
-        trace(Fifo),
-        [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]
-    );
+    assert_eq!(trace(Fifo), [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]);
     assert_ne!(trace(Fifo), trace(Last));
     assert_eq!(trace(Last), trace(Last));
 }
@@ -108,11 +102,7 @@ fn an_answer_while_parked_unparks_once() {
     }));
     let other = exec.spawner().spawn(other);
     assert_eq!(exec.run_until(awaited), Ok(2));
-    assert_eq!(
-        exec.driver().unparked.0.load(Ordering::SeqCst),
-        1,
-        "asleep only once"
-    );
+    assert_eq!(exec.driver().unparked.0.load(Ordering::SeqCst), 1, "asleep only once");
     assert_eq!(exec.run_until(other), Ok(1));
 }
 
@@ -121,9 +111,7 @@ fn a_wake_up_for_nobody_parks_again() {
     let mut exec = Executor::new(Bell::default(), Fifo);
     let (give, awaited) = crate::work::answer();
     exec.driver().while_parked.push_back(Box::new(|| {}));
-    exec.driver()
-        .while_parked
-        .push_back(Box::new(|| give.give(3)));
+    exec.driver().while_parked.push_back(Box::new(|| give.give(3)));
     assert_eq!(exec.run_until(awaited), Ok(3));
     assert!(exec.driver().while_parked.is_empty());
 }

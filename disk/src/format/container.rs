@@ -58,14 +58,7 @@ impl ContainerHeader {
         raw.salt = self.salt;
         let mut block = [0; BLOCK];
         block[..size_of::<RawHeader>()].copy_from_slice(raw.as_bytes());
-        Head::seal(
-            &mut block,
-            key,
-            Magic::ContainerHeader,
-            pool,
-            place,
-            self.generation,
-        );
+        Head::seal(&mut block, key, Magic::ContainerHeader, pool, place, self.generation);
         block
     }
 
@@ -77,9 +70,8 @@ impl ContainerHeader {
     ) -> Result<Self, HeadFault> {
         let (head, covered) = Head::open(block, key, Magic::ContainerHeader)?;
         head.expect(pool, place)?;
-        let (raw, rest) = RawHeader::read_from_prefix(covered).map_err(|_| HeadFault::Len {
-            found: head.len.get(),
-        })?;
+        let (raw, rest) = RawHeader::read_from_prefix(covered)
+            .map_err(|_| HeadFault::Len { found: head.len.get() })?;
         if raw.reserved != [0; 3] || rest.iter().any(|byte| *byte != 0) {
             return Err(HeadFault::Reserved);
         }
@@ -132,14 +124,7 @@ impl ContainerFooter {
         raw.body_hash = self.body_hash;
         let mut block = [0; BLOCK];
         block[..size_of::<RawFooter>()].copy_from_slice(raw.as_bytes());
-        Head::seal(
-            &mut block,
-            key,
-            Magic::ContainerFooter,
-            pool,
-            place,
-            self.generation,
-        );
+        Head::seal(&mut block, key, Magic::ContainerFooter, pool, place, self.generation);
         block
     }
 
@@ -151,9 +136,8 @@ impl ContainerFooter {
     ) -> Result<Self, HeadFault> {
         let (head, covered) = Head::open(block, key, Magic::ContainerFooter)?;
         head.expect(pool, place)?;
-        let (raw, rest) = RawFooter::read_from_prefix(covered).map_err(|_| HeadFault::Len {
-            found: head.len.get(),
-        })?;
+        let (raw, rest) = RawFooter::read_from_prefix(covered)
+            .map_err(|_| HeadFault::Len { found: head.len.get() })?;
         if raw.reserved != [0; 6] || rest.iter().any(|byte| *byte != 0) {
             return Err(HeadFault::Reserved);
         }
@@ -186,24 +170,11 @@ mod tests {
     #[test]
     fn header_and_footer_come_back() {
         let key = ChecksumKey::new(&[1; 32], &[2; 16]);
-        let (pool, place) = (
-            PoolId([3; 16]),
-            Place {
-                disk: DiskId([4; 16]),
-                offset: 1 << 20,
-            },
-        );
-        let header = ContainerHeader {
-            container: 5,
-            generation: 6,
-            purpose: Purpose::Data,
-            salt: [7; 16],
-        };
+        let (pool, place) = (PoolId([3; 16]), Place { disk: DiskId([4; 16]), offset: 1 << 20 });
+        let header =
+            ContainerHeader { container: 5, generation: 6, purpose: Purpose::Data, salt: [7; 16] };
         let block = header.encode(&key, pool, place);
-        assert_eq!(
-            ContainerHeader::decode(&block, &key, pool, place),
-            Ok(header)
-        );
+        assert_eq!(ContainerHeader::decode(&block, &key, pool, place), Ok(header));
         let footer = ContainerFooter {
             container: 5,
             generation: 6,
@@ -213,9 +184,6 @@ mod tests {
             body_hash: [10; 32],
         };
         let block = footer.encode(&key, pool, place);
-        assert_eq!(
-            ContainerFooter::decode(&block, &key, pool, place),
-            Ok(footer)
-        );
+        assert_eq!(ContainerFooter::decode(&block, &key, pool, place), Ok(footer));
     }
 }

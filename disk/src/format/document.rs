@@ -21,19 +21,14 @@ pub(super) use fields;
 /// The rows of the table under the heading `### name`.
 fn documented(name: &str) -> Vec<(String, usize, usize)> {
     let page = include_str!("../../FORMAT.md");
-    let (_, section) = page
-        .split_once(&format!("### {name}\n"))
-        .unwrap_or_else(|| panic!("no table for {name}"));
+    let (_, section) =
+        page.split_once(&format!("### {name}\n")).unwrap_or_else(|| panic!("no table for {name}"));
     let rows = section.lines().skip_while(|line| !line.starts_with('|'));
     rows.take_while(|line| line.starts_with('|'))
         .skip(2)
         .map(|row| {
             let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-            (
-                cells[3].to_owned(),
-                cells[1].parse().unwrap(),
-                cells[2].parse().unwrap(),
-            )
+            (cells[3].to_owned(), cells[1].parse().unwrap(), cells[2].parse().unwrap())
         })
         .collect()
 }

@@ -44,10 +44,7 @@ impl ChecksumKey {
         let mut material = [0; 48];
         material[..32].copy_from_slice(secret);
         material[32..].copy_from_slice(salt);
-        Self(blake3::derive_key(
-            "keelhold 2026 structure checksum",
-            &material,
-        ))
+        Self(blake3::derive_key("keelhold 2026 structure checksum", &material))
     }
 
     /// For labels only: the secret is inside them.
@@ -154,24 +151,16 @@ impl Head {
     /// The head alone, believed by nobody yet: how long the structure says it is.
     pub fn peek(bytes: &[u8], magic: Magic) -> Result<Self, HeadFault> {
         let Ok((head, _)) = Self::read_from_prefix(bytes) else {
-            return Err(HeadFault::Len {
-                found: bytes.len() as u32,
-            });
+            return Err(HeadFault::Len { found: bytes.len() as u32 });
         };
         if head.magic.get() != magic as u32 {
-            return Err(HeadFault::Magic {
-                found: head.magic.get(),
-            });
+            return Err(HeadFault::Magic { found: head.magic.get() });
         }
         if head.version.get() != super::VERSION {
-            return Err(HeadFault::Version {
-                found: head.version.get(),
-            });
+            return Err(HeadFault::Version { found: head.version.get() });
         }
         if (head.len.get() as usize) < Self::LEN {
-            return Err(HeadFault::Len {
-                found: head.len.get(),
-            });
+            return Err(HeadFault::Len { found: head.len.get() });
         }
         Ok(head)
     }
@@ -186,9 +175,7 @@ impl Head {
         let head = Self::peek(bytes, magic)?;
         let len = head.len.get() as usize;
         if bytes.len() < len {
-            return Err(HeadFault::Len {
-                found: head.len.get(),
-            });
+            return Err(HeadFault::Len { found: head.len.get() });
         }
         if head.checksum != key.checksum(&bytes[CHECKSUM_LEN..len]) {
             return Err(HeadFault::Checksum);
@@ -202,14 +189,9 @@ impl Head {
     /// Verifies that the structure was written by `pool` for `place`.
     pub fn expect(&self, pool: PoolId, place: Place) -> Result<(), HeadFault> {
         if self.pool != pool.0 {
-            return Err(HeadFault::Pool {
-                found: PoolId(self.pool),
-            });
+            return Err(HeadFault::Pool { found: PoolId(self.pool) });
         }
-        let found = Place {
-            disk: DiskId(self.disk),
-            offset: self.offset.get(),
-        };
+        let found = Place { disk: DiskId(self.disk), offset: self.offset.get() };
         if found != place {
             return Err(HeadFault::Misplaced { found });
         }
@@ -232,10 +214,7 @@ mod tests {
     use super::*;
 
     fn place() -> Place {
-        Place {
-            disk: DiskId([2; 16]),
-            offset: 8192,
-        }
+        Place { disk: DiskId([2; 16]), offset: 8192 }
     }
 
     fn sealed(key: &ChecksumKey) -> Vec<u8> {
@@ -263,22 +242,13 @@ mod tests {
         let key = ChecksumKey::new(&[3; 32], &[4; 16]);
         let bytes = sealed(&key);
         let other_salt = ChecksumKey::new(&[3; 32], &[5; 16]);
-        assert_eq!(
-            Head::open(&bytes, &other_salt, Magic::Run).err(),
-            Some(HeadFault::Checksum)
-        );
+        assert_eq!(Head::open(&bytes, &other_salt, Magic::Run).err(), Some(HeadFault::Checksum));
         let (head, _) = Head::open(&bytes, &key, Magic::Run).unwrap();
-        let elsewhere = Place {
-            offset: 4096,
-            ..place()
-        };
+        let elsewhere = Place { offset: 4096, ..place() };
         assert!(matches!(
             head.expect(PoolId([1; 16]), elsewhere),
             Err(HeadFault::Misplaced { .. })
         ));
-        assert!(matches!(
-            head.expect(PoolId([9; 16]), place()),
-            Err(HeadFault::Pool { .. })
-        ));
+        assert!(matches!(head.expect(PoolId([9; 16]), place()), Err(HeadFault::Pool { .. })));
     }
 }

@@ -197,9 +197,8 @@ impl JournalEntry {
     ) -> Result<(Self, [u8; 16]), HeadFault> {
         let (head, covered) = Head::open(bytes, key, Magic::JournalEntry)?;
         head.expect(pool, place)?;
-        let (raw, body) = RawEntry::read_from_prefix(covered).map_err(|_| HeadFault::Len {
-            found: head.len.get(),
-        })?;
+        let (raw, body) = RawEntry::read_from_prefix(covered)
+            .map_err(|_| HeadFault::Len { found: head.len.get() })?;
         if raw.body_len.get() as usize != body.len() {
             return Err(HeadFault::Content);
         }
@@ -216,10 +215,7 @@ impl JournalEntry {
             position: raw.position.get(),
             witnessed: raw.witnessed.get() as i64,
         };
-        Ok((
-            Self { header, ops },
-            link(head.sequence(), &covered[Head::LEN..]),
-        ))
+        Ok((Self { header, ops }, link(head.sequence(), &covered[Head::LEN..])))
     }
 }
 
@@ -242,11 +238,7 @@ impl RunRow {
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let run = RunRef::decode(reader)?;
         let session = SessionId(reader.array()?);
-        Ok(Self {
-            run,
-            session,
-            ordinal: reader.varint()?,
-        })
+        Ok(Self { run, session, ordinal: reader.varint()? })
     }
 }
 
@@ -314,24 +306,14 @@ impl Op {
 
     fn encode(&self, writer: &mut Writer) {
         match self {
-            Self::Lease {
-                source,
-                domain,
-                first,
-                count,
-            } => {
+            Self::Lease { source, domain, first, count } => {
                 writer.u8(1);
                 writer.raw(&source.0);
                 writer.raw(&domain.0);
                 writer.varint(first.0);
                 writer.varint(*count);
             }
-            Self::ContainerOpened {
-                container,
-                generation,
-                purpose,
-                salt,
-            } => {
+            Self::ContainerOpened { container, generation, purpose, salt } => {
                 writer.u8(2);
                 writer.u32(*container);
                 writer.varint(*generation);
@@ -342,10 +324,7 @@ impl Op {
                 writer.u8(3);
                 row.encode(writer);
             }
-            Self::ContainerSealed {
-                container,
-                has_footer,
-            } => {
+            Self::ContainerSealed { container, has_footer } => {
                 writer.u8(4);
                 writer.u32(*container);
                 writer.u8(u8::from(*has_footer));
@@ -354,14 +333,7 @@ impl Op {
                 writer.u8(5);
                 writer.u32(*container);
             }
-            Self::SessionOpened {
-                session,
-                source,
-                domain,
-                basis,
-                opened_at,
-                lease_until,
-            } => {
+            Self::SessionOpened { session, source, domain, basis, opened_at, lease_until } => {
                 writer.u8(6);
                 writer.raw(&session.0);
                 writer.raw(&source.0);
@@ -387,11 +359,7 @@ impl Op {
                 writer.raw(&session.0);
                 point.encode(writer);
             }
-            Self::PointAttributes {
-                point,
-                attributes,
-                trashed_until,
-            } => {
+            Self::PointAttributes { point, attributes, trashed_until } => {
                 writer.u8(10);
                 writer.raw(&point.0);
                 writer.bytes(attributes);
@@ -401,11 +369,7 @@ impl Op {
                 writer.u8(11);
                 writer.raw(&point.0);
             }
-            Self::Record {
-                name,
-                version,
-                value,
-            } => {
+            Self::Record { name, version, value } => {
                 writer.u8(12);
                 writer.bytes(name.as_bytes());
                 writer.varint(*version);
@@ -414,11 +378,7 @@ impl Op {
                     writer.bytes(value);
                 }
             }
-            Self::SeriesAppended {
-                name,
-                sequence,
-                entry,
-            } => {
+            Self::SeriesAppended { name, sequence, entry } => {
                 writer.u8(13);
                 writer.bytes(name.as_bytes());
                 writer.varint(*sequence);
@@ -440,30 +400,18 @@ impl Op {
                 let code = reader.u8()?;
                 let purpose = Purpose::from_code(code)
                     .ok_or(reader.undefined("container purpose", u64::from(code)))?;
-                Self::ContainerOpened {
-                    container,
-                    generation,
-                    purpose,
-                    salt: reader.array()?,
-                }
+                Self::ContainerOpened { container, generation, purpose, salt: reader.array()? }
             }
             3 => Self::RunPlaced(RunRow::decode(reader)?),
-            4 => Self::ContainerSealed {
-                container: reader.u32()?,
-                has_footer: decode_bool(reader)?,
-            },
-            5 => Self::ContainerFreed {
-                container: reader.u32()?,
-            },
+            4 => {
+                Self::ContainerSealed { container: reader.u32()?, has_footer: decode_bool(reader)? }
+            }
+            5 => Self::ContainerFreed { container: reader.u32()? },
             6 => Self::SessionOpened {
                 session: SessionId(reader.array()?),
                 source: SourceId(reader.array()?),
                 domain: DomainId(reader.array()?),
-                basis: if decode_bool(reader)? {
-                    Some(PointId(reader.array()?))
-                } else {
-                    None
-                },
+                basis: if decode_bool(reader)? { Some(PointId(reader.array()?)) } else { None },
                 opened_at: reader.signed()?,
                 lease_until: reader.signed()?,
             },
@@ -471,9 +419,7 @@ impl Op {
                 session: SessionId(reader.array()?),
                 numbers: reader.bytes(BLOB_LEN_MAX)?.to_vec(),
             },
-            8 => Self::SessionEnded {
-                session: SessionId(reader.array()?),
-            },
+            8 => Self::SessionEnded { session: SessionId(reader.array()?) },
             9 => Self::PointCommitted {
                 session: SessionId(reader.array()?),
                 point: PointRow::decode(reader)?,
@@ -483,9 +429,7 @@ impl Op {
                 attributes: reader.bytes(BLOB_LEN_MAX)?.to_vec(),
                 trashed_until: reader.signed()?,
             },
-            11 => Self::PointDropped {
-                point: PointId(reader.array()?),
-            },
+            11 => Self::PointDropped { point: PointId(reader.array()?) },
             12 => Self::Record {
                 name: decode_name(reader)?,
                 version: reader.varint()?,

@@ -63,16 +63,13 @@ impl Zones {
             && aligned(self.journal_len)
             && self.container_len / BLOCK_U64 <= 1 << 16
             && self.container_count < 1 << 20
-            && self
-                .container_count
-                .checked_mul(self.container_len)
-                .is_some_and(|containers| {
-                    let fixed = (FRONT_BLOCKS + BACK_BLOCKS) * BLOCK_U64;
-                    self.journal_len
-                        .checked_mul(2)
-                        .and_then(|journals| journals.checked_add(fixed)?.checked_add(containers))
-                        .is_some_and(|end| end <= self.disk_len)
-                })
+            && self.container_count.checked_mul(self.container_len).is_some_and(|containers| {
+                let fixed = (FRONT_BLOCKS + BACK_BLOCKS) * BLOCK_U64;
+                self.journal_len
+                    .checked_mul(2)
+                    .and_then(|journals| journals.checked_add(fixed)?.checked_add(containers))
+                    .is_some_and(|end| end <= self.disk_len)
+            })
     }
 
     #[must_use]
@@ -84,12 +81,7 @@ impl Zones {
     #[must_use]
     pub fn superblocks(&self) -> [u64; 4] {
         let end = self.disk_len;
-        [
-            BLOCK_U64,
-            2 * BLOCK_U64,
-            end - 3 * BLOCK_U64,
-            end - 2 * BLOCK_U64,
-        ]
+        [BLOCK_U64, 2 * BLOCK_U64, end - 3 * BLOCK_U64, end - 2 * BLOCK_U64]
     }
 
     /// The journal zone near the front and the one near the end.
@@ -135,10 +127,7 @@ impl Label {
         raw.journal_len = U64::new(self.zones.journal_len);
         let mut block = [0; BLOCK];
         block.copy_from_slice(raw.as_bytes());
-        let place = Place {
-            disk: self.disk,
-            offset,
-        };
+        let place = Place { disk: self.disk, offset };
         let key = ChecksumKey::public();
         Head::seal(&mut block, &key, Magic::Label, self.pool, place, 1);
         block
@@ -146,9 +135,8 @@ impl Label {
 
     pub fn decode(block: &[u8], offset: u64) -> Result<Self, HeadFault> {
         let (head, covered) = Head::open(block, &ChecksumKey::public(), Magic::Label)?;
-        let raw = Raw::read_from_bytes(covered).map_err(|_| HeadFault::Len {
-            found: head.len.get(),
-        })?;
+        let raw =
+            Raw::read_from_bytes(covered).map_err(|_| HeadFault::Len { found: head.len.get() })?;
         let disk = DiskId(head.disk);
         let pool = PoolId(head.pool);
         head.expect(pool, Place { disk, offset })?;

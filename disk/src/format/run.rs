@@ -224,13 +224,10 @@ impl Directory {
     ) -> Result<Self, HeadFault> {
         let (head, covered) = Head::open(bytes, key, Magic::Run)?;
         head.expect(pool, place)?;
-        let (raw, rest) = RawHeader::read_from_prefix(covered).map_err(|_| HeadFault::Len {
-            found: head.len.get(),
-        })?;
-        let (frame_count, chunk_count) = (
-            raw.frame_count.get() as usize,
-            raw.chunk_count.get() as usize,
-        );
+        let (raw, rest) = RawHeader::read_from_prefix(covered)
+            .map_err(|_| HeadFault::Len { found: head.len.get() })?;
+        let (frame_count, chunk_count) =
+            (raw.frame_count.get() as usize, raw.chunk_count.get() as usize);
         if frame_count > RUN_FRAMES_MAX
             || chunk_count > RUN_CHUNKS_MAX
             || covered.len() != Self::len_for(frame_count, chunk_count)
@@ -250,11 +247,7 @@ impl Directory {
         let (frame_bytes, chunk_bytes) = rest.split_at(frame_count * size_of::<RawFrame>());
         let frames = decode_frames(frame_bytes, covered.len(), &header)?;
         let chunks = decode_chunks(chunk_bytes, &frames)?;
-        Ok(Self {
-            header,
-            frames,
-            chunks,
-        })
+        Ok(Self { header, frames, chunks })
     }
 }
 
@@ -302,13 +295,8 @@ fn decode_chunks(bytes: &[u8], frames: &[FrameEntry]) -> Result<Vec<ChunkEntry>,
             (frame, offset) = (raw.frame.get(), 0);
         }
         let kind = ChunkKind::from_code(raw.kind).ok_or(HeadFault::Content)?;
-        let plain_len = frames
-            .get(usize::from(frame))
-            .ok_or(HeadFault::Content)?
-            .plain_len;
-        let end = offset
-            .checked_add(raw.len.get())
-            .filter(|end| *end <= plain_len);
+        let plain_len = frames.get(usize::from(frame)).ok_or(HeadFault::Content)?.plain_len;
+        let end = offset.checked_add(raw.len.get()).filter(|end| *end <= plain_len);
         chunks.push(ChunkEntry {
             number: ChunkNumber(raw.number.get()),
             id: ChunkId::from_bytes(raw.id),
@@ -370,43 +358,24 @@ mod tests {
                 run_len: 4096,
             },
             frames: vec![frame(header_len, 1), frame(header_len + 100, 2)],
-            chunks: vec![
-                chunk(10, 0, 100, 0),
-                chunk(11, 0, 200, 100),
-                chunk(12, 1, 300, 0),
-            ],
+            chunks: vec![chunk(10, 0, 100, 0), chunk(11, 0, 200, 100), chunk(12, 1, 300, 0)],
         }
     }
 
     #[test]
     fn comes_back() {
         let key = ChecksumKey::new(&[1; 32], &[2; 16]);
-        let (pool, place) = (
-            PoolId([3; 16]),
-            Place {
-                disk: DiskId([4; 16]),
-                offset: 1 << 20,
-            },
-        );
+        let (pool, place) = (PoolId([3; 16]), Place { disk: DiskId([4; 16]), offset: 1 << 20 });
         let bytes = directory().encode(&key, pool, place);
         assert_eq!(Directory::peek_len(&bytes), Ok(bytes.len()));
-        assert_eq!(
-            Directory::decode(&bytes, &key, pool, place),
-            Ok(directory())
-        );
+        assert_eq!(Directory::decode(&bytes, &key, pool, place), Ok(directory()));
     }
 
     /// Written wrong by us, sealed right: still an error and never a slice out of range.
     #[test]
     fn impossible_tables_are_refused() {
         let key = ChecksumKey::new(&[1; 32], &[2; 16]);
-        let (pool, place) = (
-            PoolId([3; 16]),
-            Place {
-                disk: DiskId([4; 16]),
-                offset: 1 << 20,
-            },
-        );
+        let (pool, place) = (PoolId([3; 16]), Place { disk: DiskId([4; 16]), offset: 1 << 20 });
         let spoils: [fn(&mut Directory); 4] = [
             |d| d.chunks[1].len = 201,
             |d| d.chunks[2].frame = 2,
@@ -417,10 +386,7 @@ mod tests {
             let mut directory = directory();
             spoil(&mut directory);
             let bytes = directory.encode(&key, pool, place);
-            assert_eq!(
-                Directory::decode(&bytes, &key, pool, place),
-                Err(HeadFault::Content)
-            );
+            assert_eq!(Directory::decode(&bytes, &key, pool, place), Err(HeadFault::Content));
         }
     }
 }

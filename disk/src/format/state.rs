@@ -97,17 +97,14 @@ impl StateRoot {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let tables = BlobRef::decode(&mut reader)?;
-        let segments = decode_rows(&mut reader, |reader| {
-            Ok((reader.varint()?, BlobRef::decode(reader)?))
-        })?;
+        let segments =
+            decode_rows(&mut reader, |reader| Ok((reader.varint()?, BlobRef::decode(reader)?)))?;
         reader.finish()?;
         Ok(Self { tables, segments })
     }
 
     pub fn runs(&self) -> impl Iterator<Item = &RunRef> {
-        self.tables
-            .runs()
-            .chain(self.segments.iter().flat_map(|(_, blob)| blob.runs()))
+        self.tables.runs().chain(self.segments.iter().flat_map(|(_, blob)| blob.runs()))
     }
 }
 
@@ -249,10 +246,7 @@ impl SourceRow {
             newest: reader.bytes(usize::MAX)?.to_vec(),
             history: reader.bytes(usize::MAX)?.to_vec(),
             working: if decode_bool(reader)? {
-                Some((
-                    PointRow::decode(reader)?,
-                    reader.bytes(usize::MAX)?.to_vec(),
-                ))
+                Some((PointRow::decode(reader)?, reader.bytes(usize::MAX)?.to_vec()))
             } else {
                 None
             },
@@ -279,11 +273,7 @@ impl SessionRow {
             session: SessionId(reader.array()?),
             source: SourceId(reader.array()?),
             domain: DomainId(reader.array()?),
-            basis: if decode_bool(reader)? {
-                Some(PointId(reader.array()?))
-            } else {
-                None
-            },
+            basis: if decode_bool(reader)? { Some(PointId(reader.array()?)) } else { None },
             opened_at: reader.signed()?,
             lease_until: reader.signed()?,
             numbers: reader.bytes(BLOB_LEN_MAX)?.to_vec(),
@@ -314,23 +304,15 @@ impl State {
         writer.u8(1);
         writer.varint(self.next_number);
         writer.varint(self.next_generation);
-        encode_rows(&mut writer, &self.containers, |writer, row| {
-            row.encode(writer)
-        });
+        encode_rows(&mut writer, &self.containers, |writer, row| row.encode(writer));
         encode_rows(&mut writer, &self.sources, |writer, row| row.encode(writer));
         encode_rows(&mut writer, &self.points, |writer, row| row.encode(writer));
-        encode_rows(&mut writer, &self.sessions, |writer, row| {
-            row.encode(writer)
+        encode_rows(&mut writer, &self.sessions, |writer, row| row.encode(writer));
+        encode_rows(&mut writer, &self.records, |writer, (name, version, value)| {
+            writer.bytes(name.as_bytes());
+            writer.varint(*version);
+            writer.bytes(value);
         });
-        encode_rows(
-            &mut writer,
-            &self.records,
-            |writer, (name, version, value)| {
-                writer.bytes(name.as_bytes());
-                writer.varint(*version);
-                writer.bytes(value);
-            },
-        );
         encode_rows(&mut writer, &self.series, |writer, row| row.encode(writer));
         writer.finish()
     }
@@ -399,28 +381,12 @@ mod tests {
                 numbers: vec![10],
             }],
             records: vec![("a".into(), 1, vec![2])],
-            series: vec![SeriesRow {
-                name: "jobs".into(),
-                first: 3,
-                entries: vec![vec![4]],
-            }],
+            series: vec![SeriesRow { name: "jobs".into(), first: 3, entries: vec![vec![4]] }],
         };
         assert_eq!(State::from_bytes(&state.to_bytes()), Ok(state));
-        let run = RunRef {
-            container: 1,
-            generation: 2,
-            block: 3,
-            blocks: 4,
-            check: [5; 16],
-        };
-        let blob = BlobRef {
-            len: 9,
-            copies: vec![vec![run], vec![run, run]],
-        };
-        let root = StateRoot {
-            tables: blob.clone(),
-            segments: vec![(7, blob)],
-        };
+        let run = RunRef { container: 1, generation: 2, block: 3, blocks: 4, check: [5; 16] };
+        let blob = BlobRef { len: 9, copies: vec![vec![run], vec![run, run]] };
+        let root = StateRoot { tables: blob.clone(), segments: vec![(7, blob)] };
         assert_eq!(StateRoot::from_bytes(&root.to_bytes()), Ok(root));
     }
 }

@@ -75,14 +75,7 @@ impl Superblock {
         let body = body.finish();
         let mut block = [0; BLOCK];
         block[Head::LEN..Head::LEN + body.len()].copy_from_slice(&body);
-        Head::seal(
-            &mut block,
-            key,
-            Magic::Superblock,
-            pool,
-            place,
-            self.sequence,
-        );
+        Head::seal(&mut block, key, Magic::Superblock, pool, place, self.sequence);
         block
     }
 
@@ -98,12 +91,7 @@ impl Superblock {
         let superblock =
             Self::decode_body(head.sequence(), &mut reader).map_err(|_| HeadFault::Content)?;
         let rest = reader.left();
-        if reader
-            .raw(rest)
-            .map_err(|_| HeadFault::Content)?
-            .iter()
-            .any(|byte| *byte != 0)
-        {
+        if reader.raw(rest).map_err(|_| HeadFault::Content)?.iter().any(|byte| *byte != 0) {
             return Err(HeadFault::Reserved);
         }
         Ok(superblock)
@@ -127,13 +115,10 @@ impl Superblock {
         let key_number = reader.u32()?;
         let wrapped_key = reader.bytes(WRAPPED_KEY_LEN_MAX)?.to_vec();
         let root_count = reader.count(2)?;
-        let root = (0..root_count)
-            .map(|_| RunRef::decode(reader))
-            .collect::<Result<_, _>>()?;
+        let root = (0..root_count).map(|_| RunRef::decode(reader)).collect::<Result<_, _>>()?;
         let disk_count = reader.count(DISKS_MAX)?;
-        let disks = (0..disk_count)
-            .map(|_| Ok(DiskId(reader.array()?)))
-            .collect::<Result<_, _>>()?;
+        let disks =
+            (0..disk_count).map(|_| Ok(DiskId(reader.array()?))).collect::<Result<_, _>>()?;
         Ok(Self {
             sequence,
             parent,
@@ -193,14 +178,8 @@ mod tests {
             disks: vec![DiskId([14; 16]); DISKS_MAX],
         };
         let key = ChecksumKey::new(&[1; 32], &[0; 16]);
-        let place = Place {
-            disk: DiskId([14; 16]),
-            offset: 4096,
-        };
+        let place = Place { disk: DiskId([14; 16]), offset: 4096 };
         let block = superblock.encode(&key, PoolId([1; 16]), place);
-        assert_eq!(
-            Superblock::decode(&block, &key, PoolId([1; 16]), place),
-            Ok(superblock)
-        );
+        assert_eq!(Superblock::decode(&block, &key, PoolId([1; 16]), place), Ok(superblock));
     }
 }

@@ -81,10 +81,7 @@ impl Block {
         let Ok((part, at)) = self.find(granules, offset) else {
             return false;
         };
-        change_slot(
-            &mut granules.get_mut(self.parts[part].granule).slots[at],
-            change,
-        );
+        change_slot(&mut granules.get_mut(self.parts[part].granule).slots[at], change);
         true
     }
 
@@ -109,12 +106,7 @@ impl Block {
             .flat_map(|part| {
                 let granule = granules.get(part.granule);
                 let slots = granule.slots.iter().map(|packed| packed.slot());
-                granule
-                    .offsets
-                    .iter()
-                    .copied()
-                    .zip(slots)
-                    .take(usize::from(part.len))
+                granule.offsets.iter().copied().zip(slots).take(usize::from(part.len))
             })
             .skip_while(move |(offset, _)| *offset < from)
     }
@@ -157,15 +149,8 @@ impl Block {
     }
 
     pub fn granule_moved(&mut self, moved: Moved) {
-        let part = self
-            .parts
-            .iter_mut()
-            .find(|part| part.granule == moved.from);
-        assert!(
-            part.is_some(),
-            "granule {} is not where its owner was told",
-            moved.from
-        );
+        let part = self.parts.iter_mut().find(|part| part.granule == moved.from);
+        assert!(part.is_some(), "granule {} is not where its owner was told", moved.from);
         part.into_iter().for_each(|part| part.granule = moved.to);
     }
 
@@ -176,9 +161,7 @@ impl Block {
 
     /// The part whose granule holds the offset if any does.
     fn part_of(&self, offset: u16) -> usize {
-        let live = self
-            .parts
-            .partition_point(|part| part.len > 0 && part.first <= offset);
+        let live = self.parts.partition_point(|part| part.len > 0 && part.first <= offset);
         live.saturating_sub(1)
     }
 
@@ -195,18 +178,10 @@ impl Block {
 
     /// Sees to it that the part has a place free, and says where the new chunk belongs.
     fn make_room(&mut self, granules: &mut Granules, owner: u32, (part, at): At) -> At {
-        if self
-            .parts
-            .get(part)
-            .is_some_and(|part| usize::from(part.len) < CHUNKS)
-        {
+        if self.parts.get(part).is_some_and(|part| usize::from(part.len) < CHUNKS) {
             return (part, at);
         }
-        let new = Part {
-            granule: granules.take(owner),
-            first: 0,
-            len: 0,
-        };
+        let new = Part { granule: granules.take(owner), first: 0, len: 0 };
         if self.parts.is_empty() {
             self.parts.push(new);
             return (0, 0);
@@ -224,11 +199,7 @@ impl Block {
         self.parts[part].len = HALF as u8;
         self.parts[part + 1].len = HALF as u8;
         self.parts[part + 1].first = full.offsets[HALF];
-        if at <= HALF {
-            (part, at)
-        } else {
-            (part + 1, at - HALF)
-        }
+        if at <= HALF { (part, at) } else { (part + 1, at - HALF) }
     }
 }
 

@@ -10,10 +10,7 @@ pub(super) const EMPTY: u64 = u64::MAX;
 
 #[derive(Default)]
 pub(super) struct Cells {
-    #[expect(
-        clippy::vec_box,
-        reason = "one long array is what pages are there to avoid"
-    )]
+    #[expect(clippy::vec_box, reason = "one long array is what pages are there to avoid")]
     pages: Vec<Box<[u64; PAGE]>>,
 }
 
@@ -32,8 +29,7 @@ impl Cells {
 
     /// Takes or gives back pages at the end; new cells are empty.
     pub fn resize(&mut self, pages: usize) {
-        self.pages
-            .reserve_exact(pages.saturating_sub(self.pages.len()));
+        self.pages.reserve_exact(pages.saturating_sub(self.pages.len()));
         self.pages.resize_with(pages, || Box::new([EMPTY; PAGE]));
         self.pages.shrink_to(pages);
     }

@@ -23,9 +23,7 @@ pub(super) struct Fingerprinter {
 
 impl Fingerprinter {
     pub fn new(secret: [u8; 32]) -> Self {
-        Self {
-            key: blake3::derive_key("keelhold 2026 index fingerprint", &secret),
-        }
+        Self { key: blake3::derive_key("keelhold 2026 index fingerprint", &secret) }
     }
 
     pub fn of(&self, id: &ChunkId) -> Fingerprint {
@@ -51,9 +49,7 @@ impl Sharding {
 
     pub fn for_chunks(expected: u64) -> Self {
         let wanted = (expected / Self::CHUNKS_PER_SHARD).max(1).ilog2();
-        Self {
-            bits: wanted.clamp(Self::BITS_LEAST, Self::BITS_MOST),
-        }
+        Self { bits: wanted.clamp(Self::BITS_LEAST, Self::BITS_MOST) }
     }
 
     pub fn count(self) -> usize {

@@ -21,11 +21,7 @@ pub(super) struct Granule {
 }
 
 impl Granule {
-    const EMPTY: Self = Self {
-        owner: 0,
-        offsets: [0; CHUNKS],
-        slots: [Packed::EMPTY; CHUNKS],
-    };
+    const EMPTY: Self = Self { owner: 0, offsets: [0; CHUNKS], slots: [Packed::EMPTY; CHUNKS] };
 
     /// Makes room at `at` among `len` live chunks, and fills it.
     pub fn insert(&mut self, at: usize, len: usize, offset: u16, packed: Packed) {
@@ -65,8 +61,7 @@ impl Granules {
 
     pub fn take(&mut self, owner: u32) -> u32 {
         if self.len == self.slabs.len() * SLAB {
-            self.slabs
-                .push(vec![Granule::EMPTY; SLAB].into_boxed_slice());
+            self.slabs.push(vec![Granule::EMPTY; SLAB].into_boxed_slice());
         }
         let Ok(at) = u32::try_from(self.len) else {
             unreachable!("more than 2^32 granules are more than 2^40 numbers fill")
@@ -85,11 +80,7 @@ impl Granules {
             let last = self.get(from).clone();
             let owner = last.owner;
             *self.get_mut(at) = last;
-            Moved {
-                owner,
-                from,
-                to: at,
-            }
+            Moved { owner, from, to: at }
         });
         // One slab stays in hand, so that a granule that comes and goes does not allocate.
         while self.slabs.len() > self.len.div_ceil(SLAB) + 1 {
@@ -114,14 +105,7 @@ mod tests {
         let taken: Vec<u32> = (0..300).map(|owner| granules.take(owner)).collect();
         assert!(taken.iter().copied().eq(0..300));
         assert_eq!(granules.give_back(299), None);
-        assert_eq!(
-            granules.give_back(5),
-            Some(Moved {
-                owner: 298,
-                from: 298,
-                to: 5
-            })
-        );
+        assert_eq!(granules.give_back(5), Some(Moved { owner: 298, from: 298, to: 5 }));
         assert_eq!(granules.get(5).owner, 298);
         assert_eq!(granules.take(7), 298);
         for _ in 0..299 {

@@ -30,10 +30,7 @@ impl<I: Iterator<Item = Result<Entry, DecodeError>>> Merge<I> {
     /// `segments` oldest first. Where one checkpoint wrote its segment in pieces, their entries
     /// follow one another and count as one.
     pub fn new(segments: impl IntoIterator<Item = I>, tombstones: Tombstones) -> Self {
-        Self {
-            segments: segments.into_iter().map(Iterator::peekable).collect(),
-            tombstones,
-        }
+        Self { segments: segments.into_iter().map(Iterator::peekable).collect(), tombstones }
     }
 
     fn next_of_any(&mut self) -> Option<Result<Entry, DecodeError>> {
@@ -55,10 +52,7 @@ impl<I: Iterator<Item = Result<Entry, DecodeError>>> Merge<I> {
         let least = least?;
         let same = |entry: &Result<Entry, _>| matches!(entry, Ok(entry) if entry.number == least);
         // Each segment lets go of its entry; the last one is the newest.
-        self.segments
-            .iter_mut()
-            .filter_map(|segment| segment.next_if(same))
-            .last()
+        self.segments.iter_mut().filter_map(|segment| segment.next_if(same)).last()
     }
 }
 
@@ -68,10 +62,7 @@ impl<I: Iterator<Item = Result<Entry, DecodeError>>> Iterator for Merge<I> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             match self.next_of_any()? {
-                Ok(Entry {
-                    change: Change::Gone,
-                    ..
-                }) if self.tombstones == Tombstones::Drop => {}
+                Ok(Entry { change: Change::Gone, .. }) if self.tombstones == Tombstones::Drop => {}
                 entry => return Some(entry),
             }
         }
@@ -96,26 +87,12 @@ mod tests {
         let mut entries = BTreeMap::new();
         for _ in 0..random.below(80) {
             let number = ChunkNumber(random.below(100));
-            let place = Place {
-                container: random.next() as u32,
-                run_block: 0,
-                ordinal: 0,
-            };
+            let place = Place { container: random.next() as u32, run_block: 0, ordinal: 0 };
             let change = match random.below(3) {
                 0 => Change::Gone,
-                _ => Change::Stored {
-                    place,
-                    stored_len: 1,
-                },
+                _ => Change::Stored { place, stored_len: 1 },
             };
-            entries.insert(
-                number,
-                Entry {
-                    number,
-                    fingerprint: Fingerprint(number.0),
-                    change,
-                },
-            );
+            entries.insert(number, Entry { number, fingerprint: Fingerprint(number.0), change });
         }
         entries
     }
@@ -126,13 +103,9 @@ mod tests {
             let mut random = Seeded::new(seed);
             let segments: Vec<_> = (0..random.below(6)).map(|_| segment(&mut random)).collect();
             let mut all = BTreeMap::new();
-            segments
-                .iter()
-                .for_each(|segment| all.extend(segment.clone()));
+            segments.iter().for_each(|segment| all.extend(segment.clone()));
             for tombstones in [Tombstones::Keep, Tombstones::Drop] {
-                let sources = segments
-                    .iter()
-                    .map(|segment| segment.values().copied().map(Ok));
+                let sources = segments.iter().map(|segment| segment.values().copied().map(Ok));
                 let merged: Result<Vec<Entry>, _> = Merge::new(sources, tombstones).collect();
                 let kept = all
                     .values()

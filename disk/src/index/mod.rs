@@ -126,10 +126,7 @@ impl Index {
         fingerprint: Fingerprint,
         slot: Slot,
     ) -> Result<(), IndexError> {
-        assert!(
-            number.0 < NUMBER_LIMIT,
-            "number {number} is beyond the index"
-        );
+        assert!(number.0 < NUMBER_LIMIT, "number {number} is beyond the index");
         if !self.numbers.insert(number, slot) {
             return Err(IndexError::Present { number });
         }
@@ -166,9 +163,7 @@ impl Index {
         place: Place,
         stored_len: u32,
     ) -> Result<(), IndexError> {
-        self.change(number, |slot| {
-            (slot.place, slot.stored_len) = (place, stored_len)
-        })
+        self.change(number, |slot| (slot.place, slot.stored_len) = (place, stored_len))
     }
 
     /// One more source uses the chunk; gives how many do. From 255 on the count stands still.
@@ -225,11 +220,7 @@ impl Index {
     /// Applies one entry of a checkpoint's segment. Segments are applied oldest first; a chunk that a
     /// later one names again has moved. Counts of sources are not part of segments.
     pub fn apply(&mut self, entry: &Entry) -> Result<(), IndexError> {
-        let Entry {
-            number,
-            fingerprint,
-            change,
-        } = *entry;
+        let Entry { number, fingerprint, change } = *entry;
         match change {
             Change::Gone if !self.contains(number) => Ok(()),
             Change::Gone => self.remove(number, fingerprint).map(|_| ()),
@@ -240,15 +231,9 @@ impl Index {
                 }
                 self.set_stored(number, place, stored_len)
             }
-            Change::Stored { place, stored_len } => self.insert(
-                number,
-                fingerprint,
-                Slot {
-                    place,
-                    stored_len,
-                    sources: 0,
-                },
-            ),
+            Change::Stored { place, stored_len } => {
+                self.insert(number, fingerprint, Slot { place, stored_len, sources: 0 })
+            }
         }
     }
 
@@ -263,11 +248,6 @@ impl Index {
 
 impl fmt::Debug for Index {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Index({} chunks in {} shards)",
-            self.len(),
-            self.shards.len()
-        )
+        write!(f, "Index({} chunks in {} shards)", self.len(), self.shards.len())
     }
 }

@@ -34,11 +34,7 @@ fn id_of(number: ChunkNumber) -> ChunkId {
 }
 
 fn slot(random: &mut Seeded) -> Slot {
-    Slot {
-        place: place(random),
-        stored_len: random.below(1 << 24) as u32,
-        sources: 0,
-    }
+    Slot { place: place(random), stored_len: random.below(1 << 24) as u32, sources: 0 }
 }
 
 fn place(random: &mut Seeded) -> Place {
@@ -74,14 +70,7 @@ impl History {
 
     fn changed(&mut self, number: ChunkNumber, change: Change) {
         let fingerprint = self.index.fingerprint(&id_of(number));
-        self.changed.insert(
-            number,
-            Entry {
-                number,
-                fingerprint,
-                change,
-            },
-        );
+        self.changed.insert(number, Entry { number, fingerprint, change });
     }
 
     fn insert(&mut self) {
@@ -100,21 +89,12 @@ impl History {
         let again = self.index.insert(number, fingerprint, slot);
         assert_eq!(again, Err(IndexError::Present { number }));
         self.model.insert(number, slot);
-        self.changed(
-            number,
-            Change::Stored {
-                place: slot.place,
-                stored_len: slot.stored_len,
-            },
-        );
+        self.changed(number, Change::Stored { place: slot.place, stored_len: slot.stored_len });
     }
 
     fn any(&mut self) -> ChunkNumber {
         let from = ChunkNumber(self.random.below(self.leased));
-        self.model
-            .range(from..)
-            .next()
-            .map_or(from, |(number, _)| *number)
+        self.model.range(from..).next().map_or(from, |(number, _)| *number)
     }
 
     fn remove(&mut self) {
@@ -150,10 +130,7 @@ impl History {
     fn count(&mut self) {
         let number = self.any();
         let Some(slot) = self.model.get_mut(&number) else {
-            assert_eq!(
-                self.index.begin_use(number),
-                Err(IndexError::Unknown { number })
-            );
+            assert_eq!(self.index.begin_use(number), Err(IndexError::Unknown { number }));
             return;
         };
         if self.random.below(2) == 0 {
@@ -162,10 +139,7 @@ impl History {
                 assert_eq!(self.index.begin_use(number), Ok(slot.sources));
             }
         } else if slot.sources == 0 {
-            assert_eq!(
-                self.index.end_use(number),
-                Err(IndexError::Unused { number })
-            );
+            assert_eq!(self.index.end_use(number), Err(IndexError::Unused { number }));
         } else {
             slot.sources -= u8::from(slot.sources < u8::MAX);
             assert_eq!(self.index.end_use(number), Ok(slot.sources));
@@ -175,25 +149,14 @@ impl History {
     fn check(&mut self) {
         self.index.numbers.check();
         assert_eq!(self.index.len(), self.model.len() as u64);
-        assert!(
-            self.index
-                .iter()
-                .eq(self.model.iter().map(|(number, slot)| (*number, *slot)))
-        );
+        assert!(self.index.iter().eq(self.model.iter().map(|(number, slot)| (*number, *slot))));
         let start = ChunkNumber(self.random.below(self.leased));
         let end = start.plus(self.random.below(20_000));
-        let expected = self
-            .model
-            .range(start..end)
-            .map(|(number, slot)| (*number, *slot));
+        let expected = self.model.range(start..end).map(|(number, slot)| (*number, *slot));
         assert!(self.index.range(start..end).eq(expected));
         for number in self.model.keys() {
             let fingerprint = self.index.fingerprint(&id_of(*number));
-            assert!(
-                self.index
-                    .candidates(fingerprint)
-                    .any(|found| found == *number)
-            );
+            assert!(self.index.candidates(fingerprint).any(|found| found == *number));
         }
         let gone = self.index.fingerprint(&id_of(ChunkNumber(self.leased + 7)));
         assert!(self.index.candidates(gone).count() < 2);

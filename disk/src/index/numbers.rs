@@ -67,11 +67,7 @@ impl Numbers {
             let Some(granule) = block.take_empty() else {
                 return;
             };
-            let after = if block.is_empty() {
-                0
-            } else {
-                block.bytes_used()
-            };
+            let after = if block.is_empty() { 0 } else { block.bytes_used() };
             self.block_bytes = self.block_bytes + after - before;
             if block.is_empty() {
                 self.blocks.remove(&at);
@@ -80,14 +76,8 @@ impl Numbers {
                 continue;
             };
             let owner = self.blocks.get_mut(&moved.owner);
-            assert!(
-                owner.is_some(),
-                "a granule of block {} without that block",
-                moved.owner
-            );
-            owner
-                .into_iter()
-                .for_each(|owner| owner.granule_moved(moved));
+            assert!(owner.is_some(), "a granule of block {} without that block", moved.owner);
+            owner.into_iter().for_each(|owner| owner.granule_moved(moved));
         }
     }
 
@@ -112,10 +102,7 @@ impl Numbers {
         &self,
         numbers: Range<ChunkNumber>,
     ) -> impl Iterator<Item = (ChunkNumber, Slot)> + '_ {
-        let Range {
-            start: ChunkNumber(start),
-            end: ChunkNumber(end),
-        } = numbers;
+        let Range { start: ChunkNumber(start), end: ChunkNumber(end) } = numbers;
         // Beyond the limit there are no blocks: a bound that far out is as good as the limit.
         let start = start.min(ChunkNumber::LIMIT - 1);
         let first = (start / NUMBERS) as u32;

@@ -50,10 +50,7 @@ impl Before {
     /// Where the chunk is that would follow the one before in its run.
     fn next_place(&self) -> Option<Place> {
         let before = self.place?;
-        Some(Place {
-            ordinal: before.ordinal.checked_add(1)?,
-            ..before
-        })
+        Some(Place { ordinal: before.ordinal.checked_add(1)?, ..before })
     }
 }
 
@@ -72,19 +69,13 @@ impl SegmentWriter {
     pub fn new() -> Self {
         let mut writer = Writer::new();
         writer.u8(VERSION);
-        Self {
-            writer,
-            before: Before::default(),
-        }
+        Self { writer, before: Before::default() }
     }
 
     /// Entries come in the order of their numbers, each number once.
     pub fn push(&mut self, entry: &Entry) {
         let number = entry.number.0;
-        assert!(
-            number >= self.before.number,
-            "entry {number} is out of order"
-        );
+        assert!(number >= self.before.number, "entry {number} is out of order");
         assert!(number < NUMBER_LIMIT, "entry {number} is beyond the index");
         let distance = (number - self.before.number) << KIND_BITS;
         self.before.number = number + 1;
@@ -151,11 +142,7 @@ impl<'a> SegmentReader<'a> {
         if version != VERSION {
             return Err(reader.undefined("index segment version", u64::from(version)));
         }
-        Ok(Self {
-            reader,
-            before: Before::default(),
-            failed: false,
-        })
+        Ok(Self { reader, before: Before::default(), failed: false })
     }
 
     fn entry(&mut self) -> Result<Entry, DecodeError> {
@@ -183,11 +170,7 @@ impl<'a> SegmentReader<'a> {
             kind => return Err(self.reader.undefined("entry kind", kind)),
         };
         self.before.number = number + 1;
-        Ok(Entry {
-            number: ChunkNumber(number),
-            fingerprint,
-            change,
-        })
+        Ok(Entry { number: ChunkNumber(number), fingerprint, change })
     }
 
     fn place(&mut self) -> Result<Place, DecodeError> {
@@ -201,10 +184,7 @@ impl<'a> SegmentReader<'a> {
     fn stored(&mut self, place: Place) -> Result<Change, DecodeError> {
         let [low, middle, high] = self.reader.array()?;
         self.before.place = Some(place);
-        Ok(Change::Stored {
-            place,
-            stored_len: u32::from_le_bytes([low, middle, high, 0]),
-        })
+        Ok(Change::Stored { place, stored_len: u32::from_le_bytes([low, middle, high, 0]) })
     }
 }
 
@@ -227,14 +207,7 @@ mod tests {
     use crate::index::model::Seeded;
 
     fn entries(random: &mut Seeded, count: usize, spread: u64) -> Vec<Entry> {
-        let (mut number, mut place) = (
-            0,
-            Place {
-                container: 9,
-                run_block: 1,
-                ordinal: 0,
-            },
-        );
+        let (mut number, mut place) = (0, Place { container: 9, run_block: 1, ordinal: 0 });
         let mut entries = Vec::new();
         for _ in 0..count {
             number += 1 + random.below(spread);
@@ -246,17 +219,9 @@ mod tests {
             }
             let stored_len = random.below(u64::from(STORED_LEN_LIMIT)) as u32;
             let gone = random.below(10) == 0;
-            let change = if gone {
-                Change::Gone
-            } else {
-                Change::Stored { place, stored_len }
-            };
+            let change = if gone { Change::Gone } else { Change::Stored { place, stored_len } };
             let fingerprint = Fingerprint(random.next());
-            entries.push(Entry {
-                number: ChunkNumber(number),
-                fingerprint,
-                change,
-            });
+            entries.push(Entry { number: ChunkNumber(number), fingerprint, change });
         }
         entries
     }
@@ -289,23 +254,14 @@ mod tests {
             number: ChunkNumber(number),
             fingerprint: Fingerprint(0x0807060504030201),
             change: Change::Stored {
-                place: Place {
-                    container: 3,
-                    run_block: 300,
-                    ordinal,
-                },
+                place: Place { container: 3, run_block: 300, ordinal },
                 stored_len: 5,
             },
         };
-        let gone = Entry {
-            change: Change::Gone,
-            ..stored(130, 0)
-        };
+        let gone = Entry { change: Change::Gone, ..stored(130, 0) };
         let mut expected = vec![1];
         // 64 << 2 | ELSEWHERE, fingerprint, container, run block, ordinal, length.
-        expected.extend([
-            0x81, 2, 1, 2, 3, 4, 5, 6, 7, 8, 3, 0, 0, 0, 44, 1, 7, 0, 5, 0, 0,
-        ]);
+        expected.extend([0x81, 2, 1, 2, 3, 4, 5, 6, 7, 8, 3, 0, 0, 0, 44, 1, 7, 0, 5, 0, 0]);
         expected.extend([0, 1, 2, 3, 4, 5, 6, 7, 8, 5, 0, 0]);
         expected.extend([0x82, 2, 1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(write(&[stored(64, 7), stored(65, 8), gone]), expected);
@@ -315,18 +271,11 @@ mod tests {
     fn an_entry_takes_at_most_24_bytes_on_average() {
         // The costliest there is: numbers as far apart as they can be, no chunk beside another.
         let (mut random, count) = (Seeded::new(1), 200);
-        let place = Place {
-            container: u32::MAX,
-            run_block: u16::MAX,
-            ordinal: u16::MAX,
-        };
+        let place = Place { container: u32::MAX, run_block: u16::MAX, ordinal: u16::MAX };
         let costly = |at: u64| Entry {
             number: ChunkNumber(at * (NUMBER_LIMIT / count)),
             fingerprint: Fingerprint(u64::MAX),
-            change: Change::Stored {
-                place,
-                stored_len: STORED_LEN_LIMIT - 1,
-            },
+            change: Change::Stored { place, stored_len: STORED_LEN_LIMIT - 1 },
         };
         let worst = write(&(0..count).map(costly).collect::<Vec<_>>());
         assert!(worst.len() as u64 <= 24 * count, "{} bytes", worst.len());

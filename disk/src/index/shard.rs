@@ -108,10 +108,7 @@ impl Shard {
     fn rebuild(&mut self, homes: usize) {
         let pages = pages_for(homes);
         let homes = pages * PAGE - TAIL;
-        assert!(
-            homes < 1 << TAG_BITS,
-            "a shard of {homes} homes cannot tell its tags apart"
-        );
+        assert!(homes < 1 << TAG_BITS, "a shard of {homes} homes cannot tell its tags apart");
         // Many equal tags reach beyond the tail: their pages stay.
         let end = self.gather(homes);
         let pages = pages.max(end.div_ceil(PAGE));
@@ -200,27 +197,14 @@ mod tests {
             if grows && model.insert((tag, number)) {
                 shard.insert(tag, number);
             } else if !grows {
-                let from = model
-                    .range((tag, 0)..)
-                    .next()
-                    .copied()
-                    .unwrap_or((tag, number));
-                assert_eq!(
-                    shard.remove(from.0, from.1),
-                    model.remove(&from),
-                    "seed {seed}"
-                );
+                let from = model.range((tag, 0)..).next().copied().unwrap_or((tag, number));
+                assert_eq!(shard.remove(from.0, from.1), model.remove(&from), "seed {seed}");
             }
             if step % 97 == 0 {
                 shard.check();
             }
-            let expected = model
-                .range((tag, 0)..(tag + 1, 0))
-                .map(|(_, number)| *number);
-            assert!(
-                shard.candidates(tag).eq(expected),
-                "seed {seed}, step {step}"
-            );
+            let expected = model.range((tag, 0)..(tag + 1, 0)).map(|(_, number)| *number);
+            assert!(shard.candidates(tag).eq(expected), "seed {seed}, step {step}");
         }
         while let Some((tag, number)) = model.pop_first() {
             assert!(shard.remove(tag, number));

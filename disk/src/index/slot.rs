@@ -30,20 +30,8 @@ impl Packed {
     pub const EMPTY: Self = Self([0; 12]);
 
     pub fn new(slot: Slot) -> Self {
-        let Slot {
-            place:
-                Place {
-                    container,
-                    run_block,
-                    ordinal,
-                },
-            stored_len,
-            sources,
-        } = slot;
-        assert!(
-            stored_len < STORED_LEN_LIMIT,
-            "stored length {stored_len} of one chunk"
-        );
+        let Slot { place: Place { container, run_block, ordinal }, stored_len, sources } = slot;
+        assert!(stored_len < STORED_LEN_LIMIT, "stored length {stored_len} of one chunk");
         let [c0, c1, c2, c3] = container.to_le_bytes();
         let [r0, r1] = run_block.to_le_bytes();
         let [o0, o1] = ordinal.to_le_bytes();
@@ -73,20 +61,12 @@ mod tests {
     fn a_slot_comes_back() {
         for slot in [
             Slot {
-                place: Place {
-                    container: 0x01020304,
-                    run_block: 0x0506,
-                    ordinal: 0x0708,
-                },
+                place: Place { container: 0x01020304, run_block: 0x0506, ordinal: 0x0708 },
                 stored_len: 0x090a0b,
                 sources: 12,
             },
             Slot {
-                place: Place {
-                    container: u32::MAX,
-                    run_block: u16::MAX,
-                    ordinal: u16::MAX,
-                },
+                place: Place { container: u32::MAX, run_block: u16::MAX, ordinal: u16::MAX },
                 stored_len: STORED_LEN_LIMIT - 1,
                 sources: u8::MAX,
             },

@@ -66,22 +66,15 @@ fn claim_run(walk: &mut Walk, place: Place, directory: &Directory) {
     walk.claim("run directory", place, directory.byte_len() as u64);
     for frame in &directory.frames {
         let offset = place.offset + u64::from(frame.offset);
-        walk.claim(
-            "frame",
-            Place { offset, ..place },
-            u64::from(frame.stored_len),
-        );
+        walk.claim("frame", Place { offset, ..place }, u64::from(frame.stored_len));
     }
 }
 
 impl<D: Device, W: Work> Inner<D, W> {
     /// What is wrong with the pool's own structures. Data and pages are not among them.
     pub(super) async fn audit(&self) -> Vec<VerifyFinding> {
-        let finding = |error| VerifyFinding {
-            error,
-            chunks: RoaringTreemap::new(),
-            points: Vec::new(),
-        };
+        let finding =
+            |error| VerifyFinding { error, chunks: RoaringTreemap::new(), points: Vec::new() };
         let walk = self.walk_structures().await;
         walk.faults.into_iter().map(finding).collect()
     }
@@ -92,11 +85,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         let mut walk = Walk::default();
         let rows: Vec<ContainerRow> = {
             let tables = self.tables.borrow();
-            tables
-                .containers
-                .values()
-                .map(|container| container.row)
-                .collect()
+            tables.containers.values().map(|container| container.row).collect()
         };
         // Headers and footers of these may be on their way. A pool that failed to write says so
         // elsewhere; what can be read is looked at.
@@ -114,11 +103,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         for disk in &self.disks {
             for offset in disk.zones.labels() {
                 let (place, len) = (disk.place(offset), BLOCK_U64);
-                let claim = Claim {
-                    what: "label",
-                    place,
-                    len,
-                };
+                let claim = Claim { what: "label", place, len };
                 let found = disk.read(offset, BLOCK).await.and_then(|block| {
                     Label::decode(&block, offset).map_err(|wrong| fault(claim, wrong))
                 });
@@ -126,11 +111,7 @@ impl<D: Device, W: Work> Inner<D, W> {
             }
             for offset in disk.zones.superblocks() {
                 let (place, len) = (disk.place(offset), BLOCK_U64);
-                let claim = Claim {
-                    what: "superblock",
-                    place,
-                    len,
-                };
+                let claim = Claim { what: "superblock", place, len };
                 let found = disk.read(offset, BLOCK).await.and_then(|block| {
                     let (key, pool) = (&self.fixed.key, self.fixed.pool);
                     match Superblock::decode(&block, key, pool, place) {
@@ -171,11 +152,7 @@ impl<D: Device, W: Work> Inner<D, W> {
             let len = copies.iter().find_map(|found| found.as_ref().ok().copied());
             for (copy, found) in copies.into_iter().enumerate() {
                 let place = self.entry_place(copy, position);
-                let claim = Claim {
-                    what: "journal entry",
-                    place,
-                    len: len.unwrap_or(BLOCK_U64),
-                };
+                let claim = Claim { what: "journal entry", place, len: len.unwrap_or(BLOCK_U64) };
                 let wrong = |error: Option<ReadError>| {
                     error.unwrap_or_else(|| fault(claim, HeadFault::Content))
                 };
@@ -194,11 +171,7 @@ impl<D: Device, W: Work> Inner<D, W> {
     async fn walk_container(&self, walk: &mut Walk, row: &ContainerRow) {
         let disk = &self.disks[container_slot(row.container).0];
         let start = disk.offset(row.container, 0);
-        let claim = Claim {
-            what: "container header",
-            place: disk.place(start),
-            len: BLOCK_U64,
-        };
+        let claim = Claim { what: "container header", place: disk.place(start), len: BLOCK_U64 };
         let header = self.container_header(row.container).await;
         let found = header.and_then(|header| {
             let same = (header.generation, header.salt) == (row.generation, row.salt);
@@ -210,11 +183,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         }
         let offset = start + self.fixed.container_len - BLOCK_U64;
         let place = disk.place(offset);
-        let claim = Claim {
-            what: "container footer",
-            place,
-            len: BLOCK_U64,
-        };
+        let claim = Claim { what: "container footer", place, len: BLOCK_U64 };
         let key = self.fixed.run_key(&row.salt);
         let footer = disk.read(offset, BLOCK).await.and_then(|block| {
             ContainerFooter::decode(&block, &key, self.fixed.pool, place)
@@ -235,11 +204,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         let disk = &self.disks[container_slot(row.container).0];
         let offset = disk.offset(row.container, footer.body_block);
         let len = footer.body_len.min(self.fixed.container_len);
-        let claim = Claim {
-            what: "container footer",
-            place: disk.place(offset),
-            len,
-        };
+        let claim = Claim { what: "container footer", place: disk.place(offset), len };
         let found = disk.read(offset, len as usize).await.and_then(|bytes| {
             let same = bytes
                 .get(..len as usize)
@@ -253,12 +218,7 @@ impl<D: Device, W: Work> Inner<D, W> {
     async fn walk_state(&self, walk: &mut Walk) {
         let runs: Vec<RunRef> = {
             let tables = self.tables.borrow();
-            tables
-                .root_runs
-                .iter()
-                .chain(tables.root.runs())
-                .copied()
-                .collect()
+            tables.root_runs.iter().chain(tables.root.runs()).copied().collect()
         };
         for run in runs {
             if let Err(error) = self.read_runs(std::slice::from_ref(&run)).await {
@@ -268,9 +228,7 @@ impl<D: Device, W: Work> Inner<D, W> {
             let Ok(header) = self.container_header(run.container).await else {
                 continue;
             };
-            let directory = self
-                .read_directory(run.container, run.block, &header.salt)
-                .await;
+            let directory = self.read_directory(run.container, run.block, &header.salt).await;
             if let Ok(directory) = directory {
                 claim_run(walk, self.run_place((run.container, run.block)), &directory);
             }

@@ -89,13 +89,7 @@ struct Lru<K, V> {
 
 impl<K: Ord + Copy, V: Clone> Lru<K, V> {
     fn new(limit: usize) -> Self {
-        Self {
-            values: BTreeMap::new(),
-            by_use: BTreeMap::new(),
-            next_use: 0,
-            len: 0,
-            limit,
-        }
+        Self { values: BTreeMap::new(), by_use: BTreeMap::new(), next_use: 0, len: 0, limit }
     }
 
     fn get(&mut self, key: &K) -> Option<V> {
@@ -130,12 +124,7 @@ impl<K: Ord + Copy, V: Clone> Lru<K, V> {
     }
 
     fn retain(&mut self, keep: impl Fn(&K) -> bool) {
-        let gone: Vec<K> = self
-            .values
-            .keys()
-            .filter(|key| !keep(key))
-            .copied()
-            .collect();
+        let gone: Vec<K> = self.values.keys().filter(|key| !keep(key)).copied().collect();
         gone.iter().for_each(|key| self.remove(key));
     }
 }

@@ -88,19 +88,11 @@ impl<D: Device, W: Work> Inner<D, W> {
         let sequence = checkpoints.sequence + 1;
         let snapshot = self.settle(|tail| self.snapshot(sequence, *tail)).await?;
         let saved = snapshot.unsaved.len();
-        let segments = self
-            .save_index(snapshot.root.segments, snapshot.unsaved)
-            .await?;
-        let root = StateRoot {
-            tables: self.write_blob(snapshot.tables).await?,
-            segments,
-        };
+        let segments = self.save_index(snapshot.root.segments, snapshot.unsaved).await?;
+        let root = StateRoot { tables: self.write_blob(snapshot.tables).await?, segments };
         let root_blob = self.write_blob(root.to_bytes()).await?;
         let root_runs: Vec<RunRef> = root_blob.copies.iter().map(|runs| runs[0]).collect();
-        assert!(
-            root_blob.copies.iter().all(|runs| runs.len() == 1),
-            "the root is one run"
-        );
+        assert!(root_blob.copies.iter().all(|runs| runs.len() == 1), "the root is one run");
         if self.mutants.keeps(Mutant::CheckpointFlush) {
             self.writes_ended().await?;
             self.flush_disks().await?;
@@ -158,12 +150,8 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     /// State containers that neither the newest root nor the one before it needs leave the tables.
     fn free_state_containers(&self, tables: &mut Tables, sequence: u64) -> Vec<u32> {
-        let mut needed: BTreeSet<u32> = tables
-            .root
-            .runs()
-            .chain(&tables.root_runs)
-            .map(|run| run.container)
-            .collect();
+        let mut needed: BTreeSet<u32> =
+            tables.root.runs().chain(&tables.root_runs).map(|run| run.container).collect();
         if !self.mutants.keeps(Mutant::RootPinned) {
             needed.clear();
         }
@@ -222,10 +210,8 @@ impl<D: Device, W: Work> Inner<D, W> {
         blob: &BlobRef,
     ) -> Result<BTreeMap<crate::units::ChunkNumber, Entry>, ReadError> {
         let bytes = self.read_blob(blob).await?;
-        let undecodable = |source| ReadError::Undecodable {
-            number: crate::units::ChunkNumber(0),
-            source,
-        };
+        let undecodable =
+            |source| ReadError::Undecodable { number: crate::units::ChunkNumber(0), source };
         let reader = SegmentReader::new(&bytes).map_err(undecodable)?;
         let mut entries = BTreeMap::new();
         for entry in reader {
@@ -243,11 +229,8 @@ impl<D: Device, W: Work> Inner<D, W> {
         let frames_per_run = (self.run_len_max() / (piece_len + piece_len / 8)).clamp(1, 16);
         let mut frames = Vec::new();
         // Empty streams have one empty frame: every blob is at least one run.
-        let pieces: Vec<&[u8]> = if bytes.is_empty() {
-            vec![&[]]
-        } else {
-            bytes.chunks(piece_len).collect()
-        };
+        let pieces: Vec<&[u8]> =
+            if bytes.is_empty() { vec![&[]] } else { bytes.chunks(piece_len).collect() };
         for piece in pieces {
             frames.push(self.build_frame(Codec::Zstd, piece.to_vec()).await);
         }
@@ -259,10 +242,7 @@ impl<D: Device, W: Work> Inner<D, W> {
                     purpose: Purpose::State,
                     domain: DomainId([0; 16]),
                     session: state_copy(copy),
-                    frames: frames
-                        .iter()
-                        .map(|frame| (frame.clone(), Vec::new()))
-                        .collect(),
+                    frames: frames.iter().map(|frame| (frame.clone(), Vec::new())).collect(),
                 };
                 runs.push(self.place_run(parts).await?);
             }
@@ -323,10 +303,7 @@ fn tables_state(tables: &Tables, freed: &[u32]) -> State {
                 lease_end: source.lease_end,
                 newest: refs_bytes(&source.newest),
                 history: encode_set(&source.history),
-                working: source
-                    .working
-                    .as_ref()
-                    .map(|(row, refs)| (row.clone(), refs_bytes(refs))),
+                working: source.working.as_ref().map(|(row, refs)| (row.clone(), refs_bytes(refs))),
             })
             .collect(),
         points: tables.points.clone(),
@@ -348,11 +325,7 @@ fn tables_state(tables: &Tables, freed: &[u32]) -> State {
             .iter()
             .map(|(name, record)| (name.clone(), record.version, record.value.clone()))
             .collect(),
-        series: tables
-            .series
-            .iter()
-            .map(|(name, series)| series.row(name))
-            .collect(),
+        series: tables.series.iter().map(|(name, series)| series.row(name)).collect(),
     }
 }
 

@@ -40,10 +40,7 @@ struct Plan {
 impl CreateOptions {
     fn plan<D: Device>(&self, devices: &[D]) -> Result<Plan, CreateError> {
         if devices.is_empty() || devices.len() > DISKS_MAX {
-            return Err(CreateError::DiskCount {
-                found: devices.len(),
-                limit: DISKS_MAX,
-            });
+            return Err(CreateError::DiskCount { found: devices.len(), limit: DISKS_MAX });
         }
         let lens: Vec<u64> = devices.iter().map(|device| device.geometry().len).collect();
         let smallest = lens.iter().copied().min().unwrap_or(0);
@@ -108,11 +105,7 @@ pub(super) async fn format<D: Device>(
         journal_parent: [0; 16],
         witnessed: now.0,
         id_key,
-        cut_params: options
-            .cut
-            .clone()
-            .unwrap_or_else(|| CutParams::with_seed(seed))
-            .to_bytes(),
+        cut_params: options.cut.clone().unwrap_or_else(|| CutParams::with_seed(seed)).to_bytes(),
         index_secret,
         key_number: 0,
         wrapped_key: Vec::new(),
@@ -122,14 +115,7 @@ pub(super) async fn format<D: Device>(
     let key = ChecksumKey::new(&secret, &[0; 16]);
     for ((device, disk), zones) in devices.iter().zip(&disks).zip(&plan.zones) {
         for offset in zones.superblocks() {
-            let block = superblock.encode(
-                &key,
-                pool,
-                Place {
-                    disk: *disk,
-                    offset,
-                },
-            );
+            let block = superblock.encode(&key, pool, Place { disk: *disk, offset });
             write(device, offset, &block).await?;
         }
         flush(device).await?;
@@ -159,15 +145,9 @@ async fn write<D: Device>(device: &D, offset: u64, block: &[u8]) -> Result<(), C
 }
 
 async fn flush<D: Device>(device: &D) -> Result<(), CreateError> {
-    device
-        .flush()
-        .await
-        .map_err(|source| failed(device, source))
+    device.flush().await.map_err(|source| failed(device, source))
 }
 
 fn failed<D: Device>(device: &D, source: crate::device::DeviceError) -> CreateError {
-    CreateError::Device {
-        name: device.geometry().name.to_string(),
-        source,
-    }
+    CreateError::Device { name: device.geometry().name.to_string(), source }
 }

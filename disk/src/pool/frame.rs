@@ -67,21 +67,15 @@ pub(super) fn verify(
 ) -> Result<VerifiedFrame, IngestError> {
     let chunks_len: u64 = frame.chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
     if chunks_len != u64::from(frame.plain_len) {
-        return Err(IngestError::FrameLen {
-            plain_len: u64::from(frame.plain_len),
-            chunks_len,
-        });
+        return Err(IngestError::FrameLen { plain_len: u64::from(frame.plain_len), chunks_len });
     }
     let limit = crate::format::FRAME_PLAIN_MAX as u64;
     if chunks_len > limit || frame.stored.len() as u64 > limit + limit / 8 {
         let len = chunks_len.max(frame.stored.len() as u64);
         return Err(IngestError::FrameTooLarge { len, limit });
     }
-    let plain = decompress(frame.codec, &frame.stored, frame.plain_len as usize).ok_or(
-        IngestError::Decompress {
-            plain_len: frame.plain_len,
-        },
-    )?;
+    let plain = decompress(frame.codec, &frame.stored, frame.plain_len as usize)
+        .ok_or(IngestError::Decompress { plain_len: frame.plain_len })?;
     let mut rest = &plain[..];
     for chunk in &frame.chunks {
         let (bytes, after) = rest.split_at(chunk.len as usize);
@@ -106,12 +100,7 @@ pub(super) fn build(codec: Codec, plain: Vec<u8>) -> BuiltFrame {
     let plain_len = plain.len() as u32;
     let (codec, stored) = compress(codec, plain);
     let hash = *blake3::hash(&stored).as_bytes();
-    BuiltFrame {
-        codec,
-        plain_len,
-        stored: Bytes::from(stored),
-        hash,
-    }
+    BuiltFrame { codec, plain_len, stored: Bytes::from(stored), hash }
 }
 
 #[derive(Debug, Clone)]
@@ -127,20 +116,12 @@ mod tests {
     use super::*;
 
     fn text(len: usize) -> Vec<u8> {
-        b"the quick brown fox "
-            .iter()
-            .copied()
-            .cycle()
-            .take(len)
-            .collect()
+        b"the quick brown fox ".iter().copied().cycle().take(len).collect()
     }
 
     fn noise(len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
-        blake3::Hasher::new()
-            .update(b"noise")
-            .finalize_xof()
-            .fill(&mut bytes);
+        blake3::Hasher::new().update(b"noise").finalize_xof().fill(&mut bytes);
         bytes
     }
 
@@ -162,38 +143,20 @@ mod tests {
     fn a_frame_that_lies_is_refused() {
         let key = IdKey::new([1; 32]);
         let plain = text(1000);
-        let chunk = |bytes: &[u8]| ChunkRef {
-            id: key.id(bytes),
-            len: bytes.len() as u32,
-        };
+        let chunk = |bytes: &[u8]| ChunkRef { id: key.id(bytes), len: bytes.len() as u32 };
         let honest = IncomingFrame {
             codec: Codec::Raw,
             plain_len: 1000,
             stored: Bytes::from(plain.clone()),
-            chunks: vec![chunk(&plain[..400]), chunk(&plain[400..])],
+            chunks: vec![chunk(&plain[..401]), chunk(&plain[401..])],
         };
         assert!(verify(&key, honest.clone(), true).is_ok());
         let mut swapped = honest.clone();
         swapped.chunks.swap(0, 1);
-        assert!(matches!(
-            verify(&key, swapped, true),
-            Err(IngestError::WrongId { .. })
-        ));
-        let short = IncomingFrame {
-            plain_len: 999,
-            ..honest.clone()
-        };
-        assert!(matches!(
-            verify(&key, short, true),
-            Err(IngestError::FrameLen { .. })
-        ));
-        let bomb = IncomingFrame {
-            codec: Codec::Zstd,
-            ..honest
-        };
-        assert!(matches!(
-            verify(&key, bomb, true),
-            Err(IngestError::Decompress { .. })
-        ));
+        assert!(matches!(verify(&key, swapped, true), Err(IngestError::WrongId { .. })));
+        let short = IncomingFrame { plain_len: 999, ..honest.clone() };
+        assert!(matches!(verify(&key, short, true), Err(IngestError::FrameLen { .. })));
+        let bomb = IncomingFrame { codec: Codec::Zstd, ..honest };
+        assert!(matches!(verify(&key, bomb, true), Err(IngestError::Decompress { .. })));
     }
 }

@@ -25,21 +25,14 @@ pub async fn inspect_disk<D: Device>(device: &D) -> Result<DiskReport, OpenError
         LabelFound::Ours(label) => *label,
         LabelFound::None => return Err(OpenError::NoLabel { name: name() }),
         LabelFound::Damaged { front, back } => {
-            return Err(OpenError::BadLabels {
-                name: name(),
-                front,
-                back,
-            });
+            return Err(OpenError::BadLabels { name: name(), front, back });
         }
     };
     let key = ChecksumKey::new(&label.secret, &[0; 16]);
     let mut superblocks = Vec::new();
     for offset in label.zones.superblocks() {
         let block = read(device, offset, BLOCK).await?;
-        let place = Place {
-            disk: label.disk,
-            offset,
-        };
+        let place = Place { disk: label.disk, offset };
         superblocks.push((offset, Superblock::decode(&block, &key, label.pool, place)));
     }
     let mut journal = Vec::new();
@@ -54,20 +47,13 @@ pub async fn inspect_disk<D: Device>(device: &D) -> Result<DiskReport, OpenError
                 continue;
             }
             let bytes = read(device, offset, len.next_multiple_of(BLOCK)).await?;
-            let place = Place {
-                disk: label.disk,
-                offset,
-            };
+            let place = Place { disk: label.disk, offset };
             if let Ok((entry, _)) = JournalEntry::decode(&bytes, &key, label.pool, place) {
                 journal.push((zone, offset, entry));
             }
         }
     }
-    Ok(DiskReport {
-        label,
-        superblocks,
-        journal,
-    })
+    Ok(DiskReport { label, superblocks, journal })
 }
 
 async fn read<D: Device>(device: &D, offset: u64, len: usize) -> Result<AlignedBuf, OpenError> {

@@ -86,9 +86,7 @@ impl Journal {
 
     /// Queues an operation without waiting: it becomes durable with the next entry.
     pub(super) fn push(&self, op: Op, effect: Effect) {
-        self.queue
-            .borrow_mut()
-            .push_back(vec![Pending { op, effect }]);
+        self.queue.borrow_mut().push_back(vec![Pending { op, effect }]);
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -104,10 +102,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         journal.check()?;
         let len: usize = batch.iter().map(|pending| pending.op.len_bound()).sum();
         if len as u64 > self.fixed.entry_limit() {
-            return Err(CommitError::TooLarge {
-                len: len as u64,
-                limit: self.fixed.entry_limit(),
-            });
+            return Err(CommitError::TooLarge { len: len as u64, limit: self.fixed.entry_limit() });
         }
         journal.queue.borrow_mut().push_back(batch);
         let ticket = journal.queued.get() + 1;
@@ -184,10 +179,7 @@ impl<D: Device, W: Work> Inner<D, W> {
             entry.header = header;
         }
         let used = header.position + len - self.journal.older_start.get();
-        assert!(
-            used <= ring_len,
-            "an entry would overwrite one that recovery needs"
-        );
+        assert!(used <= ring_len, "an entry would overwrite one that recovery needs");
         let copies = self.journal_copies();
         let mut link = [0; 16];
         let mut writes = Vec::new();
@@ -225,19 +217,12 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     /// Disk and zone of the journal's two copies: two disks, or both ends of the only one.
     pub(super) fn journal_copies(&self) -> [(usize, usize); 2] {
-        if self.disks.len() > 1 {
-            [(0, 0), (1, 0)]
-        } else {
-            [(0, 0), (0, 1)]
-        }
+        if self.disks.len() > 1 { [(0, 0), (1, 0)] } else { [(0, 0), (0, 1)] }
     }
 
     /// Flushes every disk written to since its last flush, all at once.
     pub(super) async fn flush_disks(&self) -> Result<(), CommitError> {
-        let flushes = self
-            .disks
-            .iter()
-            .map(|disk| async { (disk.id, disk.flush().await) });
+        let flushes = self.disks.iter().map(|disk| async { (disk.id, disk.flush().await) });
         for (disk, result) in join_all(flushes).await {
             result.map_err(|_| self.journal.fail(disk))?;
         }

@@ -51,10 +51,7 @@ pub(super) fn container_number(disk: usize, slot: u64) -> u32 {
 
 /// Disk index and slot of a container.
 pub(super) fn container_slot(container: u32) -> (usize, u64) {
-    (
-        (container >> SLOT_BITS) as usize,
-        u64::from(container & ((1 << SLOT_BITS) - 1)),
-    )
+    ((container >> SLOT_BITS) as usize, u64::from(container & ((1 << SLOT_BITS) - 1)))
 }
 
 impl Fixed {
@@ -75,10 +72,7 @@ impl Fixed {
 
 impl<D: Device> Disk<D> {
     pub(super) fn place(&self, offset: u64) -> Place {
-        Place {
-            disk: self.id,
-            offset,
-        }
+        Place { disk: self.id, offset }
     }
 
     /// Byte offset of a block inside a container.
@@ -93,10 +87,7 @@ impl<D: Device> Disk<D> {
         let (result, buf) = self.device.read(offset, AlignedBuf::zeroed(len)).await;
         match result {
             Ok(()) => Ok(buf),
-            Err(source) => Err(ReadError::Device {
-                disk: self.id,
-                source,
-            }),
+            Err(source) => Err(ReadError::Device { disk: self.id, source }),
         }
     }
 

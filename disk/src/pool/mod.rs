@@ -120,9 +120,7 @@ struct Inner<D: Device, W: Work> {
 
 impl<D: Device, W: Work> Inner<D, W> {
     fn handle(&self) -> Rc<Self> {
-        self.this
-            .upgrade()
-            .expect("whoever calls a method holds the pool")
+        self.this.upgrade().expect("whoever calls a method holds the pool")
     }
 
     fn random<const N: usize>(&self) -> [u8; N] {
@@ -168,9 +166,7 @@ impl<D: Device, W: Work> Pool<D, W> {
 
 impl<D: Device, W: Work> Clone for Pool<D, W> {
     fn clone(&self) -> Self {
-        Self {
-            inner: Rc::clone(&self.inner),
-        }
+        Self { inner: Rc::clone(&self.inner) }
     }
 }
 

@@ -43,11 +43,7 @@ pub async fn read_label<D: Device>(device: &D) -> Result<LabelFound, OpenError> 
     let len = device.geometry().len;
     let name = || device.geometry().name.to_string();
     let (mut faults, mut failure) = (Vec::new(), None);
-    for offset in [
-        0,
-        len.saturating_sub(len % BLOCK_U64)
-            .saturating_sub(BLOCK_U64),
-    ] {
+    for offset in [0, len.saturating_sub(len % BLOCK_U64).saturating_sub(BLOCK_U64)] {
         let (result, block) = device.read(offset, AlignedBuf::zeroed(BLOCK)).await;
         // One end that cannot be read does not hide what the other says.
         if let Err(source) = result {
@@ -60,21 +56,12 @@ pub async fn read_label<D: Device>(device: &D) -> Result<LabelFound, OpenError> 
         }
     }
     if let Some(source) = failure {
-        return Err(OpenError::Device {
-            name: name(),
-            source,
-        });
+        return Err(OpenError::Device { name: name(), source });
     }
-    if faults
-        .iter()
-        .all(|fault| matches!(fault, HeadFault::Magic { .. }))
-    {
+    if faults.iter().all(|fault| matches!(fault, HeadFault::Magic { .. })) {
         return Ok(LabelFound::None);
     }
-    Ok(LabelFound::Damaged {
-        front: faults[0],
-        back: faults[1],
-    })
+    Ok(LabelFound::Damaged { front: faults[0], back: faults[1] })
 }
 
 async fn labels<D: Device>(devices: Vec<D>) -> Result<Vec<(D, Label)>, OpenError> {
@@ -91,11 +78,7 @@ async fn labels<D: Device>(devices: Vec<D>) -> Result<Vec<(D, Label)>, OpenError
         if let Some((_, first)) = labelled.first()
             && first.pool != label.pool
         {
-            return Err(OpenError::OtherPool {
-                name,
-                expected: first.pool,
-                found: label.pool,
-            });
+            return Err(OpenError::OtherPool { name, expected: first.pool, found: label.pool });
         }
         if labelled.iter().any(|(_, other)| other.disk == label.disk) {
             return Err(OpenError::Twice { disk: label.disk });
@@ -122,10 +105,7 @@ async fn root_superblock<D: Device>(
                 failure = Some(OpenError::Device { name, source });
                 continue;
             }
-            let place = Place {
-                disk: label.disk,
-                offset,
-            };
+            let place = Place { disk: label.disk, offset };
             let Ok(superblock) = Superblock::decode(&block, &key, label.pool, place) else {
                 continue;
             };
@@ -150,10 +130,8 @@ fn in_order<D: Device>(
     superblock: &Superblock,
     mutants: Mutants,
 ) -> Result<Vec<Disk<D>>, OpenError> {
-    let mut by_id: BTreeMap<DiskId, (D, Label)> = labelled
-        .into_iter()
-        .map(|(device, label)| (label.disk, (device, label)))
-        .collect();
+    let mut by_id: BTreeMap<DiskId, (D, Label)> =
+        labelled.into_iter().map(|(device, label)| (label.disk, (device, label))).collect();
     let mut disks = Vec::new();
     for id in &superblock.disks {
         let (device, label) = by_id.remove(id).ok_or(OpenError::Missing { disk: *id })?;
@@ -170,9 +148,7 @@ fn in_order<D: Device>(
     if by_id.is_empty() {
         return Ok(disks);
     }
-    Err(OpenError::Contradiction {
-        what: "a disk carries the pool's label and is not a member",
-    })
+    Err(OpenError::Contradiction { what: "a disk carries the pool's label and is not a member" })
 }
 
 impl<D: Device, W: Work> Pool<D, W> {
@@ -184,19 +160,14 @@ impl<D: Device, W: Work> Pool<D, W> {
         now: UnixNanos,
     ) -> Result<Self, CreateError> {
         create::format(&devices, surroundings.entropy.as_mut(), &options, now).await?;
-        let name = devices
-            .first()
-            .map(|device| device.geometry().name.to_string());
-        Self::open(devices, surroundings, now)
-            .await
-            .map_err(|error| match error {
-                OpenError::Device { name, source } => CreateError::Device { name, source },
-                OpenError::Commit(error) => error.into(),
-                other => CreateError::NotReadBack {
-                    name: name.unwrap_or_default(),
-                    source: Box::new(other),
-                },
-            })
+        let name = devices.first().map(|device| device.geometry().name.to_string());
+        Self::open(devices, surroundings, now).await.map_err(|error| match error {
+            OpenError::Device { name, source } => CreateError::Device { name, source },
+            OpenError::Commit(error) => error.into(),
+            other => {
+                CreateError::NotReadBack { name: name.unwrap_or_default(), source: Box::new(other) }
+            }
+        })
     }
 
     /// Opens the pool on `devices`, all of its disks in any order. Recovers by itself from whatever

@@ -36,13 +36,9 @@ impl<D: Device, W: Work> Inner<D, W> {
         }
         self.run_written(run).await;
         let (container, block) = run;
-        let salt = self
-            .salt(container)
-            .ok_or_else(|| self.fault(run, HeadFault::Content))?;
+        let salt = self.salt(container).ok_or_else(|| self.fault(run, HeadFault::Content))?;
         let directory = Rc::new(self.read_directory(container, block, &salt).await?);
-        self.cache
-            .borrow_mut()
-            .keep_directory(run, Rc::clone(&directory));
+        self.cache.borrow_mut().keep_directory(run, Rc::clone(&directory));
         Ok(directory)
     }
 
@@ -75,9 +71,8 @@ impl<D: Device, W: Work> Inner<D, W> {
         if len > bytes.len() {
             bytes = disk.read(offset, len).await?;
         }
-        let directory = self
-            .decode_directory(run, salt, &bytes)
-            .map_err(|fault| self.fault(run, fault))?;
+        let directory =
+            self.decode_directory(run, salt, &bytes).map_err(|fault| self.fault(run, fault))?;
         let mut check = [0; 16];
         check.copy_from_slice(&bytes[..16]);
         Ok((directory, check))
@@ -102,11 +97,7 @@ impl<D: Device, W: Work> Inner<D, W> {
     }
 
     pub(super) fn salt(&self, container: u32) -> Option<[u8; 16]> {
-        self.tables
-            .borrow()
-            .containers
-            .get(&container)
-            .map(|container| container.row.salt)
+        self.tables.borrow().containers.get(&container).map(|container| container.row.salt)
     }
 
     pub(super) fn run_place(&self, run: RunKey) -> Place {
@@ -115,12 +106,7 @@ impl<D: Device, W: Work> Inner<D, W> {
     }
 
     fn fault(&self, run: RunKey, fault: HeadFault) -> ReadError {
-        Fault {
-            what: "run directory",
-            place: self.run_place(run),
-            fault,
-        }
-        .into()
+        Fault { what: "run directory", place: self.run_place(run), fault }.into()
     }
 
     /// Where a chunk is. Its number is proved by the directory; whether it is the chunk somebody
@@ -133,16 +119,9 @@ impl<D: Device, W: Work> Inner<D, W> {
         match directory.chunks.get(usize::from(place.ordinal)) {
             Some(chunk) if chunk.number == number => {
                 let chunk = *chunk;
-                Ok(Found {
-                    run,
-                    directory,
-                    chunk,
-                })
+                Ok(Found { run, directory, chunk })
             }
-            _ => Err(ReadError::WrongChunk {
-                number,
-                place: self.run_place(run),
-            }),
+            _ => Err(ReadError::WrongChunk { number, place: self.run_place(run) }),
         }
     }
 
@@ -168,9 +147,7 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     /// The bytes of a located chunk.
     pub(super) async fn chunk_bytes(&self, found: &Found) -> Result<Bytes, ReadError> {
-        let plain = self
-            .frame_plain(found.run, &found.directory, found.chunk.frame)
-            .await?;
+        let plain = self.frame_plain(found.run, &found.directory, found.chunk.frame).await?;
         let start = found.chunk.offset as usize;
         Ok(plain.slice(start..start + found.chunk.len as usize))
     }
@@ -185,9 +162,7 @@ impl<D: Device, W: Work> Inner<D, W> {
             }
         }
         let plains = join_all(
-            frames
-                .iter()
-                .map(|each| self.frame_plain(each.run, &each.directory, each.chunk.frame)),
+            frames.iter().map(|each| self.frame_plain(each.run, &each.directory, each.chunk.frame)),
         )
         .await;
         let mut plains = frames.iter().zip(plains).peekable();
@@ -223,11 +198,7 @@ impl<D: Device, W: Work> Inner<D, W> {
                     return Ok(plain);
                 }
                 if cache.begin_load(run, frame) {
-                    break Loading {
-                        inner: self,
-                        run,
-                        frame,
-                    };
+                    break Loading { inner: self, run, frame };
                 }
                 cache.loaded()
             };
@@ -265,18 +236,13 @@ impl<D: Device, W: Work> Inner<D, W> {
             })
             .await;
         let plain = opened.map_err(|number| ReadError::Frame { number, place })?;
-        self.cache
-            .borrow_mut()
-            .keep_frame(run, frame, plain.clone());
+        self.cache.borrow_mut().keep_frame(run, frame, plain.clone());
         Ok(plain)
     }
 
     fn frame_place(&self, run: RunKey, entry: &FrameEntry) -> Place {
         let place = self.run_place(run);
-        Place {
-            offset: place.offset + u64::from(entry.offset),
-            ..place
-        }
+        Place { offset: place.offset + u64::from(entry.offset), ..place }
     }
 
     async fn stored_frame(&self, run: RunKey, entry: &FrameEntry) -> Result<Bytes, ReadError> {
@@ -284,9 +250,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         let start = self.frame_place(run, entry).offset;
         let aligned = start - start % BLOCK as u64;
         let before = (start - aligned) as usize;
-        let buf = disk
-            .read(aligned, before + entry.stored_len as usize)
-            .await?;
+        let buf = disk.read(aligned, before + entry.stored_len as usize).await?;
         Ok(Bytes::from_owner(buf).slice(before..before + entry.stored_len as usize))
     }
 
@@ -297,9 +261,8 @@ impl<D: Device, W: Work> Inner<D, W> {
         salt: &[u8; 16],
     ) -> Result<Vec<u8>, ReadError> {
         let key = (run.container, run.block);
-        let (directory, check) = self
-            .read_checked_directory(run.container, run.block, salt)
-            .await?;
+        let (directory, check) =
+            self.read_checked_directory(run.container, run.block, salt).await?;
         // An older run of the slot may stand here, sound in itself: the write of ours was lost.
         if check != run.check && self.mutants.keeps(Mutant::StateCheck) {
             return Err(self.fault(key, HeadFault::Checksum));

@@ -50,27 +50,17 @@ impl<D: Device, W: Work> Inner<D, W> {
     pub(super) fn row(&self, point: &PointId) -> Option<PointRow> {
         let tables = self.tables.borrow();
         let working = || {
-            let mut states = tables
-                .sources
-                .values()
-                .filter_map(|source| source.working.as_ref());
-            states
-                .find(|(row, _)| row.id == *point)
-                .map(|(row, _)| row.clone())
+            let mut states = tables.sources.values().filter_map(|source| source.working.as_ref());
+            states.find(|(row, _)| row.id == *point).map(|(row, _)| row.clone())
         };
         tables.point(point).cloned().or_else(working)
     }
 
     /// The root of a point's tree.
     pub(super) async fn point_root(&self, point: &PointId) -> Result<TreeRoot, ReadError> {
-        let row = self
-            .row(point)
-            .ok_or(ReadError::NoPoint { point: *point })?;
+        let row = self.row(point).ok_or(ReadError::NoPoint { point: *point })?;
         let recipe = self.recipe(&row).await?;
-        let undecodable = |source| ReadError::Undecodable {
-            number: row.recipe,
-            source,
-        };
+        let undecodable = |source| ReadError::Undecodable { number: row.recipe, source };
         let mut reader = Reader::new(&recipe.root);
         let root = TreeRoot::decode(&mut reader).map_err(undecodable)?;
         reader.finish().map_err(undecodable)?;
@@ -89,9 +79,7 @@ impl<D: Device, W: Work> Pool<D, W> {
     /// Opens a point, or a working state, for reading.
     pub async fn reader(&self, point: &PointId) -> Result<PointReader<D, W>, ReadError> {
         let root = self.inner.point_root(point).await?;
-        let pages = Pages {
-            inner: Rc::clone(&self.inner),
-        };
+        let pages = Pages { inner: Rc::clone(&self.inner) };
         Ok(PointReader {
             inner: Rc::clone(&self.inner),
             tree: Rc::new(TreeReader::new(pages, root)),
@@ -118,10 +106,7 @@ impl<D: Device, W: Work> PointReader<D, W> {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<(u64, Entry)>, ReadError> {
-        self.tree
-            .list_dir(directory, after, limit)
-            .await
-            .map_err(read_error)
+        self.tree.list_dir(directory, after, limit).await.map_err(read_error)
     }
 
     /// Up to `limit` entries from ordinal `from` on.
@@ -166,17 +151,12 @@ impl<D: Device, W: Work> PointReader<D, W> {
         }
         if let Content::Inline(bytes) = &entry.content {
             let (start, end) = (offset as usize, (end as usize).min(bytes.len()));
-            return Ok(vec![Piece::Data(Bytes::copy_from_slice(
-                &bytes[start..end],
-            ))]);
+            return Ok(vec![Piece::Data(Bytes::copy_from_slice(&bytes[start..end]))]);
         }
         self.read_ahead(entry, offset, end);
         let mut pieces = Vec::new();
-        let extents = self
-            .tree
-            .extents_at(entry, offset, end - offset)
-            .await
-            .map_err(read_error)?;
+        let extents =
+            self.tree.extents_at(entry, offset, end - offset).await.map_err(read_error)?;
         for (start, extent) in extents {
             let from = offset.saturating_sub(start);
             let upto = extent.len().min(end - start);
@@ -195,25 +175,11 @@ impl<D: Device, W: Work> PointReader<D, W> {
         upto: u64,
         pieces: &mut Vec<Piece>,
     ) -> Result<(), ReadError> {
-        let Extent::Span {
-            first,
-            count,
-            len,
-            digest,
-        } = *extent
-        else {
+        let Extent::Span { first, count, len, digest } = *extent else {
             return Ok(());
         };
-        let found = self
-            .inner
-            .locate_span(first, u64::from(count), digest)
-            .await?;
-        if found
-            .iter()
-            .map(|found| u64::from(found.chunk.len))
-            .sum::<u64>()
-            != len
-        {
+        let found = self.inner.locate_span(first, u64::from(count), digest).await?;
+        if found.iter().map(|found| u64::from(found.chunk.len)).sum::<u64>() != len {
             return Err(ReadError::Misfit { number: first });
         }
         let (mut start, mut wanted, mut cuts) = (0u64, Vec::new(), Vec::new());

@@ -33,33 +33,17 @@ impl<D: Device, W: Work> Inner<D, W> {
     ) -> Result<Vec<Pending>, CommitError> {
         let tables = self.tables.borrow();
         let mut ops = Vec::with_capacity(changes.len());
-        for RecordChange {
-            name,
-            expected,
-            bytes,
-        } in changes
-        {
+        for RecordChange { name, expected, bytes } in changes {
             let found = tables.records.get(&name).map_or(0, |record| record.version);
             if let Some(expected) = expected
                 && expected != found
             {
-                return Err(CommitError::Version {
-                    name,
-                    expected,
-                    found,
-                });
+                return Err(CommitError::Version { name, expected, found });
             }
             check_len(name.len(), NAME_LEN_MAX)?;
             check_len(bytes.as_ref().map_or(0, Vec::len), RECORD_LEN_MAX)?;
-            let op = Op::Record {
-                name,
-                version: found + 1,
-                value: bytes,
-            };
-            ops.push(Pending {
-                op,
-                effect: Effect::None,
-            });
+            let op = Op::Record { name, version: found + 1, value: bytes };
+            ops.push(Pending { op, effect: Effect::None });
         }
         Ok(ops)
     }
@@ -67,10 +51,7 @@ impl<D: Device, W: Work> Inner<D, W> {
 
 fn check_len(len: usize, limit: usize) -> Result<(), CommitError> {
     if len > limit {
-        return Err(CommitError::TooLarge {
-            len: len as u64,
-            limit: limit as u64,
-        });
+        return Err(CommitError::TooLarge { len: len as u64, limit: limit as u64 });
     }
     Ok(())
 }
@@ -93,13 +74,7 @@ impl<D: Device, W: Work> Pool<D, W> {
         from.take_while(|(name, _)| name.starts_with(prefix))
             .map(|(name, record)| {
                 let bytes = Bytes::copy_from_slice(&record.value);
-                (
-                    name.clone(),
-                    Record {
-                        version: record.version,
-                        bytes,
-                    },
-                )
+                (name.clone(), Record { version: record.version, bytes })
             })
             .collect()
     }
@@ -128,24 +103,10 @@ impl<D: Device, W: Work> Pool<D, W> {
         self.inner.witness(now);
         check_len(series.len(), NAME_LEN_MAX)?;
         check_len(entry.len(), RECORD_LEN_MAX)?;
-        let sequence = self
-            .inner
-            .tables
-            .borrow()
-            .series
-            .get(series)
-            .map_or(0, super::tables::Series::next);
-        let op = Op::SeriesAppended {
-            name: series.to_owned(),
-            sequence,
-            entry,
-        };
-        self.inner
-            .append(vec![Pending {
-                op,
-                effect: Effect::None,
-            }])
-            .await?;
+        let sequence =
+            self.inner.tables.borrow().series.get(series).map_or(0, super::tables::Series::next);
+        let op = Op::SeriesAppended { name: series.to_owned(), sequence, entry };
+        self.inner.append(vec![Pending { op, effect: Effect::None }]).await?;
         Ok(sequence)
     }
 

@@ -28,35 +28,23 @@ impl<D: Device, W: Work> Inner<D, W> {
             self.load_root(superblock).await?;
         }
         let tail = self.replay(superblock).await?;
-        self.journal.resume(Tail {
-            epoch: superblock.epoch + 1,
-            ..tail
-        });
+        self.journal.resume(Tail { epoch: superblock.epoch + 1, ..tail });
         self.settle_after_crash();
         Ok(())
     }
 
     async fn load_root(&self, superblock: &Superblock) -> Result<(), OpenError> {
         let copies = superblock.root.iter().map(|run| vec![*run]).collect();
-        let bytes = self
-            .read_copies(copies)
-            .await
-            .map_err(OpenError::NoCheckpoint)?;
+        let bytes = self.read_copies(copies).await.map_err(OpenError::NoCheckpoint)?;
         let root = StateRoot::from_bytes(&bytes).map_err(OpenError::Tables)?;
-        let bytes = self
-            .read_blob(&root.tables)
-            .await
-            .map_err(OpenError::NoCheckpoint)?;
+        let bytes = self.read_blob(&root.tables).await.map_err(OpenError::NoCheckpoint)?;
         let state = State::from_bytes(&bytes).map_err(OpenError::Tables)?;
         {
             let mut tables = self.tables.borrow_mut();
             load_tables(&mut tables, state)?;
         }
         for (_, blob) in &root.segments {
-            let bytes = self
-                .read_blob(blob)
-                .await
-                .map_err(OpenError::NoCheckpoint)?;
+            let bytes = self.read_blob(blob).await.map_err(OpenError::NoCheckpoint)?;
             let reader = SegmentReader::new(&bytes).map_err(OpenError::Tables)?;
             let mut tables = self.tables.borrow_mut();
             for entry in reader {
@@ -64,9 +52,7 @@ impl<D: Device, W: Work> Inner<D, W> {
                 tables
                     .index
                     .apply(&entry)
-                    .map_err(|_| OpenError::Contradiction {
-                        what: "segments of the index",
-                    })?;
+                    .map_err(|_| OpenError::Contradiction { what: "segments of the index" })?;
             }
         }
         self.note_state_containers(superblock, &root).await?;
@@ -86,12 +72,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         for run in root.runs().chain(&superblock.root) {
             let known = self.tables.borrow().containers.contains_key(&run.container);
             if !known && let Ok(header) = self.container_header(run.container).await {
-                let ContainerHeader {
-                    container,
-                    generation,
-                    salt,
-                    ..
-                } = header;
+                let ContainerHeader { container, generation, salt, .. } = header;
                 let mut tables = self.tables.borrow_mut();
                 tables.open_container(container, generation, Purpose::State, salt);
             }
@@ -107,14 +88,8 @@ impl<D: Device, W: Work> Inner<D, W> {
         let offset = disk.offset(container, 0);
         let block = disk.read(offset, BLOCK).await?;
         let place = disk.place(offset);
-        ContainerHeader::decode(&block, &self.fixed.key, self.fixed.pool, place).map_err(|fault| {
-            Fault {
-                what: "container header",
-                place,
-                fault,
-            }
-            .into()
-        })
+        ContainerHeader::decode(&block, &self.fixed.key, self.fixed.pool, place)
+            .map_err(|fault| Fault { what: "container header", place, fault }.into())
     }
 
     /// A byte stream from whichever copy is whole.
@@ -132,18 +107,14 @@ impl<D: Device, W: Work> Inner<D, W> {
                 }
             }
         }
-        Err(first_error.unwrap_or(ReadError::NoChunk {
-            number: ChunkNumber(0),
-        }))
+        Err(first_error.unwrap_or(ReadError::NoChunk { number: ChunkNumber(0) }))
     }
 
     pub(super) async fn read_runs(&self, runs: &[RunRef]) -> Result<Vec<u8>, ReadError> {
         let mut bytes = Vec::new();
         for run in runs {
             let known = (container_slot(run.container).0 < self.disks.len()).then_some(());
-            known.ok_or(ReadError::NoChunk {
-                number: ChunkNumber(0),
-            })?;
+            known.ok_or(ReadError::NoChunk { number: ChunkNumber(0) })?;
             let header = self.container_header(run.container).await?;
             bytes.extend_from_slice(&self.read_state_run(run, &header.salt).await?);
         }
@@ -160,9 +131,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         while let Some((entry, end, link)) = self.next_entry(&tail).await? {
             // Entries behind a root never fill more than the ring: others were overwritten.
             if end - superblock.journal_position > self.fixed.journal_len {
-                return Err(OpenError::Contradiction {
-                    what: "a journal longer than its ring",
-                });
+                return Err(OpenError::Contradiction { what: "a journal longer than its ring" });
             }
             {
                 let mut tables = self.tables.borrow_mut();
@@ -172,12 +141,7 @@ impl<D: Device, W: Work> Inner<D, W> {
                 let effect = self.effect_of(&op).await?;
                 self.tables.borrow_mut().apply(Pending { op, effect });
             }
-            tail = Tail {
-                sequence: tail.sequence + 1,
-                position: end,
-                parent: link,
-                ..tail
-            };
+            tail = Tail { sequence: tail.sequence + 1, position: end, parent: link, ..tail };
         }
         self.check_no_hole(&tail).await?;
         Ok(tail)
@@ -242,11 +206,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         if len as u64 > ring_len - within {
             return Ok(None);
         }
-        let bytes = if len > BLOCK {
-            disk.read(offset, len).await?
-        } else {
-            block
-        };
+        let bytes = if len > BLOCK { disk.read(offset, len).await? } else { block };
         let place = disk.place(offset);
         match JournalEntry::decode(&bytes, &self.fixed.key, self.fixed.pool, place) {
             Ok((entry, link)) => Ok(Some((entry, len as u64, link))),
@@ -268,9 +228,7 @@ impl<D: Device, W: Work> Inner<D, W> {
                     && entry.header.epoch == tail.epoch
                     && entry.header.sequence > tail.sequence
                 {
-                    return Err(OpenError::JournalHole {
-                        sequence: tail.sequence,
-                    });
+                    return Err(OpenError::JournalHole { sequence: tail.sequence });
                 }
             }
         }
@@ -303,44 +261,29 @@ impl<D: Device, W: Work> Inner<D, W> {
     async fn point_effect(&self, point: &PointRow) -> Result<PointEffect, OpenError> {
         let recipe = self.recipe(point).await?;
         let undecodable = |source: DecodeError| {
-            OpenError::from(ReadError::Undecodable {
-                number: point.recipe,
-                source,
-            })
+            OpenError::from(ReadError::Undecodable { number: point.recipe, source })
         };
         let mut reader = Reader::new(&recipe.delta);
-        let contradiction = OpenError::Contradiction {
-            what: "sets of a recipe",
-        };
+        let contradiction = OpenError::Contradiction { what: "sets of a recipe" };
         let Ok(delta) = SetDelta::decode(&mut reader) else {
             return Err(contradiction);
         };
         reader.finish().map_err(undecodable)?;
         let tables = self.tables.borrow();
         let empty = RefCounts::new();
-        let newest = tables
-            .sources
-            .get(&point.source)
-            .map_or(&empty, |source| &source.newest);
+        let newest = tables.sources.get(&point.source).map_or(&empty, |source| &source.newest);
         let Ok(refs) = refs_of_recipe(newest, &delta, &recipe.extra) else {
             return Err(contradiction);
         };
-        Ok(PointEffect {
-            refs,
-            born: delta.born,
-        })
+        Ok(PointEffect { refs, born: delta.born })
     }
 
     /// The recipe of a point, proved against the digest its row carries.
     pub(super) async fn recipe(&self, point: &PointRow) -> Result<Recipe, ReadError> {
-        let found = self
-            .locate_span(point.recipe, 1, point.recipe_digest)
-            .await?;
+        let found = self.locate_span(point.recipe, 1, point.recipe_digest).await?;
         let bytes = self.chunk_bytes(&found[0]).await?;
-        Recipe::from_bytes(&bytes).map_err(|source| ReadError::Undecodable {
-            number: point.recipe,
-            source,
-        })
+        Recipe::from_bytes(&bytes)
+            .map_err(|source| ReadError::Undecodable { number: point.recipe, source })
     }
 
     /// What was open when the pool went down is closed as it is: behind the last journaled run of a
@@ -365,14 +308,8 @@ fn load_tables(tables: &mut Tables, state: State) -> Result<(), OpenError> {
     tables.next_generation = state.next_generation;
     for row in state.containers {
         let (disk, slot) = container_slot(row.container);
-        if !tables
-            .free
-            .get_mut(disk)
-            .is_some_and(|free| free.remove(&slot))
-        {
-            return Err(OpenError::Contradiction {
-                what: "a container outside the disks",
-            });
+        if !tables.free.get_mut(disk).is_some_and(|free| free.remove(&slot)) {
+            return Err(OpenError::Contradiction { what: "a container outside the disks" });
         }
         tables.containers.insert(row.container, Container { row });
     }
@@ -381,9 +318,7 @@ fn load_tables(tables: &mut Tables, state: State) -> Result<(), OpenError> {
         let refs = |bytes: &[u8]| {
             let mut reader = Reader::new(bytes);
             let refs = RefCounts::decode(&mut reader);
-            refs.ok()
-                .filter(|_| reader.is_at_end())
-                .ok_or(OpenError::Contradiction { what })
+            refs.ok().filter(|_| reader.is_at_end()).ok_or(OpenError::Contradiction { what })
         };
         let working = match row.working {
             Some((point, bytes)) => Some((point, refs(&bytes)?)),
@@ -417,10 +352,7 @@ fn load_tables(tables: &mut Tables, state: State) -> Result<(), OpenError> {
         tables.records.insert(name, Record { version, value });
     }
     for row in state.series {
-        let series = Series {
-            first: row.first,
-            entries: row.entries.into(),
-        };
+        let series = Series { first: row.first, entries: row.entries.into() };
         tables.series.insert(row.name, series);
     }
     Ok(())

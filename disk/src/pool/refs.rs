@@ -66,13 +66,7 @@ pub(super) fn refs_of_recipe(
 
 fn plain_change(delta: &SetDelta) -> RefChange {
     let mut change = RefChange::default();
-    delta
-        .born
-        .iter()
-        .for_each(|number| change.added.add(number));
-    delta
-        .died
-        .iter()
-        .for_each(|number| change.removed.add(number));
+    delta.born.iter().for_each(|number| change.added.add(number));
+    delta.died.iter().for_each(|number| change.removed.add(number));
     change
 }

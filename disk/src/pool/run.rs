@@ -75,11 +75,7 @@ impl RunBuilder {
         bytes: &[u8],
         frame_len: usize,
     ) -> Option<(Vec<u8>, Vec<NewChunk>)> {
-        let loose = if chunk.kind == ChunkKind::Data {
-            &mut self.data
-        } else {
-            &mut self.pages
-        };
+        let loose = if chunk.kind == ChunkKind::Data { &mut self.data } else { &mut self.pages };
         let full = !loose.plain.is_empty() && loose.plain.len() + bytes.len() > frame_len;
         let due = if full { Some(loose.take()) } else { None };
         loose.plain.extend_from_slice(bytes);
@@ -113,10 +109,7 @@ impl RunBuilder {
 
 impl Loose {
     fn take(&mut self) -> (Vec<u8>, Vec<NewChunk>) {
-        (
-            std::mem::take(&mut self.plain),
-            std::mem::take(&mut self.chunks),
-        )
+        (std::mem::take(&mut self.plain), std::mem::take(&mut self.chunks))
     }
 }
 
@@ -135,18 +128,11 @@ impl<D: Device, W: Work> Inner<D, W> {
     pub(super) async fn place_run(&self, parts: RunParts) -> Result<RunRef, CommitError> {
         let chunk_count = parts.frames.iter().map(|(_, chunks)| chunks.len()).sum();
         let directory_len = Directory::len_for(parts.frames.len(), chunk_count);
-        let stored: usize = parts
-            .frames
-            .iter()
-            .map(|(frame, _)| frame.stored.len())
-            .sum();
+        let stored: usize = parts.frames.iter().map(|(frame, _)| frame.stored.len()).sum();
         let run_len = (directory_len + stored).next_multiple_of(BLOCK);
         if run_len > self.run_len_max() {
             let limit = self.run_len_max() as u64;
-            return Err(CommitError::TooLarge {
-                len: run_len as u64,
-                limit,
-            });
+            return Err(CommitError::TooLarge { len: run_len as u64, limit });
         }
         self.room_in_flight().await;
         self.journal.check()?;
@@ -157,10 +143,8 @@ impl<D: Device, W: Work> Inner<D, W> {
         let key = self.fixed.run_key(&room.salt);
         let (pool, salt) = (self.fixed.pool, self.random());
         let buf = self.run_buffer(run_len).await;
-        let assembled = self
-            .work
-            .run(move || assemble(parts, &room, salt, buf, &key, pool, place))
-            .await;
+        let assembled =
+            self.work.run(move || assemble(parts, &room, salt, buf, &key, pool, place)).await;
         self.finish_room(&room, &assembled.buf[..directory_len]);
         let run = RunRef {
             container: room.container,
@@ -172,17 +156,11 @@ impl<D: Device, W: Work> Inner<D, W> {
         let entries = self.index_entries(&room, &assembled.directory);
         let run_key = (room.container, room.block);
         self.tables.borrow_mut().index_run(&entries);
-        self.cache
-            .borrow_mut()
-            .keep_directory(run_key, Rc::new(assembled.directory));
+        self.cache.borrow_mut().keep_directory(run_key, Rc::new(assembled.directory));
         let (disk, _) = super::layout::container_slot(room.container);
         self.start_write(disk, place.offset, assembled.buf, Some(run_key));
         if purpose == Purpose::Data {
-            let row = RunRow {
-                run,
-                session,
-                ordinal: room.ordinal,
-            };
+            let row = RunRow { run, session, ordinal: room.ordinal };
             self.journal.push(Op::RunPlaced(row), Effect::Run(entries));
         }
         Ok(run)
@@ -216,11 +194,7 @@ pub(super) fn index_entries(
         number: chunk.number,
         fingerprint: index.fingerprint(&chunk.id),
         change: Change::Stored {
-            place: index::Place {
-                container,
-                run_block,
-                ordinal: ordinal as u16,
-            },
+            place: index::Place { container, run_block, ordinal: ordinal as u16 },
             stored_len: share(&directory.frames[usize::from(chunk.frame)], chunk.len),
         },
     };
@@ -261,47 +235,22 @@ fn assemble(
         salt,
         run_len: buf.len() as u32,
     };
-    let mut directory = Directory {
-        header,
-        frames: Vec::new(),
-        chunks: Vec::new(),
-    };
+    let mut directory = Directory { header, frames: Vec::new(), chunks: Vec::new() };
     for (index, (frame, chunks)) in parts.frames.iter().enumerate() {
         let stored_len = frame.stored.len() as u32;
         let (codec, plain_len, hash) = (frame.codec, frame.plain_len, frame.hash);
-        directory.frames.push(FrameEntry {
-            offset,
-            stored_len,
-            plain_len,
-            codec,
-            hash,
-        });
+        directory.frames.push(FrameEntry { offset, stored_len, plain_len, codec, hash });
         buf[offset as usize..][..frame.stored.len()].copy_from_slice(&frame.stored);
         offset += stored_len;
         let mut within = 0;
         for chunk in chunks {
-            let NewChunk {
-                number,
-                id,
-                len,
-                kind,
-            } = *chunk;
+            let NewChunk { number, id, len, kind } = *chunk;
             let frame = index as u16;
-            directory.chunks.push(ChunkEntry {
-                number,
-                id,
-                len,
-                frame,
-                kind,
-                offset: within,
-            });
+            directory.chunks.push(ChunkEntry { number, id, len, frame, kind, offset: within });
             within += len;
         }
         // Frames of the pool's own state hold no chunks.
-        assert!(
-            chunks.is_empty() || within == frame.plain_len,
-            "chunks fill their frame"
-        );
+        assert!(chunks.is_empty() || within == frame.plain_len, "chunks fill their frame");
     }
     // The buffer holds what its last user left there.
     buf[offset as usize..].fill(0);
@@ -309,11 +258,7 @@ fn assemble(
     buf[..bytes.len()].copy_from_slice(&bytes);
     let mut check = [0; 16];
     check.copy_from_slice(&bytes[..16]);
-    Assembled {
-        buf,
-        directory,
-        check,
-    }
+    Assembled { buf, directory, check }
 }
 
 /// A frame whose stored bytes came from elsewhere and are kept as they are.
@@ -323,10 +268,5 @@ pub(super) fn keep_frame(
     stored: Bytes,
     hash: [u8; 32],
 ) -> BuiltFrame {
-    BuiltFrame {
-        codec,
-        plain_len,
-        stored,
-        hash,
-    }
+    BuiltFrame { codec, plain_len, stored, hash }
 }

@@ -134,11 +134,7 @@ impl Parts {
 
 impl<D: Device, W: Work> Inner<D, W> {
     pub(super) fn live(&self, session: SessionId) -> Result<Rc<Live>, CommitError> {
-        self.live
-            .borrow()
-            .get(&session)
-            .cloned()
-            .ok_or(CommitError::NoSession { session })
+        self.live.borrow().get(&session).cloned().ok_or(CommitError::NoSession { session })
     }
 
     /// Stores a chunk of the pool's own making, unless it is there. The bytes are trusted.
@@ -162,17 +158,7 @@ impl<D: Device, W: Work> Inner<D, W> {
             return Ok((number, id));
         }
         let number = self.new_number(live).await?;
-        self.add_chunk(
-            live,
-            NewChunk {
-                number,
-                id,
-                len,
-                kind,
-            },
-            &bytes,
-        )
-        .await?;
+        self.add_chunk(live, NewChunk { number, id, len, kind }, &bytes).await?;
         Ok((number, id))
     }
 
@@ -211,9 +197,7 @@ impl<D: Device, W: Work> Inner<D, W> {
     ) -> Result<(), CommitError> {
         let full = {
             let parts = live.parts.borrow();
-            parts
-                .run
-                .is_full(frame.stored.len(), chunks.len(), self.run_len_max())
+            parts.run.is_full(frame.stored.len(), chunks.len(), self.run_len_max())
         };
         if full {
             self.emit(live).await?;
@@ -224,9 +208,7 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     /// Sends the frames so far on their way as a run. The run is put together in the background.
     async fn emit(&self, live: &Rc<Live>) -> Result<(), CommitError> {
-        live.changed
-            .until(|| (live.emitting.get() < EMITTING_MAX).then_some(()))
-            .await;
+        live.changed.until(|| (live.emitting.get() < EMITTING_MAX).then_some(())).await;
         live.check()?;
         let frames = live.parts.borrow_mut().run.take_frames();
         if frames.is_empty() {
@@ -235,17 +217,10 @@ impl<D: Device, W: Work> Inner<D, W> {
         live.emitting.set(live.emitting.get() + 1);
         let (inner, live) = (self.handle(), Rc::clone(live));
         self.spawner.spawn(async move {
-            let ids: Vec<NewChunk> = frames
-                .iter()
-                .flat_map(|(_, chunks)| chunks.iter().copied())
-                .collect();
+            let ids: Vec<NewChunk> =
+                frames.iter().flat_map(|(_, chunks)| chunks.iter().copied()).collect();
             let (domain, session) = (live.domain, live.id);
-            let parts = RunParts {
-                purpose: Purpose::Data,
-                domain,
-                session,
-                frames,
-            };
+            let parts = RunParts { purpose: Purpose::Data, domain, session, frames };
             let placed = inner.place_run(parts).await;
             live.finish_emit(&ids, placed.map(|run| u64::from(run.blocks) * 4096));
         });
@@ -260,9 +235,7 @@ impl<D: Device, W: Work> Inner<D, W> {
             self.add_frame(live, frame, chunks).await?;
         }
         self.emit(live).await?;
-        live.changed
-            .until(|| (live.emitting.get() == 0).then_some(()))
-            .await;
+        live.changed.until(|| (live.emitting.get() == 0).then_some(())).await;
         live.check()
     }
 }
@@ -315,11 +288,7 @@ impl<D: Device, W: Work> Pool<D, W> {
             let of_source = |(_, session): &(&SessionId, &super::tables::Session)| {
                 session.source == request.source
             };
-            tables
-                .sessions
-                .iter()
-                .find(of_source)
-                .map(|(id, session)| (*id, session.clone()))
+            tables.sessions.iter().find(of_source).map(|(id, session)| (*id, session.clone()))
         };
         let (id, mine) = match parked {
             Some((id, session)) => (id, session.numbers),
@@ -343,10 +312,7 @@ impl<D: Device, W: Work> Pool<D, W> {
             domain: request.domain,
             basis,
             basis_refs,
-            parts: RefCell::new(Parts {
-                mine,
-                ..Parts::default()
-            }),
+            parts: RefCell::new(Parts { mine, ..Parts::default() }),
             emitting: Cell::new(0),
             failure: RefCell::new(None),
             changed: Event::default(),
@@ -375,10 +341,7 @@ impl<D: Device, W: Work> Pool<D, W> {
     pub async fn verify_frame(&self, frame: IncomingFrame) -> Result<VerifiedFrame, IngestError> {
         let key = self.inner.fixed.id_key.clone();
         let check = self.inner.mutants.keeps(Mutant::IncomingId);
-        self.inner
-            .work
-            .run(move || frame::verify(&key, frame, check))
-            .await
+        self.inner.work.run(move || frame::verify(&key, frame, check)).await
     }
 
     /// Keeps what is new of a verified frame. Frames of a session are placed one after another, in
@@ -399,16 +362,8 @@ impl<D: Device, W: Work> Pool<D, W> {
         self.inner.witness(now);
         self.inner.emit_all(&live).await?;
         let numbers = std::mem::take(&mut live.parts.borrow_mut().unjournaled);
-        let op = Op::SessionStep {
-            session,
-            numbers: encode_set(&numbers),
-        };
-        self.inner
-            .append(vec![Pending {
-                op,
-                effect: Effect::None,
-            }])
-            .await?;
+        let op = Op::SessionStep { session, numbers: encode_set(&numbers) };
+        self.inner.append(vec![Pending { op, effect: Effect::None }]).await?;
         Ok(())
     }
 
@@ -431,12 +386,7 @@ impl<D: Device, W: Work> Pool<D, W> {
         self.inner.witness(now);
         self.forget_live(session);
         let op = Op::SessionEnded { session };
-        self.inner
-            .append(vec![Pending {
-                op,
-                effect: Effect::None,
-            }])
-            .await
+        self.inner.append(vec![Pending { op, effect: Effect::None }]).await
     }
 
     #[must_use]
@@ -486,9 +436,7 @@ impl<D: Device, W: Work> Pool<D, W> {
             extra,
             attributes: commit.attributes.clone(),
         };
-        let (number, chunk) = inner
-            .put_chunk(&live, ChunkKind::Recipe, recipe.to_bytes())
-            .await?;
+        let (number, chunk) = inner.put_chunk(&live, ChunkKind::Recipe, recipe.to_bytes()).await?;
         inner.emit_all(&live).await?;
         let point = PointRow {
             id,
@@ -504,20 +452,14 @@ impl<D: Device, W: Work> Pool<D, W> {
             trashed_until: 0,
             attributes: commit.attributes,
         };
-        let effect = Effect::Point(Box::new(PointEffect {
-            refs,
-            born: delta.born,
-        }));
+        let effect = Effect::Point(Box::new(PointEffect { refs, born: delta.born }));
         // Versions of records are compared before the change is queued: one caller at a time.
         let _turn = match commit.records.is_empty() {
             true => None,
             false => Some(inner.recording.lock().await),
         };
         let mut batch = inner.record_ops(commit.records)?;
-        let op = Op::PointCommitted {
-            session,
-            point: point.clone(),
-        };
+        let op = Op::PointCommitted { session, point: point.clone() };
         batch.push(Pending { op, effect });
         inner.append(batch).await?;
         self.forget_live(session);
@@ -551,9 +493,7 @@ impl<D: Device, W: Work> Inner<D, W> {
                 live.basis_refs.clone().ok_or(point)?
             }
         };
-        let delta = refs
-            .apply(&change)
-            .expect("the tree removed only what its basis references");
+        let delta = refs.apply(&change).expect("the tree removed only what its basis references");
         if basis.is_some() && basis == source.newest_point {
             let extra = RefsRecord::Change(&change, &delta).to_bytes();
             return Ok((refs, delta, extra));
@@ -566,8 +506,7 @@ impl<D: Device, W: Work> Inner<D, W> {
     /// The tree a session may refer to: only of a point of its own source.
     async fn basis_root(&self, point: &PointId, source: SourceId) -> Result<TreeRoot, ReadError> {
         let own = self.row(point).is_some_and(|row| row.source == source);
-        own.then_some(())
-            .ok_or(ReadError::NoPoint { point: *point })?;
+        own.then_some(()).ok_or(ReadError::NoPoint { point: *point })?;
         self.point_root(point).await
     }
 

@@ -34,25 +34,13 @@ impl<D: Device, W: Work> Inner<D, W> {
             if self.has_number(source) {
                 continue;
             }
-            let count = if used < LEASE_COUNT {
-                LEASE_COUNT
-            } else {
-                LEASE_COUNT_STREAMING
-            };
+            let count = if used < LEASE_COUNT { LEASE_COUNT } else { LEASE_COUNT_STREAMING };
             let first = ChunkNumber(self.tables.borrow().next_number);
             if first.0 + count >= NUMBER_LIMIT {
                 return Err(CommitError::NumbersUsedUp);
             }
-            let op = Op::Lease {
-                source,
-                domain,
-                first,
-                count,
-            };
-            let pending = Pending {
-                op,
-                effect: Effect::None,
-            };
+            let op = Op::Lease { source, domain, first, count };
+            let pending = Pending { op, effect: Effect::None };
             if self.mutants.keeps(Mutant::Lease) {
                 self.append(vec![pending]).await?;
             } else {
@@ -73,10 +61,7 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     fn has_number(&self, source: SourceId) -> bool {
         let tables = self.tables.borrow();
-        tables
-            .sources
-            .get(&source)
-            .is_some_and(|source| source.lease_next < source.lease_end)
+        tables.sources.get(&source).is_some_and(|source| source.lease_next < source.lease_end)
     }
 
     /// Number and length of the chunk with this id, the full id compared. A chunk whose directory
@@ -84,10 +69,7 @@ impl<D: Device, W: Work> Inner<D, W> {
     pub(super) async fn find(&self, id: &ChunkId) -> Option<(ChunkNumber, u32)> {
         let candidates: Vec<ChunkNumber> = {
             let tables = self.tables.borrow();
-            tables
-                .index
-                .candidates(tables.index.fingerprint(id))
-                .collect()
+            tables.index.candidates(tables.index.fingerprint(id)).collect()
         };
         for number in candidates {
             match self.locate(number).await {
@@ -105,10 +87,7 @@ impl<D: Device, W: Work> Inner<D, W> {
             return true;
         }
         let tables = self.tables.borrow();
-        let mut sources = tables
-            .sources
-            .values()
-            .filter(|source| source.domain == domain);
+        let mut sources = tables.sources.values().filter(|source| source.domain == domain);
         sources.any(|source| source.history.contains(number.0))
     }
 }

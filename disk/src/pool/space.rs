@@ -129,10 +129,7 @@ impl<D: Device, W: Work> Inner<D, W> {
     /// Tells the container what the directory of a reserved run is.
     pub(super) fn finish_room(&self, room: &Room, directory: &[u8]) {
         let mut open = self.space.open.borrow_mut();
-        if let Some(open) = open
-            .iter_mut()
-            .find(|open| open.container == room.container)
-        {
+        if let Some(open) = open.iter_mut().find(|open| open.container == room.container) {
             open.directories.extend_from_slice(directory);
             open.unfinished -= 1;
         }
@@ -153,11 +150,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         let mut tables = self.tables.borrow_mut();
         let free = tables.free_slots();
         // Data leaves a reserve, so that checkpoints and deletions always find room.
-        let reserve = if purpose == Purpose::Data {
-            self.reserved_slots()
-        } else {
-            0
-        };
+        let reserve = if purpose == Purpose::Data { self.reserved_slots() } else { 0 };
         if free <= reserve {
             let len = self.fixed.container_len;
             return Err(CommitError::Full {
@@ -173,25 +166,13 @@ impl<D: Device, W: Work> Inner<D, W> {
         tables.open_container(container, generation, purpose, salt);
         drop(tables);
         let disk = container_slot(container).0;
-        let header = ContainerHeader {
-            container,
-            generation,
-            purpose,
-            salt,
-        };
+        let header = ContainerHeader { container, generation, purpose, salt };
         let offset = self.disks[disk].offset(container, 0);
         let place = self.disks[disk].place(offset);
         let block = header.encode(&self.fixed.key, self.fixed.pool, place);
         self.start_write(disk, offset, AlignedBuf::padded(&block), None);
-        self.journal.push(
-            Op::ContainerOpened {
-                container,
-                generation,
-                purpose,
-                salt,
-            },
-            Effect::None,
-        );
+        self.journal
+            .push(Op::ContainerOpened { container, generation, purpose, salt }, Effect::None);
         let mut open = self.space.open.borrow_mut();
         open.push(Open {
             container,
@@ -211,17 +192,13 @@ impl<D: Device, W: Work> Inner<D, W> {
     fn slot_for_data(&self, tables: &Tables) -> u32 {
         let open = self.space.open.borrow();
         let open_on = |disk: usize| {
-            open.iter()
-                .filter(|open| container_slot(open.container).0 == disk)
-                .count()
+            open.iter().filter(|open| container_slot(open.container).0 == disk).count()
         };
         let disk = (0..self.disks.len())
             .filter(|disk| !tables.free[*disk].is_empty())
             .min_by_key(|disk| (open_on(*disk), Reverse(tables.free[*disk].len())))
             .expect("some disk has a free slot");
-        let slot = tables.free[disk]
-            .first()
-            .expect("the disk was chosen for its free slot");
+        let slot = tables.free[disk].first().expect("the disk was chosen for its free slot");
         container_number(disk, *slot)
     }
 
@@ -241,11 +218,7 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     /// Whether runs may still be added to the container.
     pub(super) fn is_open(&self, container: u32) -> bool {
-        self.space
-            .open
-            .borrow()
-            .iter()
-            .any(|open| open.container == container)
+        self.space.open.borrow().iter().any(|open| open.container == container)
     }
 
     /// Closes a container for good and writes its footer, unless a run in it is still being put
@@ -257,13 +230,7 @@ impl<D: Device, W: Work> Inner<D, W> {
             self.write_footer(&open);
         }
         let container = open.container;
-        self.journal.push(
-            Op::ContainerSealed {
-                container,
-                has_footer,
-            },
-            Effect::None,
-        );
+        self.journal.push(Op::ContainerSealed { container, has_footer }, Effect::None);
     }
 
     fn write_footer(&self, open: &Open) {
@@ -337,11 +304,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         space
             .changed
             .until(|| {
-                let on_its_way = space
-                    .under_way
-                    .borrow()
-                    .values()
-                    .any(|key| *key == Some(run));
+                let on_its_way = space.under_way.borrow().values().any(|key| *key == Some(run));
                 (!on_its_way).then_some(())
             })
             .await;
@@ -350,19 +313,12 @@ impl<D: Device, W: Work> Inner<D, W> {
     /// Waits while too many bytes are under way.
     pub(super) async fn room_in_flight(&self) {
         let space = &self.space;
-        space
-            .changed
-            .until(|| (space.in_flight.get() < IN_FLIGHT_MAX).then_some(()))
-            .await;
+        space.changed.until(|| (space.in_flight.get() < IN_FLIGHT_MAX).then_some(())).await;
     }
 
     /// Slots kept back for the pool's own needs: checkpoints at two places, twice over, or 1 %.
     pub(super) fn reserved_slots(&self) -> u64 {
-        let total: u64 = self
-            .disks
-            .iter()
-            .map(|disk| disk.zones.container_count)
-            .sum();
+        let total: u64 = self.disks.iter().map(|disk| disk.zones.container_count).sum();
         (total / 100).max(8).min(total / 2)
     }
 }

@@ -75,22 +75,12 @@ impl<D: Device, W: Work> Pool<D, W> {
     /// All points in the order of their commits. Working states are not among them.
     #[must_use]
     pub fn points(&self) -> Vec<PointInfo> {
-        self.inner
-            .tables
-            .borrow()
-            .points
-            .iter()
-            .map(PointInfo::from_row)
-            .collect()
+        self.inner.tables.borrow().points.iter().map(PointInfo::from_row).collect()
     }
 
     #[must_use]
     pub fn point(&self, id: &PointId) -> Option<PointInfo> {
-        self.inner
-            .tables
-            .borrow()
-            .point(id)
-            .map(PointInfo::from_row)
+        self.inner.tables.borrow().point(id).map(PointInfo::from_row)
     }
 
     /// The newest synchronised state of a source, if it is newer than its newest point.
@@ -136,11 +126,7 @@ impl<D: Device, W: Work> Pool<D, W> {
             bytes_reserved: inner.reserved_slots() * container_len,
             bytes_logical: tables.points.iter().map(|point| point.bytes_source).sum(),
             chunks: tables.index.len(),
-            bytes_chunks: tables
-                .index
-                .iter()
-                .map(|(_, slot)| u64::from(slot.stored_len))
-                .sum(),
+            bytes_chunks: tables.index.iter().map(|(_, slot)| u64::from(slot.stored_len)).sum(),
             index_bytes: tables.index.bytes_used(),
             points: tables.points.len() as u64,
             sessions: tables.sessions.len() as u64,

@@ -74,8 +74,6 @@ impl<D: Device, W: Work> PageStore for SessionPages<D, W> {
 
 impl<D: Device, W: Work> SessionPages<D, W> {
     fn pool(&self) -> Rc<Inner<D, W>> {
-        self.inner
-            .upgrade()
-            .expect("whoever builds a tree holds the pool")
+        self.inner.upgrade().expect("whoever builds a tree holds the pool")
     }
 }

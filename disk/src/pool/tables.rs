@@ -115,28 +115,12 @@ impl Tables {
     /// Applies what the journal has made true.
     pub(super) fn apply(&mut self, pending: Pending) {
         match (pending.op, pending.effect) {
-            (
-                Op::Lease {
-                    source,
-                    domain,
-                    first,
-                    count,
-                },
-                _,
-            ) => {
+            (Op::Lease { source, domain, first, count }, _) => {
                 self.next_number = self.next_number.max(first.0 + count);
                 let source = self.source(source, domain);
                 (source.lease_next, source.lease_end) = (first, first.plus(count));
             }
-            (
-                Op::ContainerOpened {
-                    container,
-                    generation,
-                    purpose,
-                    salt,
-                },
-                _,
-            ) => {
+            (Op::ContainerOpened { container, generation, purpose, salt }, _) => {
                 self.open_container(container, generation, purpose, salt);
             }
             (Op::RunPlaced(row), effect) => {
@@ -147,20 +131,12 @@ impl Tables {
                 }
                 if let Effect::Run(entries) = effect {
                     if let Some(session) = self.sessions.get_mut(&row.session) {
-                        session
-                            .numbers
-                            .extend(entries.iter().map(|entry| entry.number.0));
+                        session.numbers.extend(entries.iter().map(|entry| entry.number.0));
                     }
                     self.unsaved.extend(entries);
                 }
             }
-            (
-                Op::ContainerSealed {
-                    container,
-                    has_footer,
-                },
-                _,
-            ) => {
+            (Op::ContainerSealed { container, has_footer }, _) => {
                 if let Some(container) = self.containers.get_mut(&container) {
                     (container.row.sealed, container.row.has_footer) = (true, has_footer);
                 }
@@ -171,29 +147,12 @@ impl Tables {
                     self.free[disk].insert(slot);
                 }
             }
-            (
-                Op::SessionOpened {
-                    session,
-                    source,
-                    domain,
-                    basis,
-                    opened_at,
-                    lease_until,
-                },
-                _,
-            ) => {
+            (Op::SessionOpened { session, source, domain, basis, opened_at, lease_until }, _) => {
                 self.source(source, domain);
                 // A session taken up again keeps what it was sent before.
                 let parked = self.sessions.remove(&session);
                 let numbers = parked.map(|parked| parked.numbers).unwrap_or_default();
-                let opened = Session {
-                    source,
-                    domain,
-                    basis,
-                    opened_at,
-                    lease_until,
-                    numbers,
-                };
+                let opened = Session { source, domain, basis, opened_at, lease_until, numbers };
                 self.sessions.insert(session, opened);
             }
             (Op::SessionStep { session, numbers }, _) => {
@@ -210,45 +169,19 @@ impl Tables {
                     self.commit_point(point, *effect);
                 }
             }
-            (
-                Op::PointAttributes {
-                    point,
-                    attributes,
-                    trashed_until,
-                },
-                _,
-            ) => {
+            (Op::PointAttributes { point, attributes, trashed_until }, _) => {
                 if let Some(row) = self.points.iter_mut().find(|row| row.id == point) {
                     (row.attributes, row.trashed_until) = (attributes, trashed_until);
                 }
             }
             (Op::PointDropped { point }, _) => self.points.retain(|row| row.id != point),
-            (
-                Op::Record {
-                    name,
-                    version,
-                    value: Some(value),
-                },
-                _,
-            ) => {
+            (Op::Record { name, version, value: Some(value) }, _) => {
                 self.records.insert(name, Record { version, value });
             }
-            (
-                Op::Record {
-                    name, value: None, ..
-                },
-                _,
-            ) => {
+            (Op::Record { name, value: None, .. }, _) => {
                 self.records.remove(&name);
             }
-            (
-                Op::SeriesAppended {
-                    name,
-                    sequence,
-                    entry,
-                },
-                _,
-            ) => {
+            (Op::SeriesAppended { name, sequence, entry }, _) => {
                 let series = self.series.entry(name).or_default();
                 // Entries a checkpoint already holds are met again when the journal is replayed.
                 if sequence == series.next() {
@@ -323,11 +256,7 @@ impl Tables {
     pub(super) fn index_run(&mut self, entries: &[Entry]) {
         for entry in entries {
             if let Change::Stored { place, stored_len } = entry.change {
-                let slot = Slot {
-                    place,
-                    stored_len,
-                    sources: 0,
-                };
+                let slot = Slot { place, stored_len, sources: 0 };
                 // Present only when a journal entry is replayed over a checkpoint that has it.
                 let _ = self.index.insert(entry.number, entry.fingerprint, slot);
             }
@@ -351,11 +280,7 @@ impl Series {
 
     pub(super) fn row(&self, name: &str) -> SeriesRow {
         let entries = self.entries.iter().cloned().collect();
-        SeriesRow {
-            name: name.to_owned(),
-            first: self.first,
-            entries,
-        }
+        SeriesRow { name: name.to_owned(), first: self.first, entries }
     }
 }
 
@@ -367,7 +292,6 @@ pub(super) fn decode_set(bytes: &[u8]) -> RoaringTreemap {
 
 pub(super) fn encode_set(set: &RoaringTreemap) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(set.serialized_size());
-    set.serialize_into(&mut bytes)
-        .expect("memory takes every write");
+    set.serialize_into(&mut bytes).expect("memory takes every write");
     bytes
 }

@@ -102,16 +102,8 @@ impl<D: Device, W: Work> Inner<D, W> {
     }
 
     async fn verify_run(&self, run: RunKey, reach: usize, numbers: RoaringTreemap) -> VerifyReport {
-        let mut report = VerifyReport {
-            runs: 1,
-            chunks: numbers.len(),
-            ..VerifyReport::default()
-        };
-        let finding = |error, chunks| VerifyFinding {
-            error,
-            chunks,
-            points: Vec::new(),
-        };
+        let mut report = VerifyReport { runs: 1, chunks: numbers.len(), ..VerifyReport::default() };
+        let finding = |error, chunks| VerifyFinding { error, chunks, points: Vec::new() };
         let (directory, proved) = match self.prove_run(run, reach).await {
             Some(whole) => whole,
             // Whatever was wrong, the single parts tell which of them it is.
@@ -144,10 +136,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         if let Some(number) = missing.min() {
             let disk = &self.disks[container_slot(run.0).0];
             let place = disk.place(disk.offset(run.0, run.1));
-            let error = ReadError::WrongChunk {
-                number: ChunkNumber(number),
-                place,
-            };
+            let error = ReadError::WrongChunk { number: ChunkNumber(number), place };
             report.findings.push(finding(error, missing));
         }
         report
@@ -216,12 +205,8 @@ impl<D: Device, W: Work> Inner<D, W> {
             set |= &delta.born;
             *needs = Some(!set.is_disjoint(chunks));
         }
-        let newest = self
-            .tables
-            .borrow()
-            .sources
-            .get(&source)
-            .map(|source| source.newest.set().clone());
+        let newest =
+            self.tables.borrow().sources.get(&source).map(|source| source.newest.set().clone());
         let mut set = newest.unwrap_or_default();
         for (needs, delta) in needs.iter_mut().zip(&deltas).rev() {
             if needs.is_some() {

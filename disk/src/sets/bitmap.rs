@@ -23,11 +23,7 @@ fn settle(set: &RoaringTreemap) -> RoaringTreemap {
 /// What is in both. The operator of the crate copies the larger of two borrowed sets, which here
 /// would make a small change cost as much as all it is applied to.
 pub(super) fn common(left: &RoaringTreemap, right: &RoaringTreemap) -> RoaringTreemap {
-    let (small, large) = if left.len() <= right.len() {
-        (left, right)
-    } else {
-        (right, left)
-    };
+    let (small, large) = if left.len() <= right.len() { (left, right) } else { (right, left) };
     let mut common = small.clone();
     common &= large;
     common
@@ -36,9 +32,7 @@ pub(super) fn common(left: &RoaringTreemap, right: &RoaringTreemap) -> RoaringTr
 fn serialise(set: &RoaringTreemap) -> Vec<u8> {
     let settled = settle(set);
     let mut bytes = Vec::with_capacity(settled.serialized_size());
-    settled
-        .serialize_into(&mut bytes)
-        .expect("memory takes every write");
+    settled.serialize_into(&mut bytes).expect("memory takes every write");
     bytes
 }
 
@@ -101,10 +95,7 @@ mod tests {
         writer.bytes(&plain);
         let bytes = writer.finish();
         let len = plain.len();
-        assert_eq!(
-            decode(&mut Reader::new(&bytes)),
-            Err(SetError::Bitmap { len })
-        );
+        assert_eq!(decode(&mut Reader::new(&bytes)), Err(SetError::Bitmap { len }));
     }
 
     #[test]

@@ -55,12 +55,10 @@ impl RefCounts {
     /// Numbers in order, each with how often it is referenced.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let mut extra = self.extra.iter().peekable();
-        self.set.iter().map(
-            move |number| match extra.next_if(|(key, _)| **key == number) {
-                Some((_, more)) => (number, 1 + more),
-                None => (number, 1),
-            },
-        )
+        self.set.iter().map(move |number| match extra.next_if(|(key, _)| **key == number) {
+            Some((_, more)) => (number, 1 + more),
+            None => (number, 1),
+        })
     }
 
     pub fn add(&mut self, number: u64) {
@@ -83,11 +81,7 @@ impl RefCounts {
     }
 
     fn add_times(&mut self, number: u64, times: u64) {
-        let beyond = if self.set.insert(number) {
-            times - 1
-        } else {
-            times
-        };
+        let beyond = if self.set.insert(number) { times - 1 } else { times };
         if beyond > 0 {
             *self.extra.entry(number).or_insert(0) += beyond;
         }
@@ -142,10 +136,7 @@ impl RefCounts {
                 gone.insert(number);
             }
         }
-        Ok(SetDelta {
-            born: &fresh - &gone,
-            died: &gone - &fresh,
-        })
+        Ok(SetDelta { born: &fresh - &gone, died: &gone - &fresh })
     }
 
     fn check_removal(&self, change: &RefChange) -> Result<(), SetError> {
@@ -154,11 +145,7 @@ impl RefCounts {
             return Err(SetError::NotReferenced { number });
         }
         let held = |number| self.count(number) + change.added.count(number);
-        let excess = change
-            .removed
-            .extra
-            .iter()
-            .find(|(number, more)| held(**number) < 1 + **more);
+        let excess = change.removed.extra.iter().find(|(number, more)| held(**number) < 1 + **more);
         match excess {
             Some((number, _)) => Err(SetError::NotReferenced { number: *number }),
             None => Ok(()),
@@ -188,10 +175,7 @@ impl RefCounts {
 
     /// References to numbers that are not in `done`.
     fn iter_beyond(&self, done: &RoaringTreemap) -> Vec<(u64, u64)> {
-        (&self.set - done)
-            .iter()
-            .map(|number| (number, self.count(number)))
-            .collect()
+        (&self.set - done).iter().map(|number| (number, self.count(number))).collect()
     }
 
     pub fn encode(&self, writer: &mut Writer) {
@@ -213,9 +197,7 @@ impl RefCounts {
         for _ in 0..count {
             let gap = reader.varint()?;
             let more = reader.varint()?;
-            let number = after
-                .checked_add(gap)
-                .filter(|number| set.contains(*number));
+            let number = after.checked_add(gap).filter(|number| set.contains(*number));
             // Sums of counts are taken without looking for overflow.
             let (Some(number), true) = (number, more < 1 << 40) else {
                 return Err(reader.undefined("extra reference", gap).into());

@@ -22,10 +22,7 @@ impl SetDelta {
     /// [`RefCounts::apply`](super::RefCounts::apply).
     #[must_use]
     pub fn between(old: &RoaringTreemap, new: &RoaringTreemap) -> Self {
-        Self {
-            born: new - old,
-            died: old - new,
-        }
+        Self { born: new - old, died: old - new }
     }
 
     /// The two steps in one. What `first` brought and `second` took, or the other way round, is not
@@ -42,10 +39,7 @@ impl SetDelta {
     /// The step back.
     #[must_use]
     pub fn inverse(&self) -> Self {
-        Self {
-            born: self.died.clone(),
-            died: self.born.clone(),
-        }
+        Self { born: self.died.clone(), died: self.born.clone() }
     }
 
     /// Takes the step. A step that does not start at `set` is refused and changes nothing.

@@ -77,11 +77,7 @@ fn counts_do_what_a_map_does() {
                 model.retain(|_, times| *times > 0);
             }
         }
-        assert!(
-            counts
-                .iter()
-                .eq(model.iter().map(|(number, times)| (*number, *times)))
-        );
+        assert!(counts.iter().eq(model.iter().map(|(number, times)| (*number, *times))));
         assert_eq!(counts, counts_of(&model));
         assert_eq!(counts.total(), model.values().sum::<u64>());
     }
@@ -106,10 +102,7 @@ fn a_change_leads_from_one_tree_to_the_next() {
             }
         }
         new.retain(|_, times| *times > 0);
-        let mut change = RefChange {
-            added: counts_of(&added),
-            removed: counts_of(&removed),
-        };
+        let mut change = RefChange { added: counts_of(&added), removed: counts_of(&removed) };
         let mut counts = counts_of(&old);
         let delta = counts.apply(&change).unwrap();
         assert_eq!(counts, counts_of(&new));
@@ -123,13 +116,7 @@ fn a_change_leads_from_one_tree_to_the_next() {
         }
         added.retain(|_, times| *times > 0);
         removed.retain(|_, times| *times > 0);
-        assert_eq!(
-            change,
-            RefChange {
-                added: counts_of(&added),
-                removed: counts_of(&removed)
-            }
-        );
+        assert_eq!(change, RefChange { added: counts_of(&added), removed: counts_of(&removed) });
         let mut counts = counts_of(&old);
         assert_eq!(counts.apply(&change), Ok(delta));
         assert_eq!(counts, counts_of(&new));
@@ -140,20 +127,10 @@ fn a_change_leads_from_one_tree_to_the_next() {
 fn a_change_that_does_not_fit_changes_nothing() {
     let mut counts = counts_of(&Model::from([(5, 2), (6, 1)]));
     let before = counts.clone();
-    for removed in [
-        Model::from([(5, 3)]),
-        Model::from([(6, 2)]),
-        Model::from([(7, 1)]),
-    ] {
+    for removed in [Model::from([(5, 3)]), Model::from([(6, 2)]), Model::from([(7, 1)])] {
         let number = *removed.keys().next().unwrap();
-        let change = RefChange {
-            added: RefCounts::new(),
-            removed: counts_of(&removed),
-        };
-        assert_eq!(
-            counts.apply(&change),
-            Err(SetError::NotReferenced { number })
-        );
+        let change = RefChange { added: RefCounts::new(), removed: counts_of(&removed) };
+        assert_eq!(counts.apply(&change), Err(SetError::NotReferenced { number }));
         assert_eq!(counts, before);
     }
 }
@@ -164,11 +141,7 @@ fn steps_compose() {
         println!("seed {seed}");
         let mut dice = Dice(seed);
         let sets: Vec<BTreeSet<u64>> = (0..3)
-            .map(|_| {
-                (0..dice.below(900))
-                    .map(|_| dice.below(1000))
-                    .collect::<BTreeSet<_>>()
-            })
+            .map(|_| (0..dice.below(900)).map(|_| dice.below(1000)).collect::<BTreeSet<_>>())
             .collect();
         let maps: Vec<RoaringTreemap> = sets.iter().map(|s| s.iter().copied().collect()).collect();
         let first = SetDelta::between(&maps[0], &maps[1]);

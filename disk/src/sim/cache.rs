@@ -46,14 +46,30 @@ impl Cache {
     }
 
     pub(super) fn begin_write(&mut self, id: OpId, blocks: Arc<[(u64, Block)]>) {
-        self.open.push(OpenWrite {
-            id,
-            blocks,
-            ended: None,
-        });
+        self.forget_failed(&blocks);
+        self.open.push(OpenWrite { id, blocks, ended: None, failed: false });
     }
 
-    /// From now on a flush covers it. A write that failed never ends: any part of it may persist.
+    /// Where a write failed, a later one decides: no drive keeps the older bytes of a block back and
+    /// puts them over newer ones.
+    fn forget_failed(&mut self, newer: &[(u64, Block)]) {
+        for write in self.open.iter_mut().filter(|write| write.failed) {
+            let older = |index: &u64| newer.iter().all(|(other, _)| other != index);
+            if write.blocks.iter().any(|(index, _)| !older(index)) {
+                let left = write.blocks.iter().filter(|(index, _)| older(index));
+                write.blocks = left.cloned().collect();
+            }
+        }
+    }
+
+    /// The write failed: what of it persists is open until its blocks are written again.
+    pub(super) fn fail_write(&mut self, id: OpId) {
+        if let Some(write) = self.open.iter_mut().find(|write| write.id == id) {
+            write.failed = true;
+        }
+    }
+
+    /// From now on a flush covers it. A write that failed never ends.
     pub(super) fn end_write(&mut self, id: OpId) {
         if let Some(write) = self.open.iter_mut().find(|write| write.id == id) {
             write.ended = Some(self.ended);

@@ -76,11 +76,7 @@ impl History {
             for cache in &mut replay.caches {
                 cache.durable.freeze();
             }
-            let moment = Moment {
-                replay: &replay,
-                after: at + 1,
-                newest,
-            };
+            let moment = Moment { replay: &replay, after: at + 1, newest };
             moment.show(plan, &mut rng, &mut visit);
         }
     }
@@ -96,11 +92,7 @@ struct Moment<'a> {
 
 impl<'a> Moment<'a> {
     fn start(replay: &'a Replay) -> Self {
-        Self {
-            replay,
-            after: 0,
-            newest: None,
-        }
+        Self { replay, after: 0, newest: None }
     }
 
     fn show(&self, plan: &CrashPlan, rng: &mut Rng, visit: &mut impl FnMut(CrashImage)) {
@@ -112,20 +104,13 @@ impl<'a> Moment<'a> {
             .flat_map(|(disk, cache)| cache.open.iter().map(move |write| (disk, write)))
             .collect();
         let newest = self.newest.and_then(|(disk, id)| {
-            open.iter()
-                .position(|(other, write)| *other == disk && write.id == id)
+            open.iter().position(|(other, write)| *other == disk && write.id == id)
         });
         let exhaustive = open.len() <= usize::try_from(plan.exhaustive_up_to.min(20)).unwrap_or(0);
-        let count = if exhaustive {
-            1u64 << open.len()
-        } else {
-            u64::from(plan.samples)
-        };
+        let count = if exhaustive { 1u64 << open.len() } else { u64::from(plan.samples) };
         for number in 0..count {
             let mut chosen: Vec<usize> = if exhaustive {
-                (0..open.len())
-                    .filter(|bit| number >> bit & 1 == 1)
-                    .collect()
+                (0..open.len()).filter(|bit| number >> bit & 1 == 1).collect()
             } else {
                 (0..open.len()).filter(|_| rng.below(2) == 0).collect()
             };
@@ -163,19 +148,14 @@ impl<'a> Moment<'a> {
         chosen: &[usize],
         mut torn: Option<&mut Rng>,
     ) -> CrashImage {
-        let mut disks: Vec<Image> = self
-            .replay
-            .caches
-            .iter()
-            .map(|cache| cache.durable.clone())
-            .collect();
+        let mut disks: Vec<Image> =
+            self.replay.caches.iter().map(|cache| cache.durable.clone()).collect();
         let victim = torn.as_deref_mut().map(|rng| rng.index(chosen.len()));
         for (place, which) in chosen.iter().enumerate() {
             let (disk, write) = open[*which];
             // One for certain, the others now and then.
-            let tears = torn
-                .as_deref_mut()
-                .is_some_and(|rng| victim == Some(place) || rng.below(4) == 0);
+            let tears =
+                torn.as_deref_mut().is_some_and(|rng| victim == Some(place) || rng.below(4) == 0);
             match torn.as_deref_mut() {
                 Some(rng) if tears => write.persist_torn(&mut disks[disk], rng),
                 _ => write.persist_whole(&mut disks[disk]),

@@ -93,18 +93,11 @@ fn a_missing_flush_is_found() {
 #[test]
 fn disks_that_lie_are_found() {
     let history = toy_history(1, true);
-    for mutant in [
-        DeviceMutant::IgnoresFlush,
-        DeviceMutant::ReordersAcrossFlush,
-        DeviceMutant::Tears,
-    ] {
-        let plan = |seed| CrashPlan {
-            mutant,
-            ..CrashPlan::new(seed)
-        };
-        let found = (0..4)
-            .filter(|seed| failures(&history, &plan(*seed)) > 0)
-            .count();
+    for mutant in
+        [DeviceMutant::IgnoresFlush, DeviceMutant::ReordersAcrossFlush, DeviceMutant::Tears]
+    {
+        let plan = |seed| CrashPlan { mutant, ..CrashPlan::new(seed) };
+        let found = (0..4).filter(|seed| failures(&history, &plan(*seed)) > 0).count();
         assert!(found >= 3, "{mutant:?} found with {found} of 4 seeds");
     }
 }
@@ -156,11 +149,7 @@ fn every_subset_of_the_open_writes_is_tried() {
         }
         whole += 1;
         let bytes = image.disks[0].to_buf();
-        seen.insert(
-            (0..5)
-                .filter(|block| bytes[block * BLOCK] == 1)
-                .collect::<Vec<_>>(),
-        );
+        seen.insert((0..5).filter(|block| bytes[block * BLOCK] == 1).collect::<Vec<_>>());
     });
     assert_eq!((seen.len(), whole), (32, 32), "each exactly once");
 }
@@ -177,11 +166,7 @@ fn a_history_ends_where_the_live_disk_is() {
             index,
             crate::device::DeviceOp::Write,
             When::Chance(300_000),
-            if seed % 2 == 0 {
-                Fault::MisdirectedWrite
-            } else {
-                Fault::LostWrite
-            },
+            if seed % 2 == 0 { Fault::MisdirectedWrite } else { Fault::LostWrite },
         ));
         sim_executor(&world).run_until(async {
             for round in 0..20 {

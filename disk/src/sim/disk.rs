@@ -21,11 +21,7 @@ pub struct SimDisk {
 
 impl SimDisk {
     pub(super) fn new(world: SimWorld, index: DiskIndex, generation: u64) -> Self {
-        Self {
-            world,
-            index,
-            generation,
-        }
+        Self { world, index, generation }
     }
 
     fn check(&self, op: DeviceOp, offset: u64, len: u64) -> Result<(), DeviceError> {
@@ -34,20 +30,13 @@ impl SimDisk {
             (media.live.size(), media.generation == self.generation)
         });
         if !alive {
-            return Err(DeviceError {
-                op,
-                offset,
-                len,
-                fault: DeviceFault::Gone,
-            });
+            return Err(DeviceError { op, offset, len, fault: DeviceFault::Gone });
         }
         check_range(op, device_len, offset, len)
     }
 
     async fn run(&self, request: Request) -> Outcome {
-        let id = self
-            .world
-            .with(|state| state.start_request(self.index, request));
+        let id = self.world.with(|state| state.start_request(self.index, request));
         Pending::new(self.world.clone(), id).await
     }
 

@@ -9,14 +9,7 @@ use crate::exec::{Driver, Executor, TaskOrder, Unpark};
 /// An executor over `world`. Its tasks run in seeded order.
 #[must_use]
 pub fn sim_executor(world: &SimWorld) -> Executor<SimDriver> {
-    Executor::new(
-        SimDriver {
-            world: world.clone(),
-        },
-        SeededOrder {
-            world: world.clone(),
-        },
-    )
+    Executor::new(SimDriver { world: world.clone() }, SeededOrder { world: world.clone() })
 }
 
 #[derive(Debug)]

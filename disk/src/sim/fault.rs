@@ -75,13 +75,7 @@ impl FaultRule {
     /// Anywhere on the disk.
     #[must_use]
     pub fn new(disk: DiskIndex, on: DeviceOp, when: When, fault: Fault) -> Self {
-        Self {
-            disk,
-            on,
-            within: 0..u64::MAX,
-            when,
-            fault,
-        }
+        Self { disk, on, within: 0..u64::MAX, when, fault }
     }
 
     #[must_use]
@@ -102,12 +96,7 @@ impl ArmedRule {
     /// # Panics
     /// If the fault is none of that operation: such a rule would never do anything.
     pub(super) fn new(rule: FaultRule) -> Self {
-        assert!(
-            rule.fault.fits(rule.on),
-            "{} is no fault of a {}",
-            rule.fault.name(),
-            rule.on
-        );
+        assert!(rule.fault.fits(rule.on), "{} is no fault of a {}", rule.fault.name(), rule.on);
         Self { rule, asked: 0 }
     }
 

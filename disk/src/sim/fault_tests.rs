@@ -37,8 +37,7 @@ fn blocks(count: usize, value: u8) -> AlignedBuf {
 
 impl Bench {
     fn strike(&self, on: DeviceOp, when: When, fault: Fault) {
-        self.world
-            .add_fault(FaultRule::new(self.index, on, when, fault));
+        self.world.add_fault(FaultRule::new(self.index, on, when, fault));
     }
 
     fn run<T>(&self, future: impl Future<Output = T>) -> T {
@@ -51,11 +50,7 @@ impl Bench {
     }
 
     fn struck(&self, on: DeviceOp, name: &'static str) -> u64 {
-        self.world
-            .faults_struck()
-            .get(&(on, name))
-            .copied()
-            .unwrap_or(0)
+        self.world.faults_struck().get(&(on, name)).copied().unwrap_or(0)
     }
 }
 
@@ -73,12 +68,8 @@ fn a_read_error_strikes_the_nth_once() {
 fn a_rule_keeps_to_its_range_and_its_disk() {
     let bench = bench(2);
     let far = 8 * BLOCK_U64..9 * BLOCK_U64;
-    let rule = FaultRule::new(
-        bench.index,
-        DeviceOp::Read,
-        When::FromNth(0),
-        Fault::Error(Errno::EIO),
-    );
+    let rule =
+        FaultRule::new(bench.index, DeviceOp::Read, When::FromNth(0), Fault::Error(Errno::EIO));
     bench.world.add_fault(rule.within(far));
     assert!(bench.read().is_ok());
     let (result, _) = bench.run(bench.disk.read(8 * BLOCK_U64, blocks(1, 0)));
@@ -92,10 +83,7 @@ fn a_latent_sector_heals_when_it_is_written() {
     let bench = bench(3);
     bench.strike(DeviceOp::Read, When::Nth(0), Fault::LatentSector);
     assert!(bench.read().is_err());
-    assert!(
-        bench.read().is_err(),
-        "the rule is used up, the block stays bad"
-    );
+    assert!(bench.read().is_err(), "the rule is used up, the block stays bad");
     bench.run(bench.disk.write(0, blocks(4, 3))).0.unwrap();
     assert_eq!(bench.read().unwrap()[0], 3);
 }
@@ -131,11 +119,7 @@ fn lost_and_misdirected_writes_are_reported_as_done() {
     bench.world.crash();
     let image = bench.world.image(bench.index).to_buf();
     assert_eq!(image.iter().filter(|byte| **byte == 3).count(), 0);
-    assert_eq!(
-        image.iter().filter(|byte| **byte == 4).count(),
-        4 * BLOCK,
-        "found elsewhere"
-    );
+    assert_eq!(image.iter().filter(|byte| **byte == 4).count(), 4 * BLOCK, "found elsewhere");
     assert_eq!(image[0], 2);
 }
 
@@ -164,10 +148,7 @@ fn a_vanished_disk_stays_away() {
     assert_eq!(bench.read().unwrap_err(), DeviceFault::Gone);
     bench.world.crash();
     let again = bench.world.disk(bench.index);
-    assert_eq!(
-        bench.run(again.flush()).unwrap_err().fault,
-        DeviceFault::Gone
-    );
+    assert_eq!(bench.run(again.flush()).unwrap_err().fault, DeviceFault::Gone);
 }
 
 #[test]
@@ -183,16 +164,9 @@ fn the_latch_closes_at_the_first_failure_and_for_those_in_flight() {
                 (result, disk.fenced_by().is_some())
             }
         })));
-        assert_eq!(
-            results[2].0.as_ref().unwrap_err().fault,
-            DeviceFault::Os(Errno::EIO)
-        );
+        assert_eq!(results[2].0.as_ref().unwrap_err().fault, DeviceFault::Os(Errno::EIO));
         for (result, fenced) in &results {
-            assert_eq!(
-                result.is_err(),
-                *fenced,
-                "after the failure nothing counts as done"
-            );
+            assert_eq!(result.is_err(), *fenced, "after the failure nothing counts as done");
         }
         let before = disk.counters();
         let refused = bench.run(disk.flush()).unwrap_err();
@@ -201,15 +175,9 @@ fn the_latch_closes_at_the_first_failure_and_for_those_in_flight() {
         assert_eq!(refused.unwrap_err().fault, DeviceFault::Fenced);
         assert!(bench.run(disk.discard(0, BLOCK_U64)).is_err());
         assert_eq!(disk.counters(), before, "the device was not asked");
-        assert!(
-            bench.run(disk.read(0, blocks(1, 0))).0.is_ok(),
-            "reads go on"
-        );
+        assert!(bench.run(disk.read(0, blocks(1, 0))).0.is_ok(), "reads go on");
         let reason = disk.fenced_by().unwrap();
-        assert_eq!(
-            (reason.op, reason.fault),
-            (DeviceOp::Write, DeviceFault::Os(Errno::EIO))
-        );
+        assert_eq!((reason.op, reason.fault), (DeviceOp::Write, DeviceFault::Os(Errno::EIO)));
     }
 }
 
@@ -218,19 +186,9 @@ fn the_latch_closes_at_a_failed_flush_but_not_at_a_refusal() {
     let bench = bench(8);
     let disk = Latched::new(bench.disk.clone());
     assert!(bench.run(disk.write(1, blocks(1, 1))).0.is_err());
-    assert!(
-        disk.fenced_by().is_none(),
-        "a wrong question is no failure of the disk"
-    );
+    assert!(disk.fenced_by().is_none(), "a wrong question is no failure of the disk");
     bench.strike(DeviceOp::Flush, When::Nth(0), Fault::Error(Errno::EIO));
     assert!(bench.run(disk.flush()).is_err());
-    assert_eq!(
-        bench.run(disk.flush()).unwrap_err().fault,
-        DeviceFault::Fenced
-    );
-    assert_eq!(
-        disk.counters().flushes,
-        3,
-        "two before the test, one that failed, no more"
-    );
+    assert_eq!(bench.run(disk.flush()).unwrap_err().fault, DeviceFault::Fenced);
+    assert_eq!(disk.counters().flushes, 3, "two before the test, one that failed, no more");
 }

@@ -11,30 +11,13 @@ use super::world::DiskIndex;
 /// One step of one disk.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
-    WriteBegun {
-        id: OpId,
-        blocks: Arc<[(u64, Block)]>,
-    },
-    WriteEnded {
-        id: OpId,
-    },
-    WriteLost {
-        id: OpId,
-    },
-    FlushBegun {
-        id: OpId,
-    },
-    FlushEnded {
-        id: OpId,
-    },
-    FlushFailed {
-        id: OpId,
-        forgotten: Vec<OpId>,
-    },
-    Altered {
-        index: u64,
-        block: Block,
-    },
+    WriteBegun { id: OpId, blocks: Arc<[(u64, Block)]> },
+    WriteEnded { id: OpId },
+    WriteLost { id: OpId },
+    FlushBegun { id: OpId },
+    FlushEnded { id: OpId },
+    FlushFailed { id: OpId, forgotten: Vec<OpId> },
+    Altered { index: u64, block: Block },
 }
 
 #[derive(Clone, Debug)]
@@ -83,10 +66,7 @@ impl Replay {
             cache.mutant = mutant;
             cache
         });
-        Self {
-            caches: caches.collect(),
-            mark: None,
-        }
+        Self { caches: caches.collect(), mark: None }
     }
 
     pub(super) fn apply(&mut self, step: &Step, rng: &mut Rng) {

@@ -28,15 +28,8 @@ impl Image {
     /// If `len` is not a multiple of the block.
     #[must_use]
     pub fn empty(len: u64) -> Self {
-        assert!(
-            len.is_multiple_of(BLOCK_U64),
-            "{len} is not a whole number of blocks"
-        );
-        Self {
-            len,
-            base: Arc::default(),
-            top: BTreeMap::new(),
-        }
+        assert!(len.is_multiple_of(BLOCK_U64), "{len} is not a whole number of blocks");
+        Self { len, base: Arc::default(), top: BTreeMap::new() }
     }
 
     #[must_use]

@@ -76,19 +76,11 @@ pub(super) struct Ended {
 
 impl Ended {
     fn well(event: Option<Event>) -> Self {
-        Self {
-            result: Ok(()),
-            struck: None,
-            event,
-        }
+        Self { result: Ok(()), struck: None, event }
     }
 
     fn badly(fault: DeviceFault, struck: Option<Fault>, event: Option<Event>) -> Self {
-        Self {
-            result: Err(fault),
-            struck,
-            event,
-        }
+        Self { result: Err(fault), struck, event }
     }
 }
 
@@ -193,11 +185,8 @@ impl Media {
             }
             self.live.read(offset, buf);
             if fault == Some(Fault::StaleRead) {
-                let stale: Vec<u64> = self
-                    .before
-                    .range(blocks.clone())
-                    .map(|(index, _)| *index)
-                    .collect();
+                let stale: Vec<u64> =
+                    self.before.range(blocks.clone()).map(|(index, _)| *index).collect();
                 if stale.is_empty() {
                     struck = None;
                 } else {
@@ -208,11 +197,7 @@ impl Media {
         if self.bad.range(blocks).next().is_some() {
             return Ended::badly(DeviceFault::Os(Errno::EIO), struck, event);
         }
-        Ended {
-            result: Ok(()),
-            struck,
-            event,
-        }
+        Ended { result: Ok(()), struck, event }
     }
 
     fn read_before(&self, offset: u64, index: u64, buf: &mut AlignedBuf) {
@@ -251,6 +236,7 @@ impl Media {
             }
             Some(Fault::Error(errno)) => {
                 write.persist_some(&mut self.live, rng);
+                self.cache.fail_write(id);
                 return Ended::badly(DeviceFault::Os(errno), fault, None);
             }
             _ => {}
@@ -261,11 +247,7 @@ impl Media {
             self.live.set_block(*index, Arc::clone(block));
         }
         self.cache.end_write(id);
-        Ended {
-            result: Ok(()),
-            struck: fault,
-            event: Some(Event::WriteEnded { id }),
-        }
+        Ended { result: Ok(()), struck: fault, event: Some(Event::WriteEnded { id }) }
     }
 
     fn end_flush(&mut self, id: OpId, fault: Option<Fault>, rng: &mut Rng) -> Ended {
@@ -293,15 +275,10 @@ impl Media {
             .written_blocks()
             .filter_map(|index| Some((index, Arc::clone(changed.block(index)?))))
             .filter(|(index, block)| {
-                self.live
-                    .block(*index)
-                    .is_none_or(|old| !Arc::ptr_eq(old, block))
+                self.live.block(*index).is_none_or(|old| !Arc::ptr_eq(old, block))
             })
             .collect();
-        differs
-            .into_iter()
-            .map(|(index, block)| self.place(index, block))
-            .collect()
+        differs.into_iter().map(|(index, block)| self.place(index, block)).collect()
     }
 
     /// The block at `offset` cannot be read until it is written again.

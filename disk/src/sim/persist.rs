@@ -14,6 +14,7 @@ pub(super) struct OpenWrite {
     pub(super) blocks: Arc<[(u64, Block)]>,
     /// Its place among the writes that have ended; none while it is in flight.
     pub(super) ended: Option<u64>,
+    pub(super) failed: bool,
 }
 
 impl OpenWrite {

@@ -85,8 +85,7 @@ impl State {
         });
         let took = 1 + self.rng.below(LONGEST_NANOS);
         let id = self.start(Some(disk), took);
-        self.trace
-            .event(b'o', &[id, disk as u64, op as u64, bytes.start, bytes.end]);
+        self.trace.event(b'o', &[id, disk as u64, op as u64, bytes.start, bytes.end]);
         if let Request::Write { buf, .. } = &request {
             self.trace.bytes(buf);
         }
@@ -103,14 +102,8 @@ impl State {
     pub(super) fn start(&mut self, disk: Option<DiskIndex>, took: u64) -> OpId {
         let id = self.next_op;
         self.next_op += 1;
-        let op = Op {
-            disk,
-            request: None,
-            fault: None,
-            outcome: None,
-            waker: None,
-            abandoned: false,
-        };
+        let op =
+            Op { disk, request: None, fault: None, outcome: None, waker: None, abandoned: false };
         self.ops.insert(id, op);
         self.due.insert((self.now + took, id));
         id
@@ -129,8 +122,7 @@ impl State {
             (Some(disk), Some(request)) => self.end_request(id, disk, request, fault),
             _ => (Ok(()), None),
         };
-        self.trace
-            .event(b'e', &[id, self.now, u64::from(outcome.0.is_ok())]);
+        self.trace.event(b'e', &[id, self.now, u64::from(outcome.0.is_ok())]);
         let op = self.ops.get_mut(&id)?;
         if op.abandoned {
             self.ops.remove(&id);
@@ -156,12 +148,7 @@ impl State {
             self.remember(disk, event);
         }
         let (offset, len) = (bytes.start, bytes.end - bytes.start);
-        let result = ended.result.map_err(|fault| DeviceError {
-            op,
-            offset,
-            len,
-            fault,
-        });
+        let result = ended.result.map_err(|fault| DeviceError { op, offset, len, fault });
         (result, request.into_buf())
     }
 }

@@ -59,22 +59,13 @@ fn a_crash_keeps_what_was_flushed_and_tears_the_rest() {
         });
         world.crash();
         let image = world.image(index).to_buf();
-        assert!(
-            image[..2 * BLOCK].iter().all(|byte| *byte == 1),
-            "seed {seed}"
-        );
+        assert!(image[..2 * BLOCK].iter().all(|byte| *byte == 1), "seed {seed}");
         let rest = &image[8 * BLOCK..10 * BLOCK];
         let kept = rest.chunks(SECTOR).filter(|sector| sector[0] == 2).count();
-        assert!(
-            rest.chunks(SECTOR)
-                .all(|sector| sector.iter().all(|byte| *byte == sector[0]))
-        );
+        assert!(rest.chunks(SECTOR).all(|sector| sector.iter().all(|byte| *byte == sector[0])));
         kinds[usize::from(kept > 0) + usize::from(kept == 16)] += 1;
     }
-    assert!(
-        kinds.iter().all(|count| *count > 10),
-        "{kinds:?} of nothing, torn, whole"
-    );
+    assert!(kinds.iter().all(|count| *count > 10), "{kinds:?} of nothing, torn, whole");
 }
 
 #[test]

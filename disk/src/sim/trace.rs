@@ -9,10 +9,7 @@ pub(super) struct Trace {
 
 impl Trace {
     pub(super) fn new(seed: u64) -> Self {
-        let mut trace = Self {
-            hasher: blake3::Hasher::new(),
-            events: 0,
-        };
+        let mut trace = Self { hasher: blake3::Hasher::new(), events: 0 };
         trace.event(b's', &[seed]);
         trace
     }

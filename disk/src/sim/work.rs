@@ -13,9 +13,7 @@ pub struct SimWork {
 impl SimWork {
     #[must_use]
     pub fn new(world: &SimWorld) -> Self {
-        Self {
-            world: world.clone(),
-        }
+        Self { world: world.clone() }
     }
 }
 

@@ -26,9 +26,7 @@ pub struct SimWorld {
 impl SimWorld {
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self {
-            state: Rc::new(RefCell::new(State::new(seed))),
-        }
+        Self { state: Rc::new(RefCell::new(State::new(seed))) }
     }
 
     #[must_use]
@@ -111,10 +109,7 @@ impl SimWorld {
             media.cache.durable.freeze();
             media.cache.durable.clone()
         });
-        state.history = Some(History {
-            initial: initial.collect(),
-            steps: Vec::new(),
-        });
+        state.history = Some(History { initial: initial.collect(), steps: Vec::new() });
     }
 
     /// What holds from here on, for the images of a crash after this.
@@ -206,12 +201,6 @@ impl SimWorld {
 impl fmt::Debug for SimWorld {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state.borrow();
-        write!(
-            f,
-            "SimWorld(seed {}, {} disks, at {} ns)",
-            state.seed,
-            state.disks.len(),
-            state.now
-        )
+        write!(f, "SimWorld(seed {}, {} disks, at {} ns)", state.seed, state.disks.len(), state.now)
     }
 }

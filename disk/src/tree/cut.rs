@@ -30,11 +30,7 @@ pub(super) struct Filled {
 impl Filled {
     /// Another item was written; the page now has `len` bytes.
     pub fn grow_to(&mut self, len: usize) {
-        *self = Self {
-            count: self.count + 1,
-            len,
-            last_len: len - self.len,
-        };
+        *self = Self { count: self.count + 1, len, last_len: len - self.len };
     }
 }
 
@@ -49,43 +45,19 @@ impl CutRules {
     /// Pages of entries and of extents of some 8 KiB. Pages of references of some 20 KiB, so that
     /// three reads find one of a million entries.
     pub const STANDARD: Self = Self {
-        lowest: CutRule {
-            min_len: 4 << 10,
-            spread_len: 4 << 10,
-            full_len: 28 << 10,
-            min_count: 1,
-        },
-        above: CutRule {
-            min_len: 8 << 10,
-            spread_len: 12 << 10,
-            full_len: 56 << 10,
-            min_count: 4,
-        },
+        lowest: CutRule { min_len: 4 << 10, spread_len: 4 << 10, full_len: 28 << 10, min_count: 1 },
+        above: CutRule { min_len: 8 << 10, spread_len: 12 << 10, full_len: 56 << 10, min_count: 4 },
     };
 
     /// Trees of many levels out of a few hundred entries.
     #[cfg(test)]
     pub const TINY: Self = Self {
-        lowest: CutRule {
-            min_len: 100,
-            spread_len: 300,
-            full_len: 1500,
-            min_count: 1,
-        },
-        above: CutRule {
-            min_len: 100,
-            spread_len: 200,
-            full_len: 900,
-            min_count: 2,
-        },
+        lowest: CutRule { min_len: 100, spread_len: 300, full_len: 1500, min_count: 1 },
+        above: CutRule { min_len: 100, spread_len: 200, full_len: 900, min_count: 2 },
     };
 
     pub fn of_level(&self, level: u8) -> &CutRule {
-        if level == 0 {
-            &self.lowest
-        } else {
-            &self.above
-        }
+        if level == 0 { &self.lowest } else { &self.above }
     }
 }
 
@@ -109,9 +81,7 @@ pub(super) struct PathHash {
 
 impl PathHash {
     pub fn new(id_key: &IdKey) -> Self {
-        Self {
-            key: blake3::derive_key("keelhold 2026 page cut", id_key.as_bytes()),
-        }
+        Self { key: blake3::derive_key("keelhold 2026 page cut", id_key.as_bytes()) }
     }
 
     pub fn of(&self, path: &[u8], level: u8) -> u32 {
@@ -133,10 +103,7 @@ mod tests {
         for item_len in [40, 300, 2_000] {
             let (mut page, mut pages, mut total) = (Filled::default(), 0u64, 0u64);
             for number in 0..40_000u32 {
-                if CutRules::STANDARD
-                    .of_level(0)
-                    .cuts(page, || hash.of(&number.to_le_bytes(), 0))
-                {
+                if CutRules::STANDARD.of_level(0).cuts(page, || hash.of(&number.to_le_bytes(), 0)) {
                     assert!((4 << 10..30 << 10).contains(&page.len));
                     (page, pages) = (Filled::default(), pages + 1);
                 }
@@ -144,10 +111,7 @@ mod tests {
                 total += item_len as u64;
             }
             let mean = total / pages;
-            assert!(
-                (6_500..11_000).contains(&mean),
-                "items of {item_len}: pages of {mean}"
-            );
+            assert!((6_500..11_000).contains(&mean), "items of {item_len}: pages of {mean}");
         }
     }
 
@@ -155,9 +119,6 @@ mod tests {
     fn levels_are_cut_independently() {
         let hash = PathHash::new(&IdKey::new([7; 32]));
         assert_ne!(hash.of(b"usr/bin", 0), hash.of(b"usr/bin", 1));
-        assert_ne!(
-            hash.of(b"usr/bin", 0),
-            PathHash::new(&IdKey::new([8; 32])).of(b"usr/bin", 0)
-        );
+        assert_ne!(hash.of(b"usr/bin", 0), PathHash::new(&IdKey::new([8; 32])).of(b"usr/bin", 0));
     }
 }

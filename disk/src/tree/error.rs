@@ -14,12 +14,7 @@ pub enum PageFault {
     #[error("a page of {len} bytes is too long")]
     TooLong { len: usize },
     #[error("kind {found_kind}, level {found_level} found where {kind:?}, level {level} belongs")]
-    OtherPage {
-        kind: PageKind,
-        level: u8,
-        found_kind: u8,
-        found_level: u8,
-    },
+    OtherPage { kind: PageKind, level: u8, found_kind: u8, found_level: u8 },
     #[error("the page holds nothing")]
     NoItems,
     #[error("item {index} is not behind the one before it")]
@@ -76,20 +71,11 @@ pub enum BuildError<E> {
         source: DecodeError,
     },
     #[error("the content of {} has {found} bytes, its attributes say {size}", path.escape_ascii())]
-    SizeMismatch {
-        path: Vec<u8>,
-        size: u64,
-        found: u64,
-    },
+    SizeMismatch { path: Vec<u8>, size: u64, found: u64 },
     #[error("inline content of {len} bytes is too long")]
     InlineTooLong { len: usize },
     #[error("entries {first} and {count} on are not behind entry {after} of a basis of {basis}")]
-    Ordinals {
-        first: u64,
-        count: u64,
-        after: u64,
-        basis: u64,
-    },
+    Ordinals { first: u64, count: u64, after: u64, basis: u64 },
     #[error("the basis has no entry {ordinal} but {basis} entries")]
     NoSuchEntry { ordinal: u64, basis: u64 },
     #[error("an extent is empty, or its chunk number {number:?} is none")]

@@ -15,12 +15,7 @@ const SPAN_COUNT_MAX_U64: u64 = SPAN_COUNT_MAX as u64;
 pub enum Extent {
     /// `count` chunks of consecutive numbers, `len` plain bytes in all. The digest is over their ids
     /// in this order.
-    Span {
-        first: ChunkNumber,
-        count: u16,
-        len: u64,
-        digest: SpanDigest,
-    },
+    Span { first: ChunkNumber, count: u16, len: u64, digest: SpanDigest },
     /// Bytes that were never written and read as zeros.
     Hole { len: u64 },
 }
@@ -54,12 +49,7 @@ impl Extent {
                 writer.varint(0);
                 writer.varint(*len);
             }
-            Self::Span {
-                first,
-                count,
-                len,
-                digest,
-            } => {
+            Self::Span { first, count, len, digest } => {
                 writer.varint(u64::from(*count));
                 writer.signed(first.0.wrapping_sub(*expected) as i64);
                 writer.varint(*len);
@@ -88,12 +78,7 @@ impl Extent {
         }
         let digest = SpanDigest::from_bytes(reader.array()?);
         *expected = first + count;
-        Ok(Self::Span {
-            first: ChunkNumber(first),
-            count: count as u16,
-            len,
-            digest,
-        })
+        Ok(Self::Span { first: ChunkNumber(first), count: count as u16, len, digest })
     }
 }
 
@@ -119,12 +104,7 @@ pub(super) struct Unsound(pub Option<ChunkNumber>);
 
 impl ExtentJoiner {
     pub fn new(key: IdKey) -> Self {
-        Self {
-            key,
-            ids: Vec::new(),
-            first: 0,
-            len: 0,
-        }
+        Self { key, ids: Vec::new(), first: 0, len: 0 }
     }
 
     /// Takes the next stretch; gives the extent that ended before it.
@@ -154,11 +134,7 @@ impl ExtentJoiner {
         if len == 0 {
             return None;
         }
-        let ended = if self.ids.is_empty() {
-            None
-        } else {
-            self.finish()
-        };
+        let ended = if self.ids.is_empty() { None } else { self.finish() };
         self.len = self.len.checked_add(len)?;
         Some(ended)
     }
@@ -172,12 +148,7 @@ impl ExtentJoiner {
         let digest = self.key.span_digest(&self.ids);
         let count = self.ids.len() as u16;
         self.ids.clear();
-        Some(Extent::Span {
-            first: ChunkNumber(self.first),
-            count,
-            len,
-            digest,
-        })
+        Some(Extent::Span { first: ChunkNumber(self.first), count, len, digest })
     }
 }
 
@@ -187,11 +158,7 @@ mod tests {
 
     fn chunk(number: u64) -> ResolvedExtent {
         let id = IdKey::new([1; 32]).id(&number.to_le_bytes());
-        ResolvedExtent::Chunk {
-            number: ChunkNumber(number),
-            id,
-            len: 10,
-        }
+        ResolvedExtent::Chunk { number: ChunkNumber(number), id, len: 10 }
     }
 
     fn joined(parts: &[ResolvedExtent]) -> Vec<Extent> {
@@ -210,35 +177,21 @@ mod tests {
         let mut after = before.clone();
         after[300] = chunk(90_000);
         let (before, after) = (joined(&before), joined(&after));
-        let shared = after
-            .iter()
-            .filter(|extent| before.contains(extent))
-            .count();
+        let shared = after.iter().filter(|extent| before.contains(extent)).count();
         assert_eq!((before.len(), after.len(), shared), (8, 10, 7));
     }
 
     #[test]
     fn extents_come_back() {
         let hole = ResolvedExtent::Hole(1 << 50);
-        let parts = [
-            hole,
-            hole,
-            chunk(255),
-            chunk(256),
-            chunk(257),
-            hole,
-            chunk(258),
-            chunk(7),
-            chunk(7),
-        ];
+        let parts =
+            [hole, hole, chunk(255), chunk(256), chunk(257), hole, chunk(258), chunk(7), chunk(7)];
         let extents = joined(&parts);
         assert_eq!(extents.len(), 7);
         assert_eq!(extents[0], Extent::Hole { len: 1 << 51 });
         let mut writer = Writer::new();
         let mut expected = 0;
-        extents
-            .iter()
-            .for_each(|extent| extent.encode(&mut expected, &mut writer));
+        extents.iter().for_each(|extent| extent.encode(&mut expected, &mut writer));
         let bytes = writer.finish();
         let (mut reader, mut expected) = (Reader::new(&bytes), 0);
         for extent in extents {

@@ -53,12 +53,7 @@ impl InnerWriter {
     /// The page, what it begins with and what it holds; the writer is empty again. Nothing when it
     /// was empty.
     pub fn take(&mut self, level: u8) -> Option<(Vec<u8>, Vec<u8>, Totals)> {
-        let Self {
-            body,
-            children,
-            totals,
-            ..
-        } = std::mem::take(self);
+        let Self { body, children, totals, .. } = std::mem::take(self);
         let count = children.len() as u64;
         let first_path = children.into_iter().next()?.first_path;
         let bytes = page::assemble(PageKind::Inner, level, count, &body.finish());
@@ -77,11 +72,7 @@ pub(super) fn decode(bytes: &[u8], level: u8) -> Result<Vec<Child>, PageFault> {
         let first_path = decode_path(before, index, &mut reader)?;
         let page = PageRef::decode_after(expected, &mut reader)?;
         let totals = Totals::decode(&mut reader)?;
-        children.push(Child {
-            first_path,
-            page,
-            totals,
-        });
+        children.push(Child { first_path, page, totals });
     }
     reader.finish()?;
     Ok(children)

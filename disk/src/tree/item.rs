@@ -36,10 +36,6 @@ pub enum NewContent {
 /// A stretch of a file, its chunk already in the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResolvedExtent {
-    Chunk {
-        number: ChunkNumber,
-        id: ChunkId,
-        len: u32,
-    },
+    Chunk { number: ChunkNumber, id: ChunkId, len: u32 },
     Hole(u64),
 }

@@ -43,9 +43,7 @@ impl Totals {
 
     /// Nothing when the sums exceed 64 bits.
     pub fn of_all(entries: &[Entry]) -> Option<Self> {
-        entries.iter().try_fold(Self::default(), |sum, entry| {
-            sum.plus(Self::of(&entry.attributes))
-        })
+        entries.iter().try_fold(Self::default(), |sum, entry| sum.plus(Self::of(&entry.attributes)))
     }
 }
 
@@ -94,13 +92,7 @@ impl LeafWriter {
     /// The page, what it begins with and what it holds; the writer is empty again. Nothing when it
     /// was empty.
     pub fn take(&mut self) -> Option<(Vec<u8>, Vec<u8>, Totals)> {
-        let Self {
-            body,
-            filled,
-            first_path,
-            totals,
-            ..
-        } = std::mem::take(self);
+        let Self { body, filled, first_path, totals, .. } = std::mem::take(self);
         let bytes = page::assemble(PageKind::Entries, 0, filled.count, &body.finish());
         (filled.count > 0).then_some((bytes, first_path, totals))
     }
@@ -118,11 +110,7 @@ pub(super) fn decode(bytes: &Bytes) -> Result<Vec<Entry>, PageFault> {
         if !content.fits(attributes.size()) {
             return Err(PageFault::Content { index });
         }
-        entries.push(Entry {
-            path,
-            attributes,
-            content,
-        });
+        entries.push(Entry { path, attributes, content });
     }
     reader.finish()?;
     Ok(entries)

@@ -26,11 +26,7 @@ pub(super) struct Loader<S> {
 
 impl<S: PageStore> Loader<S> {
     pub fn new(store: S) -> Self {
-        Self {
-            store,
-            inner: Kept::new(INNER_KEPT),
-            leaves: Kept::new(LEAVES_KEPT),
-        }
+        Self { store, inner: Kept::new(INNER_KEPT), leaves: Kept::new(LEAVES_KEPT) }
     }
 
     pub fn store(&self) -> &S {
@@ -61,9 +57,7 @@ impl<S: PageStore> Loader<S> {
         let bytes = self.get(child.page, PageKind::Inner).await?;
         let children = inner::decode(&bytes, level).map_err(|fault| damaged(child.page, fault))?;
         let first_path = children.first().map(|child| child.first_path.as_slice());
-        let sums = children
-            .iter()
-            .try_fold(Totals::default(), |sum, c| sum.plus(c.totals));
+        let sums = children.iter().try_fold(Totals::default(), |sum, c| sum.plus(c.totals));
         check(child, first_path, sums)?;
         Ok(self.inner.keep(child.page, children))
     }
@@ -95,19 +89,12 @@ impl TreeRoot {
     /// The root as a page above it would name it.
     pub(super) fn as_child(&self) -> Option<Child> {
         let page = self.page?;
-        Some(Child {
-            first_path: Vec::new(),
-            page,
-            totals: self.totals(),
-        })
+        Some(Child { first_path: Vec::new(), page, totals: self.totals() })
     }
 }
 
 fn damaged<E>(page: PageRef, fault: PageFault) -> ReadError<E> {
-    ReadError::Page {
-        number: page.number,
-        fault,
-    }
+    ReadError::Page { number: page.number, fault }
 }
 
 fn check<E>(
@@ -130,10 +117,7 @@ struct Kept<T> {
 
 impl<T> Kept<T> {
     fn new(limit: usize) -> Self {
-        Self {
-            pages: RefCell::default(),
-            limit,
-        }
+        Self { pages: RefCell::default(), limit }
     }
 
     fn get(&self, page: PageRef) -> Option<Rc<Vec<T>>> {

@@ -49,10 +49,7 @@ impl PageRef {
             return Err(reader.undefined("page number", number));
         }
         let digest = SpanDigest::from_bytes(reader.array()?);
-        Ok(Self {
-            number: ChunkNumber(number),
-            digest,
-        })
+        Ok(Self { number: ChunkNumber(number), digest })
     }
 }
 
@@ -147,12 +144,7 @@ pub(super) fn open(
     let mut reader = Reader::new(bytes);
     let (found_kind, found_level) = (reader.u8()?, reader.u8()?);
     if (found_kind, found_level) != (kind.code(), level) {
-        return Err(PageFault::OtherPage {
-            kind,
-            level,
-            found_kind,
-            found_level,
-        });
+        return Err(PageFault::OtherPage { kind, level, found_kind, found_level });
     }
     let count = reader.count(reader.left())?;
     match count {

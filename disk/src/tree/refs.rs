@@ -67,20 +67,13 @@ impl Ledger {
         self,
         loader: &Loader<S>,
     ) -> Result<RefChange, ReadError<S::Error>> {
-        let Self {
-            mut change,
-            contents,
-        } = self;
+        let Self { mut change, contents } = self;
         for (root, times) in contents {
             if times == 0 {
                 continue;
             }
             let refs = content_refs(loader, root).await?;
-            let side = if times > 0 {
-                &mut change.added
-            } else {
-                &mut change.removed
-            };
+            let side = if times > 0 { &mut change.added } else { &mut change.removed };
             (0..times.unsigned_abs()).for_each(|_| side.add_all(&refs));
         }
         change.settle();
@@ -114,17 +107,10 @@ async fn content_refs<S: PageStore>(
     while let Some(ContentRoot { page, level }) = open.pop() {
         refs.add(page.number.0);
         if level == 0 {
-            loader
-                .extents(page)
-                .await?
-                .iter()
-                .for_each(|extent| add_extent(extent, &mut refs));
+            loader.extents(page).await?.iter().for_each(|extent| add_extent(extent, &mut refs));
         } else {
             let below = loader.stretches(page, level).await?;
-            open.extend(below.iter().map(|s| ContentRoot {
-                page: s.page,
-                level: level - 1,
-            }));
+            open.extend(below.iter().map(|s| ContentRoot { page: s.page, level: level - 1 }));
         }
     }
     Ok(refs)
@@ -139,10 +125,7 @@ struct Walk {
 
 impl Walk {
     fn new(child: Child, level: u8) -> Self {
-        Self {
-            open: vec![(child, level)],
-            contents: Vec::new(),
-        }
+        Self { open: vec![(child, level)], contents: Vec::new() }
     }
 
     /// Adds what one page references; false when there is no page left.
@@ -157,16 +140,10 @@ impl Walk {
         refs.add(child.page.number.0);
         if level == 0 {
             let entries = loader.leaf(&child).await?;
-            self.contents
-                .extend(entries.iter().filter_map(|e| add_content(&e.content, refs)));
+            self.contents.extend(entries.iter().filter_map(|e| add_content(&e.content, refs)));
         } else {
             let children = loader.inner(&child, level).await?;
-            self.open.extend(
-                children
-                    .iter()
-                    .rev()
-                    .map(|child| (child.clone(), level - 1)),
-            );
+            self.open.extend(children.iter().rev().map(|child| (child.clone(), level - 1)));
         }
         Ok(true)
     }

@@ -28,12 +28,7 @@ impl TreeRoot {
     }
 
     pub(super) fn new(page: PageRef, level: u8, totals: Totals) -> Self {
-        let Totals {
-            entries,
-            bytes,
-            files,
-            directories,
-        } = totals;
+        let Totals { entries, bytes, files, directories } = totals;
         Self {
             page: Some(page),
             level,

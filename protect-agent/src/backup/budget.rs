@@ -36,34 +36,21 @@ impl Shared {
 
 impl Budget {
     pub(crate) fn new(limit: u64) -> Self {
-        let shared = Shared {
-            state: Mutex::default(),
-            returned: Condvar::new(),
-            limit,
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+        let shared = Shared { state: Mutex::default(), returned: Condvar::new(), limit };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Waits for `units`. More than the limit is allowed alone. `None` once closed.
     pub(crate) fn take(&self, units: u64) -> Option<Permit> {
         let mut state = self.shared.state();
         while !state.closed && state.out > 0 && state.out + units > self.shared.limit {
-            state = self
-                .shared
-                .returned
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.shared.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.closed {
             return None;
         }
         state.out += units;
-        Some(Permit {
-            shared: self.shared.clone(),
-            units,
-        })
+        Some(Permit { shared: self.shared.clone(), units })
     }
 
     /// Wakes whoever waits; nothing is given out any more.

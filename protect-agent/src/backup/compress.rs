@@ -35,9 +35,7 @@ pub(crate) fn start(
     codec: Codec,
     pressed: &mpsc::UnboundedSender<Pressed>,
 ) -> std::io::Result<Arc<Queue<Pressing>>> {
-    let count = std::thread::available_parallelism()
-        .map_or(2, std::num::NonZero::get)
-        .min(8);
+    let count = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(8);
     Queue::start("compress", count, || {
         let mut press = Press::new(codec);
         let pressed = pressed.clone();
@@ -46,11 +44,7 @@ pub(crate) fn start(
             let plain_len = bundle.plain_len as u64;
             let message = press.frame(job, bundle).to_bytes();
             // The stream has ended if nobody listens.
-            let _ = pressed.send(Pressed {
-                number,
-                plain_len,
-                message,
-            });
+            let _ = pressed.send(Pressed { number, plain_len, message });
         }
     })
 }
@@ -68,31 +62,18 @@ impl Press {
             Codec::Zstd => zstd::bulk::Compressor::new(ZSTD_LEVEL).ok(),
             Codec::Lz4 | Codec::Raw => None,
         };
-        Self {
-            codec,
-            zstd,
-            plain: Vec::new(),
-        }
+        Self { codec, zstd, plain: Vec::new() }
     }
 
     fn frame(&mut self, job: u64, bundle: Bundle) -> FromAgent {
-        let Bundle {
-            refs,
-            chunks,
-            plain_len,
-        } = bundle;
+        let Bundle { refs, chunks, plain_len } = bundle;
         self.plain.clear();
-        chunks
-            .iter()
-            .for_each(|chunk| self.plain.extend_from_slice(chunk));
+        chunks.iter().for_each(|chunk| self.plain.extend_from_slice(chunk));
         drop(chunks);
         let pressed = match self.codec {
             Codec::Raw => None,
             Codec::Lz4 => lz4(&self.plain),
-            Codec::Zstd => self
-                .zstd
-                .as_mut()
-                .and_then(|zstd| zstd.compress(&self.plain).ok()),
+            Codec::Zstd => self.zstd.as_mut().and_then(|zstd| zstd.compress(&self.plain).ok()),
         };
         let limit = plain_len - (plain_len >> PAYS_SHIFT);
         let (codec, stored) = match pressed.filter(|pressed| pressed.len() < limit) {
@@ -100,13 +81,7 @@ impl Press {
             None => (Codec::Raw, self.plain.clone()),
         };
         let stored = Bytes::from(stored);
-        FromAgent::Frame(Frame {
-            job,
-            codec,
-            plain_len: plain_len as u32,
-            refs,
-            stored,
-        })
+        FromAgent::Frame(Frame { job, codec, plain_len: plain_len as u32, refs, stored })
     }
 }
 
@@ -123,11 +98,7 @@ mod tests {
 
     fn bundle(chunk: Vec<u8>) -> Bundle {
         let plain_len = chunk.len();
-        Bundle {
-            refs: [3].into_iter().collect(),
-            chunks: vec![Bytes::from(chunk)],
-            plain_len,
-        }
+        Bundle { refs: [3].into_iter().collect(), chunks: vec![Bytes::from(chunk)], plain_len }
     }
 
     fn frame(codec: Codec, chunk: Vec<u8>) -> Frame {
@@ -149,18 +120,13 @@ mod tests {
         let text = b"the same words again and again, ".repeat(100);
         let zstd = frame(Codec::Zstd, text.clone());
         assert_eq!(zstd.codec, Codec::Zstd);
-        assert_eq!(
-            zstd::bulk::decompress(&zstd.stored, text.len()).unwrap(),
-            text
-        );
+        assert_eq!(zstd::bulk::decompress(&zstd.stored, text.len()).unwrap(), text);
         let lz4 = frame(Codec::Lz4, text.clone());
         assert_eq!(lz4.codec, Codec::Lz4);
         assert_eq!(unlz4(&lz4.stored, text.len()), text);
         assert_eq!(frame(Codec::Raw, text.clone()).stored, text);
         let key = keelhold_chunk::IdKey::new([1; 32]);
-        let noise: Vec<u8> = (0..100u8)
-            .flat_map(|number| *key.id(&[number]).as_bytes())
-            .collect();
+        let noise: Vec<u8> = (0..100u8).flat_map(|number| *key.id(&[number]).as_bytes()).collect();
         assert_eq!(frame(Codec::Zstd, noise.clone()).codec, Codec::Raw);
         assert_eq!(frame(Codec::Lz4, noise.clone()).stored, noise);
     }

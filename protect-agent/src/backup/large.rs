@@ -37,13 +37,11 @@ pub(crate) fn start(
 ) -> std::io::Result<Large> {
     let (sender, pieces) = mpsc::channel(PIECE_COUNT);
     let path = wanted.entry.path().to_vec();
-    std::thread::Builder::new()
-        .name("large file".to_owned())
-        .spawn(move || {
-            let _permit = permit;
-            // The stream has ended if nobody takes the pieces, and that is all there is to do then.
-            let _ = stream(&settings, &wanted, &sender);
-        })?;
+    std::thread::Builder::new().name("large file".to_owned()).spawn(move || {
+        let _permit = permit;
+        // The stream has ended if nobody takes the pieces, and that is all there is to do then.
+        let _ = stream(&settings, &wanted, &sender);
+    })?;
     Ok(Large { path, pieces })
 }
 
@@ -84,10 +82,7 @@ fn stream(
 fn stopped(reason: SkippedReason, sink: &mut PartSink<'_>, size: u64) -> Note {
     let text = format!("{reason}; zeros stand for it from byte {} on", sink.len);
     sink.hole(size.saturating_sub(sink.len));
-    Note {
-        reason: SkipReason::Unreadable,
-        text,
-    }
+    Note { reason: SkipReason::Unreadable, text }
 }
 
 fn read(
@@ -158,14 +153,7 @@ struct PartSink<'a> {
 impl<'a> PartSink<'a> {
     fn new(settings: &'a Settings, sender: &'a mpsc::Sender<Piece>) -> Self {
         let digest = Digest::new(&settings.id_key);
-        Self {
-            sender,
-            parts: Vec::new(),
-            digest,
-            len: 0,
-            open_hole: 0,
-            bytes_read: 0,
-        }
+        Self { sender, parts: Vec::new(), digest, len: 0, open_hole: 0, bytes_read: 0 }
     }
 
     fn push(&mut self, part: Part) {
@@ -191,10 +179,7 @@ impl<'a> PartSink<'a> {
             self.end_hole();
             let bytes = window.split_to(len);
             self.len += len as u64;
-            self.push(Part::Chunk {
-                id: settings.id_key.id(&bytes),
-                bytes,
-            });
+            self.push(Part::Chunk { id: settings.id_key.id(&bytes), bytes });
         }
         window
     }
@@ -204,9 +189,7 @@ impl<'a> PartSink<'a> {
             return Ok(());
         }
         let parts = std::mem::take(&mut self.parts);
-        self.sender
-            .blocking_send(Piece::Parts(parts))
-            .map_err(|_| Unwanted)
+        self.sender.blocking_send(Piece::Parts(parts)).map_err(|_| Unwanted)
     }
 
     fn facts(
@@ -220,11 +203,7 @@ impl<'a> PartSink<'a> {
         let digest = self.digest.finish(&encoded);
         Facts {
             attributes: encoded,
-            record: Record {
-                identity: stat.identity,
-                trusted: false,
-                digest,
-            },
+            record: Record { identity: stat.identity, trusted: false, digest },
             is_file: true,
             size: self.len,
             bytes_read: self.bytes_read,

@@ -32,20 +32,11 @@ impl Offers {
     /// The message, if there is anything to say.
     pub(crate) fn take(&mut self, job: u64, seq: u64) -> Option<Vec<u8>> {
         self.offered_len = 0;
-        if self.batch.is_empty() {
-            None
-        } else {
-            Some(self.batch.take(job, seq))
-        }
+        if self.batch.is_empty() { None } else { Some(self.batch.take(job, seq)) }
     }
 
     pub(crate) fn same(&mut self, same: Same) -> Remembered {
-        let Same {
-            first,
-            count,
-            files,
-            bytes,
-        } = same;
+        let Same { first, count, files, bytes } = same;
         self.batch.push(&Item::Same { first, count });
         self.stats.entries += count;
         self.stats.files += files;
@@ -71,18 +62,12 @@ impl Offers {
             ReadContent::Parts(parts) => Content::Extents(self.extents(parts)),
         };
         let attributes = facts.attributes.clone();
-        self.batch.push(&Item::Entry {
-            path: path.clone(),
-            attributes,
-            content,
-        });
+        self.batch.push(&Item::Entry { path: path.clone(), attributes, content });
         Some(self.done(path, facts))
     }
 
     pub(crate) fn open(&mut self, path: &[u8]) {
-        self.batch.push(&Item::EntryOpen {
-            path: path.to_vec(),
-        });
+        self.batch.push(&Item::EntryOpen { path: path.to_vec() });
     }
 
     /// Takes at most as many pieces as one item holds.
@@ -93,9 +78,7 @@ impl Offers {
     }
 
     pub(crate) fn close(&mut self, path: Vec<u8>, facts: Facts) -> Remembered {
-        self.batch.push(&Item::EntryClose {
-            attributes: facts.attributes.clone(),
-        });
+        self.batch.push(&Item::EntryClose { attributes: facts.attributes.clone() });
         self.done(path, facts)
     }
 
@@ -112,21 +95,14 @@ impl Offers {
         if let Some(note) = facts.note {
             self.skip(path.clone(), note);
         }
-        Remembered::Entry {
-            path,
-            record: facts.record,
-        }
+        Remembered::Entry { path, record: facts.record }
     }
 
     pub(crate) fn skip(&mut self, path: Vec<u8>, note: Note) {
         self.stats.skipped += 1;
         if self.named < SKIPPED_COUNT {
             self.named += 1;
-            self.skipped.push(SkippedEntry {
-                path,
-                reason: note.reason,
-                text: note.text,
-            });
+            self.skipped.push(SkippedEntry { path, reason: note.reason, text: note.text });
         }
     }
 

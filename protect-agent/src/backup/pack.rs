@@ -21,10 +21,7 @@ pub(crate) struct Packer {
 
 impl Packer {
     pub(crate) fn new(target_len: usize) -> Self {
-        Self {
-            target_len: target_len.min(FRAME_PLAIN_LEN_MAX),
-            open: Bundle::default(),
-        }
+        Self { target_len: target_len.min(FRAME_PLAIN_LEN_MAX), open: Bundle::default() }
     }
 
     /// Adds a chunk; gives back the bundle that is full now.
@@ -47,11 +44,7 @@ impl Packer {
 
     /// What has come together so far.
     pub(crate) fn take(&mut self) -> Option<Bundle> {
-        if self.open.chunks.is_empty() {
-            None
-        } else {
-            Some(std::mem::take(&mut self.open))
-        }
+        if self.open.chunks.is_empty() { None } else { Some(std::mem::take(&mut self.open)) }
     }
 }
 
@@ -70,10 +63,7 @@ mod tests {
         bundles.extend(packer.take());
         let lens: Vec<usize> = bundles.iter().map(|bundle| bundle.plain_len).collect();
         assert_eq!(lens, [120, 90, 90, 200, 110, 1]);
-        let refs: Vec<u64> = bundles
-            .iter()
-            .flat_map(|bundle| bundle.refs.iter())
-            .collect();
+        let refs: Vec<u64> = bundles.iter().flat_map(|bundle| bundle.refs.iter()).collect();
         assert_eq!(refs, (0..12).collect::<Vec<_>>());
         assert!(packer.take().is_none());
     }

@@ -84,18 +84,8 @@ impl<'a> Pieces<'a> {
     /// `room` bytes are kept free in front of each piece.
     pub(super) fn new(file: &'a OpenFile, reads: &DataReads, room: usize) -> Self {
         // A file the ring does not take is read by calls.
-        let ring = reads
-            .ring
-            .as_ref()
-            .and_then(|ring| ring.open(file.as_fd()).ok());
-        Self {
-            file,
-            ring,
-            room,
-            at: 0,
-            end: 0,
-            pending: VecDeque::new(),
-        }
+        let ring = reads.ring.as_ref().and_then(|ring| ring.open(file.as_fd()).ok());
+        Self { file, ring, room, at: 0, end: 0, pending: VecDeque::new() }
     }
 
     pub(super) fn begin(&mut self, extent: Extent) {
@@ -131,23 +121,14 @@ impl<'a> Pieces<'a> {
 
     fn wait(&self, pending: Pending) -> Result<Piece, SkippedReason> {
         let Pending { offset, len, read } = pending;
-        let result = read
-            .blocking_recv()
-            .unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()));
+        let result = read.blocking_recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()));
         let buffer = result.map_err(|error| {
             let errno = rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO);
-            SkippedReason::Content {
-                offset,
-                errno: Errno(errno),
-            }
+            SkippedReason::Content { offset, errno: Errno(errno) }
         })?;
         let short = buffer.len() < self.room + len;
         let last = self.pending.is_empty() && self.at == self.end;
-        Ok(Piece {
-            buffer,
-            short,
-            last,
-        })
+        Ok(Piece { buffer, short, last })
     }
 
     fn call(&mut self) -> Option<Result<Piece, SkippedReason>> {
@@ -156,17 +137,9 @@ impl<'a> Pieces<'a> {
         }
         let (offset, len) = self.take_next();
         let mut buffer = vec![0; self.room + len];
-        Some(
-            self.file
-                .read_at(offset, &mut buffer[self.room..])
-                .map(|filled| {
-                    buffer.truncate(self.room + filled);
-                    Piece {
-                        buffer,
-                        short: filled < len,
-                        last: self.at == self.end,
-                    }
-                }),
-        )
+        Some(self.file.read_at(offset, &mut buffer[self.room..]).map(|filled| {
+            buffer.truncate(self.room + filled);
+            Piece { buffer, short: filled < len, last: self.at == self.end }
+        }))
     }
 }

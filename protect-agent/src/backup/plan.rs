@@ -55,16 +55,9 @@ impl Task {
         if self.reply.is_closed() {
             return;
         }
-        let readings = self
-            .wanted
-            .iter()
-            .map(|wanted| read::read(settings, wanted))
-            .collect();
+        let readings = self.wanted.iter().map(|wanted| read::read(settings, wanted)).collect();
         // Nobody waits if the session has ended.
-        let _ = self.reply.send(Group {
-            readings,
-            permit: self.permit,
-        });
+        let _ = self.reply.send(Group { readings, permit: self.permit });
     }
 }
 
@@ -101,17 +94,7 @@ impl Plan {
         steps: mpsc::Sender<Step>,
     ) -> Self {
         let (same, group) = (Same::default(), Vec::new());
-        Self {
-            settings,
-            mode,
-            read_again,
-            readers,
-            budgets,
-            steps,
-            same,
-            group,
-            group_len: 0,
-        }
+        Self { settings, mode, read_again, readers, budgets, steps, same, group, group_len: 0 }
     }
 
     /// Runs on a thread of its own until the walk ends or the stream does.
@@ -149,10 +132,7 @@ impl Plan {
         let unchanged_digest = proved.map(|(_, record)| record.digest);
         let is_file = entry.kind() == EntryKind::File;
         let size = if is_file { entry.identity().size } else { 0 };
-        let wanted = Wanted {
-            entry,
-            unchanged_digest,
-        };
+        let wanted = Wanted { entry, unchanged_digest };
         if size > SMALL_LEN_MAX {
             self.flush_group()?;
             let permit = self.budgets.large.take(1).ok_or(Stopped)?;
@@ -191,11 +171,7 @@ impl Plan {
 
     fn flush_same(&mut self) -> Result<(), Stopped> {
         let same = std::mem::take(&mut self.same);
-        if same.count == 0 {
-            Ok(())
-        } else {
-            self.send(Step::Same(same))
-        }
+        if same.count == 0 { Ok(()) } else { self.send(Step::Same(same)) }
     }
 
     fn flush_group(&mut self) -> Result<(), Stopped> {
@@ -207,11 +183,7 @@ impl Plan {
         let units = len + wanted.len() as u64 * ENTRY_LEN;
         let permit = self.budgets.ahead.take(units).ok_or(Stopped)?;
         let (reply, group) = oneshot::channel();
-        self.readers.push(Task {
-            wanted,
-            permit,
-            reply,
-        });
+        self.readers.push(Task { wanted, permit, reply });
         self.send(Step::Group(group))
     }
 
@@ -228,10 +200,7 @@ struct Basis {
 
 impl Basis {
     fn new(entries: Option<Entries>) -> Self {
-        let mut basis = Self {
-            entries,
-            current: None,
-        };
+        let mut basis = Self { entries, current: None };
         basis.advance();
         basis
     }
@@ -254,11 +223,7 @@ impl Basis {
         };
         match entries.next_entry() {
             Ok(Some(entry)) => {
-                let mut path = self
-                    .current
-                    .take()
-                    .map(|(_, path, _)| path)
-                    .unwrap_or_default();
+                let mut path = self.current.take().map(|(_, path, _)| path).unwrap_or_default();
                 path.clear();
                 path.extend_from_slice(entry.path);
                 self.current = Some((entry.ordinal, path, entry.record));

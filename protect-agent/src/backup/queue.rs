@@ -26,14 +26,8 @@ impl<T: Send + 'static> Queue<T> {
     where
         W: FnMut(T) + Send + 'static,
     {
-        let state = State {
-            waiting: VecDeque::new(),
-            closed: false,
-        };
-        let queue = Arc::new(Self {
-            state: Mutex::new(state),
-            changed: Condvar::new(),
-        });
+        let state = State { waiting: VecDeque::new(), closed: false };
+        let queue = Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() });
         for _ in 0..count {
             let (ours, mut work) = (queue.clone(), make());
             let run = move || {
@@ -68,10 +62,7 @@ impl<T: Send + 'static> Queue<T> {
             if let Some(item) = state.waiting.pop_front() {
                 return Some(item);
             }
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 

@@ -28,10 +28,7 @@ pub(crate) fn read(settings: &Settings, wanted: &Wanted) -> Reading {
         EntryKind::File => read_file(settings, wanted),
         _ => read_attributes(settings, wanted),
     };
-    Reading {
-        path: entry.path().to_vec(),
-        outcome,
-    }
+    Reading { path: entry.path().to_vec(), outcome }
 }
 
 fn read_attributes(settings: &Settings, wanted: &Wanted) -> Outcome {
@@ -52,23 +49,12 @@ fn read_attributes(settings: &Settings, wanted: &Wanted) -> Outcome {
             }
         }
     };
-    facts(
-        settings,
-        wanted,
-        &stat,
-        &attributes,
-        ReadContent::None,
-        0,
-        note,
-    )
+    facts(settings, wanted, &stat, &attributes, ReadContent::None, 0, note)
 }
 
 fn replaced() -> Note {
     let text = "something else has taken its place".to_owned();
-    Note {
-        reason: SkipReason::Vanished,
-        text,
-    }
+    Note { reason: SkipReason::Vanished, text }
 }
 
 fn read_file(settings: &Settings, wanted: &Wanted) -> Outcome {
@@ -80,21 +66,8 @@ fn read_file(settings: &Settings, wanted: &Wanted) -> Outcome {
         };
         bytes_read += attempted.read.bytes_read;
         if let Some(taken) = attempted.end(attempt == TRIES) {
-            let Taken {
-                stat,
-                attributes,
-                content,
-                note,
-            } = taken;
-            return facts(
-                settings,
-                wanted,
-                &stat,
-                &attributes,
-                content,
-                bytes_read,
-                note,
-            );
+            let Taken { stat, attributes, content, note } = taken;
+            return facts(settings, wanted, &stat, &attributes, content, bytes_read, note);
         }
     }
     Outcome::Skipped(SkippedReason::Changed.into())
@@ -136,12 +109,7 @@ impl Attempt {
             attributes.kind = Kind::File { size: read.len };
             note = Some(SkippedReason::Changed.into());
         }
-        Some(Taken {
-            stat,
-            attributes,
-            content: read.content,
-            note,
-        })
+        Some(Taken { stat, attributes, content: read.content, note })
     }
 }
 
@@ -152,9 +120,7 @@ pub(crate) fn file_attributes(file: &OpenFile) -> (Attributes, Option<Note>) {
         Err(reason) => {
             let stat = file.stat();
             let bare = Attributes {
-                kind: Kind::File {
-                    size: stat.identity.size,
-                },
+                kind: Kind::File { size: stat.identity.size },
                 mode: stat.mode,
                 uid: stat.uid,
                 gid: stat.gid,
@@ -180,22 +146,14 @@ fn read_content(settings: &Settings, file: &OpenFile) -> Result<Read, SkippedRea
     let size = file.stat().identity.size;
     // A file that has grown beyond a small one since the walk gives the length it had room for.
     let end = size.min(SMALL_LEN_MAX);
-    let mut read = Read {
-        content: ReadContent::None,
-        len: 0,
-        bytes_read: 0,
-        cut_short: end < size,
-    };
+    let mut read =
+        Read { content: ReadContent::None, len: 0, bytes_read: 0, cut_short: end < size };
     let mut parts = Vec::new();
     while read.len < end {
-        let extent = file
-            .next_extent(read.len)?
-            .filter(|extent| extent.offset < end);
+        let extent = file.next_extent(read.len)?.filter(|extent| extent.offset < end);
         let data_at = extent.map_or(end, |extent| extent.offset);
         if data_at > read.len {
-            parts.push(Part::Hole {
-                len: data_at - read.len,
-            });
+            parts.push(Part::Hole { len: data_at - read.len });
             read.len = data_at;
         }
         let Some(extent) = extent else { break };
@@ -224,10 +182,7 @@ fn read_content(settings: &Settings, file: &OpenFile) -> Result<Read, SkippedRea
 fn cut(settings: &Settings, mut content: Bytes, parts: &mut Vec<Part>) {
     while let Some(len) = settings.cutter.cut(&content, true) {
         let bytes = content.split_to(len);
-        parts.push(Part::Chunk {
-            id: settings.id_key.id(&bytes),
-            bytes,
-        });
+        parts.push(Part::Chunk { id: settings.id_key.id(&bytes), bytes });
     }
 }
 
@@ -249,11 +204,7 @@ fn facts(
     };
     let facts = Facts {
         attributes: encoded,
-        record: Record {
-            identity: stat.identity,
-            trusted,
-            digest,
-        },
+        record: Record { identity: stat.identity, trusted, digest },
         is_file: stat.kind() == EntryKind::File,
         size,
         bytes_read,

@@ -86,10 +86,7 @@ const DIGEST_FOLD_LEN: usize = 64 << 10;
 
 impl<'a> Digest<'a> {
     pub(crate) fn new(id_key: &'a IdKey) -> Self {
-        Self {
-            id_key,
-            writer: Writer::new(),
-        }
+        Self { id_key, writer: Writer::new() }
     }
 
     pub(crate) fn part(&mut self, part: &Part) {
@@ -129,9 +126,7 @@ impl<'a> Digest<'a> {
 pub(crate) fn bare_attributes(stat: &Stat) -> Option<Attributes> {
     let (major, minor) = stat.device_number;
     let kind = match stat.kind() {
-        EntryKind::File => Kind::File {
-            size: stat.identity.size,
-        },
+        EntryKind::File => Kind::File { size: stat.identity.size },
         EntryKind::Directory => Kind::Directory,
         EntryKind::Symlink => return None,
         EntryKind::Fifo => Kind::Fifo,

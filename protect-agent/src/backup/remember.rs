@@ -25,17 +25,11 @@ impl Memory {
     pub(crate) fn start(writer: ShortcutWriter) -> std::io::Result<Self> {
         let (bundles, incoming) = mpsc::channel(16);
         let (done, result) = oneshot::channel();
-        std::thread::Builder::new()
-            .name("local state".to_owned())
-            .spawn(move || {
-                // Nobody asks for the result of a session that ended early.
-                let _ = done.send(write(writer, incoming));
-            })?;
-        Ok(Self {
-            bundles,
-            open: Vec::new(),
-            result,
-        })
+        std::thread::Builder::new().name("local state".to_owned()).spawn(move || {
+            // Nobody asks for the result of a session that ended early.
+            let _ = done.send(write(writer, incoming));
+        })?;
+        Ok(Self { bundles, open: Vec::new(), result })
     }
 
     pub(crate) async fn push(&mut self, remembered: Remembered) {

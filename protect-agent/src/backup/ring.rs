@@ -16,20 +16,9 @@ use tokio_uring::buf::BoundedBuf;
 
 /// What the ring's thread is asked for.
 enum Request {
-    Open {
-        file: u64,
-        handle: File,
-    },
-    Read {
-        file: u64,
-        offset: u64,
-        buffer: Vec<u8>,
-        len: usize,
-        reply: Reply,
-    },
-    Close {
-        file: u64,
-    },
+    Open { file: u64, handle: File },
+    Read { file: u64, offset: u64, buffer: Vec<u8>, len: usize, reply: Reply },
+    Close { file: u64 },
 }
 
 /// The buffer with what was read behind its old end.
@@ -60,22 +49,17 @@ impl Ring {
     pub(crate) fn start() -> io::Result<Self> {
         let (requests, incoming) = mpsc::unbounded_channel();
         let (started, running) = std::sync::mpsc::channel();
-        std::thread::Builder::new()
-            .name("ring".to_owned())
-            .spawn(move || {
-                match tokio_uring::Runtime::new(tokio_uring::builder().entries(ENTRIES)) {
-                    Err(error) => drop(started.send(Err(error))),
-                    Ok(runtime) => {
-                        drop(started.send(Ok(())));
-                        runtime.block_on(serve(incoming));
-                    }
+        std::thread::Builder::new().name("ring".to_owned()).spawn(move || {
+            match tokio_uring::Runtime::new(tokio_uring::builder().entries(ENTRIES)) {
+                Err(error) => drop(started.send(Err(error))),
+                Ok(runtime) => {
+                    drop(started.send(Ok(())));
+                    runtime.block_on(serve(incoming));
                 }
-            })?;
+            }
+        })?;
         match running.recv() {
-            Ok(started) => started.map(|()| Self {
-                requests,
-                next_file: Arc::default(),
-            }),
+            Ok(started) => started.map(|()| Self { requests, next_file: Arc::default() }),
             Err(_) => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
@@ -83,17 +67,9 @@ impl Ring {
     pub(crate) fn open(&self, file: BorrowedFd<'_>) -> io::Result<RingFile> {
         let number = self.next_file.fetch_add(1, Ordering::Relaxed);
         let handle = File::from(file.as_fd().try_clone_to_owned()?);
-        let open = Request::Open {
-            file: number,
-            handle,
-        };
-        self.requests
-            .send(open)
-            .map_err(|_| io::ErrorKind::BrokenPipe)?;
-        Ok(RingFile {
-            ring: self.clone(),
-            number,
-        })
+        let open = Request::Open { file: number, handle };
+        self.requests.send(open).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        Ok(RingFile { ring: self.clone(), number })
     }
 }
 
@@ -112,13 +88,7 @@ impl RingFile {
         len: usize,
     ) -> oneshot::Receiver<io::Result<Vec<u8>>> {
         let (reply, read) = oneshot::channel();
-        let request = Request::Read {
-            file: self.number,
-            offset,
-            buffer,
-            len,
-            reply,
-        };
+        let request = Request::Read { file: self.number, offset, buffer, len, reply };
         // A ring that has ended drops the request, and with it the reply.
         let _ = self.ring.requests.send(request);
         read
@@ -127,10 +97,7 @@ impl RingFile {
 
 impl Drop for RingFile {
     fn drop(&mut self) {
-        let _ = self
-            .ring
-            .requests
-            .send(Request::Close { file: self.number });
+        let _ = self.ring.requests.send(Request::Close { file: self.number });
     }
 }
 
@@ -142,13 +109,7 @@ async fn serve(mut requests: mpsc::UnboundedReceiver<Request>) {
                 files.insert(file, Rc::new(tokio_uring::fs::File::from_std(handle)));
             }
             Request::Close { file } => drop(files.remove(&file)),
-            Request::Read {
-                file,
-                offset,
-                buffer,
-                len,
-                reply,
-            } => {
+            Request::Read { file, offset, buffer, len, reply } => {
                 let Some(file) = files.get(&file).cloned() else {
                     continue;
                 };
@@ -199,9 +160,7 @@ mod tests {
         let bytes: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
         std::fs::write(&path, &bytes).unwrap();
         let file = ring.open(File::open(&path).unwrap().as_fd()).unwrap();
-        let reads: Vec<_> = (0..4)
-            .map(|at| file.read(at * 110_000, vec![9; 3], 110_000))
-            .collect();
+        let reads: Vec<_> = (0..4).map(|at| file.read(at * 110_000, vec![9; 3], 110_000)).collect();
         for (read, at) in reads.into_iter().zip(0..) {
             let read = read.blocking_recv().unwrap().unwrap();
             let from = at * 110_000;
@@ -210,10 +169,7 @@ mod tests {
             assert!(read[3..] == bytes[from..to], "read {at}");
         }
         drop(file);
-        let gone = RingFile {
-            ring: ring.clone(),
-            number: 7,
-        };
+        let gone = RingFile { ring: ring.clone(), number: 7 };
         assert!(gone.read(0, Vec::new(), 1).blocking_recv().is_err());
     }
 }

@@ -116,9 +116,7 @@ pub async fn run(
         Some(memory) => memory.finish().await,
         None => None,
     };
-    stream
-        .send(&FromAgent::Finish(Finish { job, stats }))
-        .await?;
+    stream.send(&FromAgent::Finish(Finish { job, stats })).await?;
     let committed = committed(&mut stream.incoming).await?;
     if let (Some(shortcut), Some(fresh)) = (shortcut, fresh) {
         let basis = committed.basis.id;
@@ -140,10 +138,7 @@ fn not_remembered(error: &dyn std::error::Error) {
 fn open_shortcut(start: &StartBackup, context: &Context) -> Option<OpenShortcut> {
     let store = ShortcutStore::new(&context.sources, &start.source.name);
     let basis = start.basis.map(|basis| (basis.id, basis.entries));
-    store
-        .open(basis)
-        .map_err(|error| not_remembered(&error))
-        .ok()
+    store.open(basis).map_err(|error| not_remembered(&error)).ok()
 }
 
 async fn committed(incoming: &mut mpsc::Receiver<FromServer>) -> Result<Committed, BackupError> {
@@ -185,15 +180,9 @@ async fn prepare(start: StartBackup, context: &Context) -> Result<Prepared, Back
             synced,
             reads: context.reads.clone(),
         };
-        Ok(Prepared {
-            settings: Arc::new(settings),
-            walk,
-            start,
-        })
+        Ok(Prepared { settings: Arc::new(settings), walk, start })
     };
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| BackupError::ReaderDied)?
+    tokio::task::spawn_blocking(work).await.map_err(|_| BackupError::ReaderDied)?
 }
 
 fn open_walk(tree: &TreeSource, root: &Path, context: &Context) -> Result<Walk, BackupError> {
@@ -214,11 +203,7 @@ fn open_walk(tree: &TreeSource, root: &Path, context: &Context) -> Result<Walk, 
 fn sync(walk: &Walk, device: u64, clock: &dyn Clock) -> Result<Synced, BackupError> {
     let at: Timestamp = clock.now();
     walk.sync().map_err(|errno| BackupError::Sync { errno })?;
-    Ok(Synced {
-        device,
-        file_system: walk.file_system().clone(),
-        at,
-    })
+    Ok(Synced { device, file_system: walk.file_system().clone(), at })
 }
 
 /// Ends the threads when the session ends, however it does.
@@ -243,15 +228,8 @@ fn assemble(
     shortcut: Option<&OpenShortcut>,
     connection: (Outgoing, mpsc::Receiver<FromServer>),
 ) -> Result<(Stream, Stop), BackupError> {
-    let Prepared {
-        settings,
-        walk,
-        start,
-    } = prepared;
-    let budgets = Budgets {
-        ahead: Budget::new(AHEAD_LEN),
-        large: Budget::new(LARGE_COUNT),
-    };
+    let Prepared { settings, walk, start } = prepared;
+    let budgets = Budgets { ahead: Budget::new(AHEAD_LEN), large: Budget::new(LARGE_COUNT) };
     let readers = Queue::start("read", READER_COUNT, || {
         let settings = settings.clone();
         move |task: Task| task.work(&settings)
@@ -266,13 +244,8 @@ fn assemble(
         budgets: budgets.clone(),
     };
     let memory = shortcut.and_then(|shortcut| {
-        let writer = shortcut
-            .writer()
-            .map_err(|error| not_remembered(&error))
-            .ok()?;
-        Memory::start(writer)
-            .map_err(|error| not_remembered(&error))
-            .ok()
+        let writer = shortcut.writer().map_err(|error| not_remembered(&error)).ok()?;
+        Memory::start(writer).map_err(|error| not_remembered(&error)).ok()
     });
     let (sender, steps) = mpsc::channel::<Step>(STEP_COUNT);
     let asked = (start.mode, start.read_again);
@@ -284,8 +257,5 @@ fn assemble(
         .map_err(BackupError::Thread)?;
     let workers = (compressors, pressed);
     let frame_len = start.frame_len as usize;
-    Ok((
-        Stream::new(start.job, connection, steps, memory, workers, frame_len),
-        stop,
-    ))
+    Ok((Stream::new(start.job, connection, steps, memory, workers, frame_len), stop))
 }

@@ -51,23 +51,10 @@ pub(crate) struct Stream {
 enum Now {
     Nothing,
     Waiting(oneshot::Receiver<Group>),
-    Group {
-        readings: VecDeque<Reading>,
-        _permit: super::budget::Permit,
-    },
-    Large {
-        large: Large,
-        opened: bool,
-    },
-    Parts {
-        parts: std::vec::IntoIter<Part>,
-        then: Box<Now>,
-    },
-    Closing {
-        path: Vec<u8>,
-        facts: Box<super::reading::Facts>,
-        then: Box<Now>,
-    },
+    Group { readings: VecDeque<Reading>, _permit: super::budget::Permit },
+    Large { large: Large, opened: bool },
+    Parts { parts: std::vec::IntoIter<Part>, then: Box<Now> },
+    Closing { path: Vec<u8>, facts: Box<super::reading::Facts>, then: Box<Now> },
 }
 
 /// Frames between packing and the connection, put back in order.
@@ -182,12 +169,7 @@ impl Stream {
                 self.remember(remembered).await;
             }
             Some(Step::Group(group)) => self.now = Now::Waiting(group),
-            Some(Step::Large(large)) => {
-                self.now = Now::Large {
-                    large,
-                    opened: false,
-                }
-            }
+            Some(Step::Large(large)) => self.now = Now::Large { large, opened: false },
             Some(Step::Skipped { path, note }) => self.offers.skip(path, note),
             Some(Step::End) => self.steps_over = true,
             None => return Err(BackupError::ReaderDied),
@@ -197,10 +179,7 @@ impl Stream {
 
     fn group(&mut self, group: Option<Group>) -> Result<(), BackupError> {
         let Group { readings, permit } = group.ok_or(BackupError::ReaderDied)?;
-        self.now = Now::Group {
-            readings: readings.into(),
-            _permit: permit,
-        };
+        self.now = Now::Group { readings: readings.into(), _permit: permit };
         Ok(())
     }
 
@@ -221,10 +200,7 @@ impl Stream {
             }
             Piece::Parts(parts) => {
                 let then = Box::new(std::mem::replace(&mut self.now, Now::Nothing));
-                self.now = Now::Parts {
-                    parts: parts.into_iter(),
-                    then,
-                };
+                self.now = Now::Parts { parts: parts.into_iter(), then };
             }
             Piece::End(facts) => {
                 let path = std::mem::take(&mut large.path);
@@ -273,24 +249,13 @@ impl Stream {
     /// A small file with more pieces than an item holds goes the way of a large one.
     fn in_pieces(&mut self, reading: Reading) {
         let Reading { path, outcome } = reading;
-        let Outcome::Entry {
-            facts,
-            content: ReadContent::Parts(parts),
-        } = outcome
-        else {
+        let Outcome::Entry { facts, content: ReadContent::Parts(parts) } = outcome else {
             return;
         };
         self.offers.open(&path);
         let then = Box::new(std::mem::replace(&mut self.now, Now::Nothing));
-        let then = Box::new(Now::Closing {
-            path,
-            facts: Box::new(facts),
-            then,
-        });
-        self.now = Now::Parts {
-            parts: parts.into_iter(),
-            then,
-        };
+        let then = Box::new(Now::Closing { path, facts: Box::new(facts), then });
+        self.now = Now::Parts { parts: parts.into_iter(), then };
     }
 
     fn server(&mut self, message: Option<FromServer>) -> Result<(), BackupError> {
@@ -330,10 +295,7 @@ impl Stream {
                 break;
             };
             self.sent.frame(body_len);
-            self.outgoing
-                .send(message)
-                .await
-                .map_err(|_| BackupError::ConnectionLost)?;
+            self.outgoing.send(message).await.map_err(|_| BackupError::ConnectionLost)?;
         }
         Ok(())
     }
@@ -346,16 +308,11 @@ impl Stream {
             return Ok(());
         };
         self.sent.items((message.len() - HEADER_LEN) as u64);
-        self.outgoing
-            .send(message)
-            .await
-            .map_err(|_| BackupError::ConnectionLost)
+        self.outgoing.send(message).await.map_err(|_| BackupError::ConnectionLost)
     }
 
     async fn send_skipped(&mut self) -> Result<(), BackupError> {
-        let mut rest = std::mem::take(&mut self.offers.skipped)
-            .into_iter()
-            .peekable();
+        let mut rest = std::mem::take(&mut self.offers.skipped).into_iter().peekable();
         while rest.peek().is_some() {
             let (mut entries, mut len): (Vec<SkippedEntry>, usize) = (Vec::new(), 0);
             while let Some(entry) =
@@ -364,11 +321,7 @@ impl Stream {
                 len += entry.path.len() + entry.text.len();
                 entries.push(entry);
             }
-            self.send(&FromAgent::Skipped(Skipped {
-                job: self.job,
-                entries,
-            }))
-            .await?;
+            self.send(&FromAgent::Skipped(Skipped { job: self.job, entries })).await?;
         }
         Ok(())
     }
@@ -377,12 +330,7 @@ impl Stream {
         self.progress_at = Instant::now() + PROGRESS_EVERY;
         let stats = &self.offers.stats;
         let (entries, files, bytes) = (stats.entries, stats.files, self.offers.bytes_done);
-        let progress = Progress {
-            job: self.job,
-            entries,
-            files,
-            bytes,
-        };
+        let progress = Progress { job: self.job, entries, files, bytes };
         self.send(&FromAgent::Progress(progress)).await
     }
 
@@ -405,10 +353,7 @@ impl Leaving {
 
     fn press(&mut self, bundle: Bundle, compressors: &Queue<Pressing>) {
         self.plain_len += bundle.plain_len as u64;
-        compressors.push(Pressing {
-            number: self.next_in,
-            bundle,
-        });
+        compressors.push(Pressing { number: self.next_in, bundle });
         self.next_in += 1;
     }
 

@@ -54,21 +54,14 @@ impl Held {
     ) -> Result<(), WindowError> {
         let offered = self.first + self.chunks.len() as u64;
         if want.upto > offered {
-            return Err(WindowError::AnswerAhead {
-                upto: want.upto,
-                offered,
-            });
+            return Err(WindowError::AnswerAhead { upto: want.upto, offered });
         }
         let runs = want.wanted.runs();
         if let Some(run) = runs.first().filter(|run| run.first < self.first) {
-            return Err(WindowError::WantOutside {
-                reference: run.first,
-            });
+            return Err(WindowError::WantOutside { reference: run.first });
         }
         if want.wanted.end() > want.upto {
-            return Err(WindowError::WantOutside {
-                reference: want.wanted.end() - 1,
-            });
+            return Err(WindowError::WantOutside { reference: want.wanted.end() - 1 });
         }
         let mut runs = runs.iter().peekable();
         while self.first < want.upto {
@@ -78,10 +71,7 @@ impl Held {
             let reference = self.first;
             self.first += 1;
             self.len -= chunk.len() as u64;
-            while runs
-                .next_if(|run| run.first + run.count <= reference)
-                .is_some()
-            {}
+            while runs.next_if(|run| run.first + run.count <= reference).is_some() {}
             if runs.peek().is_some_and(|run| run.first <= reference) {
                 take(reference, chunk);
             }
@@ -153,11 +143,7 @@ mod tests {
     use keelhold_wire::Runs;
 
     fn want(upto: u64, wanted: &[u64]) -> Want {
-        Want {
-            job: 1,
-            upto,
-            wanted: wanted.iter().copied().collect::<Runs>(),
-        }
+        Want { job: 1, upto, wanted: wanted.iter().copied().collect::<Runs>() }
     }
 
     #[test]
@@ -165,10 +151,8 @@ mod tests {
         let mut held = Held::default();
         (0..10u8).for_each(|byte| held.push(Bytes::from(vec![byte; 3])));
         let mut taken = Vec::new();
-        held.answer(&want(4, &[0, 2]), |reference, _| taken.push(reference))
-            .unwrap();
-        held.answer(&want(4, &[]), |reference, _| taken.push(reference))
-            .unwrap();
+        held.answer(&want(4, &[0, 2]), |reference, _| taken.push(reference)).unwrap();
+        held.answer(&want(4, &[]), |reference, _| taken.push(reference)).unwrap();
         held.answer(&want(10, &[4, 5, 9]), |reference, chunk| {
             assert_eq!(u64::from(chunk[0]), reference);
             taken.push(reference);
@@ -184,21 +168,9 @@ mod tests {
         (0..4).for_each(|_| held.push(Bytes::from_static(b"x")));
         held.answer(&want(2, &[]), |_, _| {}).unwrap();
         let mut refused = |want: Want| held.answer(&want, |_, _| {}).unwrap_err();
-        assert_eq!(
-            refused(want(5, &[])),
-            WindowError::AnswerAhead {
-                upto: 5,
-                offered: 4
-            }
-        );
-        assert_eq!(
-            refused(want(4, &[1])),
-            WindowError::WantOutside { reference: 1 }
-        );
-        assert_eq!(
-            refused(want(3, &[3])),
-            WindowError::WantOutside { reference: 3 }
-        );
+        assert_eq!(refused(want(5, &[])), WindowError::AnswerAhead { upto: 5, offered: 4 });
+        assert_eq!(refused(want(4, &[1])), WindowError::WantOutside { reference: 1 });
+        assert_eq!(refused(want(3, &[3])), WindowError::WantOutside { reference: 3 });
     }
 
     #[test]
@@ -208,38 +180,14 @@ mod tests {
             sent.items(1 << 20);
         }
         assert_eq!(sent.next_seq(), 4);
-        sent.acknowledge(&Credit {
-            job: 1,
-            items_seq: 2,
-            frame_bytes: 0,
-        })
-        .unwrap();
+        sent.acknowledge(&Credit { job: 1, items_seq: 2, frame_bytes: 0 }).unwrap();
         assert!(sent.has_room_for_items());
         sent.frame(FRAMES_WINDOW_LEN);
         assert!(!sent.has_room_for_frame(1));
-        sent.acknowledge(&Credit {
-            job: 1,
-            items_seq: 3,
-            frame_bytes: 5,
-        })
-        .unwrap();
+        sent.acknowledge(&Credit { job: 1, items_seq: 3, frame_bytes: 5 }).unwrap();
         assert!(sent.has_room_for_frame(5) && !sent.has_room_for_frame(6));
-        assert!(
-            sent.acknowledge(&Credit {
-                job: 1,
-                items_seq: 9,
-                frame_bytes: 5
-            })
-            .is_err()
-        );
+        assert!(sent.acknowledge(&Credit { job: 1, items_seq: 9, frame_bytes: 5 }).is_err());
         let more = FRAMES_WINDOW_LEN + 1;
-        assert!(
-            sent.acknowledge(&Credit {
-                job: 1,
-                items_seq: 3,
-                frame_bytes: more
-            })
-            .is_err()
-        );
+        assert!(sent.acknowledge(&Credit { job: 1, items_seq: 3, frame_bytes: more }).is_err());
     }
 }

@@ -83,10 +83,7 @@ fn last_word(job: u64, error: BackupError) -> Option<FromAgent> {
         }
         BackupError::Thread(_) | BackupError::ReaderDied => Code::Internal,
     };
-    let refusal = JobRefusal {
-        job,
-        refusal: Failure::of(code, &error).into(),
-    };
+    let refusal = JobRefusal { job, refusal: Failure::of(code, &error).into() };
     Some(if error.is_before_start() {
         FromAgent::Declined(refusal)
     } else {

@@ -39,10 +39,7 @@ pub(super) async fn run(
                 OrderError::OriginalNotAllowed | OrderError::Outside { .. } => Code::RestoreRefused,
                 OrderError::Unsound { .. } | OrderError::Malformed(_) => Code::RestoreRefused,
             };
-            let refusal = JobRefusal {
-                job,
-                refusal: Failure::of(code, &error).into(),
-            };
+            let refusal = JobRefusal { job, refusal: Failure::of(code, &error).into() };
             // A connection that is gone needs no answer.
             let _ = outgoing.send(FromAgent::Declined(refusal).to_bytes()).await;
             return;
@@ -54,10 +51,7 @@ pub(super) async fn run(
         Err(error) => {
             let failure = Failure::of(Code::RestoreFailed, &error);
             tracing::warn!(job, error = failure.message, "restore ends early");
-            let refusal = JobRefusal {
-                job,
-                refusal: failure.into(),
-            };
+            let refusal = JobRefusal { job, refusal: failure.into() };
             let _ = outgoing.send(FromAgent::Aborted(refusal).to_bytes()).await;
         }
     }
@@ -72,15 +66,9 @@ async fn with_child(
     mut incoming: mpsc::Receiver<FromServer>,
 ) -> Result<(), ChildError> {
     let (mut child, mut input, output) = spawn(surroundings)?;
-    input
-        .write_all(&order.encode())
-        .await
-        .map_err(ChildError::Tell)?;
+    input.write_all(&order.encode()).await.map_err(ChildError::Tell)?;
     let mut sender = Sender::new(input);
-    sender
-        .send(&FromServer::StartRestore(start))
-        .await
-        .map_err(ChildError::Tell)?;
+    sender.send(&FromServer::StartRestore(start)).await.map_err(ChildError::Tell)?;
     sender.flush().await.map_err(ChildError::Tell)?;
     let feed = async {
         while let Some(message) = incoming.recv().await {

@@ -31,20 +31,14 @@ impl Bench {
             clock: Arc::new(Still(secs)),
             reads: DataReads::by_ring(),
         };
-        let config = Config {
-            restore_root: dir.path().join("restore"),
-            restore_original: false,
-        };
+        let config = Config { restore_root: dir.path().join("restore"), restore_original: false };
         let surroundings = Surroundings {
             context,
             config,
             status: SharedStatus::new("test", "keelhold://test:1"),
             restore_command: Vec::new(),
         };
-        Self {
-            dir,
-            surroundings: Arc::new(surroundings),
-        }
+        Self { dir, surroundings: Arc::new(surroundings) }
     }
 
     fn tree(&self) -> PathBuf {
@@ -70,11 +64,7 @@ impl Bench {
 /// A directory on a file system whose ctime tells, if there is one.
 fn scratch() -> PathBuf {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-    if target.is_dir() {
-        target
-    } else {
-        std::env::temp_dir()
-    }
+    if target.is_dir() { target } else { std::env::temp_dir() }
 }
 
 /// Bytes that do not repeat, from a seed.
@@ -115,35 +105,20 @@ fn assert_equal(point: &Point, tree: &Path) {
     let mut expected = Vec::new();
     collect(tree, tree, &mut expected);
     expected.sort_by(|l, r| keelhold_chunk::entry::path_order(&l.0, &r.0));
-    let found: Vec<_> = point
-        .entries
-        .iter()
-        .map(|entry| (entry.path.clone(), entry.content.clone()))
-        .collect();
+    let found: Vec<_> =
+        point.entries.iter().map(|entry| (entry.path.clone(), entry.content.clone())).collect();
     let names = |list: &[(Vec<u8>, Vec<u8>)]| -> Vec<String> {
-        list.iter()
-            .map(|(path, _)| String::from_utf8_lossy(path).into_owned())
-            .collect()
+        list.iter().map(|(path, _)| String::from_utf8_lossy(path).into_owned()).collect()
     };
     assert_eq!(names(&found), names(&expected));
     for (found, expected) in found.iter().zip(&expected) {
-        assert!(
-            found.1 == expected.1,
-            "content of {}",
-            String::from_utf8_lossy(&found.0)
-        );
+        assert!(found.1 == expected.1, "content of {}", String::from_utf8_lossy(&found.0));
     }
 }
 
 fn collect(root: &Path, dir: &Path, into: &mut Vec<(Vec<u8>, Vec<u8>)>) {
     use std::os::unix::ffi::OsStrExt;
-    let path = |at: &Path| {
-        at.strip_prefix(root)
-            .unwrap()
-            .as_os_str()
-            .as_bytes()
-            .to_vec()
-    };
+    let path = |at: &Path| at.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec();
     into.push((path(dir), Vec::new()));
     for found in fs::read_dir(dir).unwrap() {
         let at = found.unwrap().path();
@@ -151,11 +126,7 @@ fn collect(root: &Path, dir: &Path, into: &mut Vec<(Vec<u8>, Vec<u8>)>) {
         if kind.is_dir() {
             collect(root, &at, into);
         } else {
-            let content = if kind.is_file() {
-                fs::read(&at).unwrap()
-            } else {
-                Vec::new()
-            };
+            let content = if kind.is_file() { fs::read(&at).unwrap() } else { Vec::new() };
             into.push((path(&at), content));
         }
     }
@@ -167,10 +138,7 @@ struct Still(i64);
 
 impl crate::clock::Clock for Still {
     fn now(&self) -> keelhold_chunk::Timestamp {
-        keelhold_chunk::Timestamp {
-            secs: self.0,
-            nanos: 0,
-        }
+        keelhold_chunk::Timestamp { secs: self.0, nanos: 0 }
     }
 
     fn chance(&self) -> u64 {
@@ -187,19 +155,13 @@ async fn a_tree_arrives_whole_and_unchanged_ones_cost_nothing() {
     let bench = Bench::new();
     plant(&bench.tree());
     let mut server = Server::new(Codec::Zstd);
-    let first = bench
-        .session(&mut server, Session::default())
-        .await
-        .unwrap();
+    let first = bench.session(&mut server, Session::default()).await.unwrap();
     assert_equal(&first, &bench.tree());
     assert!(first.skipped.is_empty(), "{:?}", first.skipped);
     assert_eq!(first.stats.files, 307);
     assert_eq!(first.stats.entries, first.entries.len() as u64);
 
-    let basis = Session {
-        basis: Some(first.basis()),
-        ..Session::default()
-    };
+    let basis = Session { basis: Some(first.basis()), ..Session::default() };
     let second = bench.session(&mut server, basis).await.unwrap();
     assert_equal(&second, &bench.tree());
     if first.trusted_by_the_file_system {
@@ -215,14 +177,8 @@ async fn a_change_is_sent_and_nothing_else() {
     let bench = Bench::new();
     plant(&bench.tree());
     let mut server = Server::new(Codec::Lz4);
-    let first = bench
-        .session(&mut server, Session::default())
-        .await
-        .unwrap();
-    let basis = Session {
-        basis: Some(first.basis()),
-        ..Session::default()
-    };
+    let first = bench.session(&mut server, Session::default()).await.unwrap();
+    let basis = Session { basis: Some(first.basis()), ..Session::default() };
     fs::write(bench.tree().join("docs/deep/007"), b"another").unwrap();
     fs::remove_file(bench.tree().join("docs/deep/100")).unwrap();
     fs::remove_file(bench.tree().join("twin")).unwrap();
@@ -235,10 +191,7 @@ async fn a_change_is_sent_and_nothing_else() {
         assert_eq!(second.stats.bytes_read, 7 + 1000 + 4);
     }
     // The third session finds the state the second one wrote.
-    let basis = Session {
-        basis: Some(second.basis()),
-        ..Session::default()
-    };
+    let basis = Session { basis: Some(second.basis()), ..Session::default() };
     let third = bench.session(&mut server, basis).await.unwrap();
     assert_equal(&third, &bench.tree());
     if first.trusted_by_the_file_system {
@@ -252,14 +205,8 @@ async fn what_is_too_young_is_read_again() {
     let bench = Bench::at(EARLY);
     plant(&bench.tree());
     let mut server = Server::new(Codec::Zstd);
-    let first = bench
-        .session(&mut server, Session::default())
-        .await
-        .unwrap();
-    let basis = Session {
-        basis: Some(first.basis()),
-        ..Session::default()
-    };
+    let first = bench.session(&mut server, Session::default()).await.unwrap();
+    let basis = Session { basis: Some(first.basis()), ..Session::default() };
     let second = bench.session(&mut server, basis).await.unwrap();
     assert_equal(&second, &bench.tree());
     assert_eq!(second.stats.files_changed, second.stats.files);
@@ -272,10 +219,7 @@ async fn what_the_server_lost_is_read_again() {
     let bench = Bench::new();
     plant(&bench.tree());
     let mut server = Server::new(Codec::Raw);
-    let first = bench
-        .session(&mut server, Session::default())
-        .await
-        .unwrap();
+    let first = bench.session(&mut server, Session::default()).await.unwrap();
     server.chunks.clear();
     let read_again = first
         .entries
@@ -284,11 +228,7 @@ async fn what_the_server_lost_is_read_again() {
         .filter(|(_, entry)| !entry.content.is_empty())
         .map(|(ordinal, _)| ordinal as u64)
         .collect::<Runs>();
-    let again = Session {
-        basis: Some(first.basis()),
-        read_again,
-        ..Session::default()
-    };
+    let again = Session { basis: Some(first.basis()), read_again, ..Session::default() };
     let second = bench.session(&mut server, again).await.unwrap();
     assert_equal(&second, &bench.tree());
     assert!(!server.chunks.is_empty());
@@ -299,15 +239,8 @@ async fn a_check_reads_everything_and_counts_wrong_shortcuts() {
     let bench = Bench::new();
     plant(&bench.tree());
     let mut server = Server::new(Codec::Zstd);
-    let first = bench
-        .session(&mut server, Session::default())
-        .await
-        .unwrap();
-    let check = Session {
-        basis: Some(first.basis()),
-        mode: Mode::Check,
-        ..Session::default()
-    };
+    let first = bench.session(&mut server, Session::default()).await.unwrap();
+    let check = Session { basis: Some(first.basis()), mode: Mode::Check, ..Session::default() };
     let second = bench.session(&mut server, check).await.unwrap();
     assert_equal(&second, &bench.tree());
     assert_eq!(second.stats.wrong_shortcuts, 0);
@@ -324,10 +257,7 @@ async fn a_cut_connection_costs_nothing_that_arrived() {
     let mut server = Server::new(Codec::Zstd);
     let mut cut_after = 100;
     let point = loop {
-        let session = Session {
-            cut_after: Some(cut_after),
-            ..Session::default()
-        };
+        let session = Session { cut_after: Some(cut_after), ..Session::default() };
         match bench.session(&mut server, session).await {
             Ok(point) => break point,
             Err(reason) => assert_eq!(reason, "cut"),
@@ -335,10 +265,7 @@ async fn a_cut_connection_costs_nothing_that_arrived() {
         cut_after = cut_after * 3 / 2 + 1;
     };
     assert_equal(&point, &bench.tree());
-    let whole = bench
-        .session(&mut server, Session::default())
-        .await
-        .unwrap();
+    let whole = bench.session(&mut server, Session::default()).await.unwrap();
     assert_equal(&whole, &bench.tree());
     assert_eq!(whole.frame_count, 0);
 }
@@ -348,10 +275,7 @@ async fn what_cannot_be_protected_is_declined_with_a_reason() {
     let bench = Bench::new();
     fs::remove_dir(bench.tree()).unwrap();
     let mut server = Server::new(Codec::Zstd);
-    let refused = bench
-        .session(&mut server, Session::default())
-        .await
-        .unwrap_err();
+    let refused = bench.session(&mut server, Session::default()).await.unwrap_err();
     assert!(refused.contains("KH-E1020"), "{refused}");
     assert!(refused.contains("cannot be opened"), "{refused}");
 }

@@ -135,11 +135,7 @@ impl Arrivals {
         let mut wanted = Runs::new();
         for item in items.items {
             match item {
-                Item::Entry {
-                    path,
-                    attributes,
-                    content,
-                } if self.open.is_none() => {
+                Item::Entry { path, attributes, content } if self.open.is_none() => {
                     self.entry(&path, &attributes, content, &mut wanted)?;
                 }
                 Item::EntryMore { extents } => {
@@ -150,11 +146,7 @@ impl Arrivals {
             }
         }
         self.one_done(items.seq);
-        Ok(Want {
-            job: self.job,
-            upto: self.next_ref,
-            wanted,
-        })
+        Ok(Want { job: self.job, upto: self.next_ref, wanted })
     }
 
     fn entry(
@@ -173,20 +165,11 @@ impl Arrivals {
             Kind::File { size } => Some(size),
             _ => None,
         };
-        let place = self
-            .writer
-            .as_mut()
-            .and_then(|writer| writer.place(path, attributes));
+        let place = self.writer.as_mut().and_then(|writer| writer.place(path, attributes));
         let seq = self.last_seq;
         let Some(size) = size else {
             if let Some(place) = place {
-                self.task(
-                    seq,
-                    Task::Make {
-                        place: Box::new(place),
-                        seq,
-                    },
-                );
+                self.task(seq, Task::Make { place: Box::new(place), seq });
             }
             return Ok(());
         };
@@ -196,27 +179,12 @@ impl Arrivals {
             Content::None if size == 0 => Vec::new(),
             Content::Inline(bytes) if bytes.len() as u64 == size => bytes,
             Content::Extents(extents) => {
-                return self.extents(
-                    Open {
-                        target,
-                        at: 0,
-                        size,
-                    },
-                    &extents,
-                    wanted,
-                );
+                return self.extents(Open { target, at: 0, size }, &extents, wanted);
             }
             _ => return Err(RestoreError::Item),
         };
         if let Some(target) = target {
-            self.task(
-                seq,
-                Task::Whole {
-                    target,
-                    content,
-                    seq,
-                },
-            );
+            self.task(seq, Task::Whole { target, content, seq });
         }
         Ok(())
     }
@@ -263,16 +231,7 @@ impl Arrivals {
         }
         target.expect();
         let (target, seq) = (target.clone(), self.last_seq);
-        self.wanted.insert(
-            reference,
-            Destination {
-                target,
-                offset,
-                id,
-                len,
-                seq,
-            },
-        );
+        self.wanted.insert(reference, Destination { target, offset, id, len, seq });
         *self.left.entry(seq).or_default() += 1;
         Some(reference)
     }
@@ -288,11 +247,7 @@ impl Arrivals {
             let to = self.wanted.remove(&reference);
             destinations.push(to.ok_or(RestoreError::NotWanted { reference })?);
         }
-        self.tasks.push(Task::Frame {
-            frame,
-            destinations,
-            body_len,
-        });
+        self.tasks.push(Task::Frame { frame, destinations, body_len });
         Ok(())
     }
 
@@ -316,34 +271,20 @@ impl Arrivals {
     }
 
     fn credit(&self) -> FromAgent {
-        let items_seq = self
-            .left
-            .keys()
-            .next()
-            .map_or(self.last_seq, |first| first - 1);
-        FromAgent::Credit(Credit {
-            job: self.job,
-            items_seq,
-            frame_bytes: self.frame_bytes,
-        })
+        let items_seq = self.left.keys().next().map_or(self.last_seq, |first| first - 1);
+        FromAgent::Credit(Credit { job: self.job, items_seq, frame_bytes: self.frame_bytes })
     }
 
     /// Every place and file is done: their tasks are.
     fn finish(&mut self) -> Restored {
-        let report = self
-            .writer
-            .take()
-            .map(TreeWriter::finish)
-            .unwrap_or_default();
+        let report = self.writer.take().map(TreeWriter::finish).unwrap_or_default();
         restored(self.job, self.stats, &report)
     }
 }
 
 fn restored(job: u64, stats: RestoreStats, report: &Report) -> Restored {
-    let (skipped, failed): (Vec<_>, Vec<_>) = report
-        .unwritten
-        .iter()
-        .partition(|unwritten| !unwritten.reason.is_failure());
+    let (skipped, failed): (Vec<_>, Vec<_>) =
+        report.unwritten.iter().partition(|unwritten| !unwritten.reason.is_failure());
     let stats = RestoreStats {
         files: report.files,
         bytes_written: report.bytes_written,
@@ -351,12 +292,7 @@ fn restored(job: u64, stats: RestoreStats, report: &Report) -> Restored {
         failed: failed.len() as u64,
         ..stats
     };
-    Restored {
-        job,
-        stats,
-        skipped: named(&skipped),
-        failed: named(&failed),
-    }
+    Restored { job, stats, skipped: named(&skipped), failed: named(&failed) }
 }
 
 /// As many as a message holds.

@@ -28,11 +28,7 @@ impl Target {
     pub(super) fn new(place: keelhold_tree::Place) -> Self {
         let existing = place.existing();
         let state = Mutex::new(State::Waiting(Box::new(place)));
-        Self {
-            left: AtomicU64::new(1),
-            state,
-            existing,
-        }
+        Self { left: AtomicU64::new(1), state, existing }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -53,14 +53,8 @@ impl Order {
             }
             let inside = start.target.strip_prefix(b"/").map(trim);
             let sound = inside.is_some_and(is_sound_path);
-            let place = Place::Original {
-                path: target.clone(),
-            };
-            return if sound {
-                Ok(Self { place })
-            } else {
-                Err(OrderError::Unsound { target })
-            };
+            let place = Place::Original { path: target.clone() };
+            return if sound { Ok(Self { place }) } else { Err(OrderError::Unsound { target }) };
         }
         let root = config.restore_root.clone();
         let path = if target.is_absolute() {
@@ -74,9 +68,7 @@ impl Order {
         if !is_sound_path(&path) || path.is_empty() {
             return Err(OrderError::Unsound { target });
         }
-        Ok(Self {
-            place: Place::Beneath { root, path },
-        })
+        Ok(Self { place: Place::Beneath { root, path } })
     }
 
     pub(super) fn open(&self, on_clash: OnClash) -> Result<TreeWriter, RestoreError> {
@@ -85,19 +77,12 @@ impl Order {
             OnClash::Copy => keelhold_tree::OnClash::Copy,
             OnClash::Overwrite => keelhold_tree::OnClash::Overwrite,
         });
-        let options = WriteOptions {
-            on_clash,
-            ..WriteOptions::default()
-        };
+        let options = WriteOptions { on_clash, ..WriteOptions::default() };
         match &self.place {
             Place::Original { path } => Ok(TreeWriter::create(path, options)?),
             Place::Beneath { root, path } => {
                 let mut builder = fs::DirBuilder::new();
-                builder
-                    .recursive(true)
-                    .mode(0o700)
-                    .create(root)
-                    .map_err(RestoreError::Root)?;
+                builder.recursive(true).mode(0o700).create(root).map_err(RestoreError::Root)?;
                 let root = fs::File::open(root).map_err(RestoreError::Root)?;
                 Ok(TreeWriter::create_beneath(root, path, options)?)
             }
@@ -133,14 +118,9 @@ impl Order {
         let place = match reader.u8()? {
             0 => {
                 let root = path(&mut reader)?;
-                Place::Beneath {
-                    root,
-                    path: reader.bytes(ROOT_LEN_MAX)?.to_vec(),
-                }
+                Place::Beneath { root, path: reader.bytes(ROOT_LEN_MAX)?.to_vec() }
             }
-            1 => Place::Original {
-                path: path(&mut reader)?,
-            },
+            1 => Place::Original { path: path(&mut reader)? },
             other => return Err(reader.undefined("place", u64::from(other)).into()),
         };
         reader.finish()?;
@@ -150,10 +130,7 @@ impl Order {
 
 /// Without slashes at the end.
 fn trim(path: &[u8]) -> &[u8] {
-    let len = path
-        .iter()
-        .rposition(|byte| *byte != b'/')
-        .map_or(0, |at| at + 1);
+    let len = path.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
     &path[..len]
 }
 
@@ -162,43 +139,25 @@ mod tests {
     use super::*;
 
     fn decide(target: &str, original: bool, allowed: bool) -> Result<Order, OrderError> {
-        let config = Config {
-            restore_root: PathBuf::from("/srv/restore"),
-            restore_original: allowed,
-        };
+        let config =
+            Config { restore_root: PathBuf::from("/srv/restore"), restore_original: allowed };
         let target = target.as_bytes().to_vec();
         let on_clash = OnClash::Skip;
-        let start = StartRestore {
-            job: 1,
-            target,
-            original,
-            on_clash,
-            id_key: [0; 32],
-        };
+        let start = StartRestore { job: 1, target, original, on_clash, id_key: [0; 32] };
         Order::decide(&start, &config)
     }
 
     #[test]
     fn restores_stay_below_their_root() {
         let order = decide("/srv/restore/a/b/", false, false).unwrap();
-        let place = Place::Beneath {
-            root: PathBuf::from("/srv/restore"),
-            path: b"a/b".to_vec(),
-        };
+        let place = Place::Beneath { root: PathBuf::from("/srv/restore"), path: b"a/b".to_vec() };
         assert_eq!(order, Order { place });
         assert_eq!(decide("a/b", false, false).unwrap(), order);
         for outside in ["/etc", "/srv/restored/x", "/srv"] {
             let refused = decide(outside, false, true).unwrap_err();
             assert!(matches!(refused, OrderError::Outside { .. }), "{outside}");
         }
-        for unsound in [
-            "../x",
-            "a/../../x",
-            "",
-            "/srv/restore",
-            "/srv/restore/../x",
-            "a//b",
-        ] {
+        for unsound in ["../x", "a/../../x", "", "/srv/restore", "/srv/restore/../x", "a//b"] {
             let refused = decide(unsound, false, true).unwrap_err();
             assert!(matches!(refused, OrderError::Unsound { .. }), "{unsound}");
         }
@@ -206,10 +165,7 @@ mod tests {
 
     #[test]
     fn the_original_place_needs_a_yes_of_the_machine() {
-        assert_eq!(
-            decide("/home", true, false),
-            Err(OrderError::OriginalNotAllowed)
-        );
+        assert_eq!(decide("/home", true, false), Err(OrderError::OriginalNotAllowed));
         assert!(decide("/home", true, true).is_ok());
         for unsound in ["home", "/home/../etc", "x"] {
             assert!(decide(unsound, true, true).is_err(), "{unsound}");
@@ -218,10 +174,7 @@ mod tests {
 
     #[test]
     fn orders_come_back_from_their_bytes() {
-        for order in [
-            decide("a", false, false).unwrap(),
-            decide("/home/x", true, true).unwrap(),
-        ] {
+        for order in [decide("a", false, false).unwrap(), decide("/home/x", true, true).unwrap()] {
             let bytes = order.encode();
             assert_eq!(Order::decode(&bytes[4..]), Ok(order));
             assert!(Order::decode(&bytes[4..bytes.len() - 1]).is_err());

@@ -67,11 +67,7 @@ pub(super) fn start(id_key: &IdKey) -> Result<(Arc<Queue<Task>>, Results), Resto
 impl Task {
     fn work(self, id_key: &IdKey) -> Result<Done, RestoreError> {
         match self {
-            Self::Frame {
-                frame,
-                destinations,
-                body_len,
-            } => {
+            Self::Frame { frame, destinations, body_len } => {
                 let mut plain = unpack(&frame)?;
                 let mut seqs = Vec::with_capacity(destinations.len());
                 for to in destinations {
@@ -88,16 +84,9 @@ impl Task {
                 if !plain.is_empty() {
                     return Err(RestoreError::Unpack);
                 }
-                Ok(Done {
-                    seqs,
-                    frame_len: body_len,
-                })
+                Ok(Done { seqs, frame_len: body_len })
             }
-            Self::Whole {
-                target,
-                content,
-                seq,
-            } => {
+            Self::Whole { target, content, seq } => {
                 if content.is_empty() {
                     target.one_less();
                 } else {
@@ -105,18 +94,12 @@ impl Task {
                     target.write(0, &content);
                     target.one_less();
                 }
-                Ok(Done {
-                    seqs: vec![seq],
-                    frame_len: 0,
-                })
+                Ok(Done { seqs: vec![seq], frame_len: 0 })
             }
             Self::Make { place, seq } => {
                 // It is made, or the report says why not.
                 let _ = place.create();
-                Ok(Done {
-                    seqs: vec![seq],
-                    frame_len: 0,
-                })
+                Ok(Done { seqs: vec![seq], frame_len: 0 })
             }
         }
     }
@@ -138,9 +121,5 @@ fn unpack(frame: &Frame) -> Result<Bytes, RestoreError> {
             Bytes::from(plain)
         }
     };
-    if plain.len() == len {
-        Ok(plain)
-    } else {
-        Err(RestoreError::Unpack)
-    }
+    if plain.len() == len { Ok(plain) } else { Err(RestoreError::Unpack) }
 }

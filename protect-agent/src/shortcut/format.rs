@@ -60,11 +60,7 @@ pub(crate) fn take_entry(
         1 => true,
         other => return Err(reader.undefined("trusted", u64::from(other))),
     };
-    Ok(Record {
-        identity: Identity::decode(reader)?,
-        trusted,
-        digest: reader.array()?,
-    })
+    Ok(Record { identity: Identity::decode(reader)?, trusted, digest: reader.array()? })
 }
 
 pub(crate) fn block_header(payload: &[u8], count: u32) -> [u8; BLOCK_HEADER_LEN] {

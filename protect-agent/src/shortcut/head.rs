@@ -54,11 +54,7 @@ mod tests {
 
     #[test]
     fn a_changed_byte_makes_it_nothing() {
-        let head = Head {
-            basis: [7; 16],
-            entry_count: 1 << 40,
-            generation: 3,
-        };
+        let head = Head { basis: [7; 16], entry_count: 1 << 40, generation: 3 };
         let bytes = head.to_bytes();
         assert_eq!(Head::from_bytes(&bytes), Some(head));
         for at in 0..bytes.len() {

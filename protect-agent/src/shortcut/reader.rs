@@ -58,11 +58,7 @@ impl<R: Read> Entries<R> {
         }
         let ordinal = self.next_ordinal;
         self.next_ordinal += 1;
-        Ok(Some(Entry {
-            ordinal,
-            path: &self.path,
-            record,
-        }))
+        Ok(Some(Entry { ordinal, path: &self.path, record }))
     }
 
     fn next_block(&mut self) -> Result<bool, Damage> {
@@ -84,9 +80,7 @@ impl<R: Read> Entries<R> {
             return Err(Damage::BlockLen { len });
         }
         self.block.resize(len as usize, 0);
-        self.source
-            .read_exact(&mut self.block)
-            .map_err(Damage::Read)?;
+        self.source.read_exact(&mut self.block).map_err(Damage::Read)?;
         if block_checksum(&header[..8], &self.block) != crc {
             return Err(Damage::Checksum);
         }

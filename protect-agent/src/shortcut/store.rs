@@ -47,28 +47,18 @@ impl ShortcutStore {
     /// `source` may hold any characters.
     pub fn new(sources: &Path, source: &str) -> Self {
         let name: String = source.bytes().map(|byte| format!("{byte:02x}")).collect();
-        Self {
-            dir: sources.join(name),
-        }
+        Self { dir: sources.join(name) }
     }
 
     /// Finds the entries of `basis` with so many entries; every other content is as good as none.
     pub fn open(&self, basis: Option<([u8; 16], u64)>) -> Result<OpenShortcut, ShortcutError> {
-        fs::create_dir_all(&self.dir).map_err(|source| ShortcutError::Directory {
-            path: self.dir.clone(),
-            source,
-        })?;
-        let stored = fs::read(self.dir.join("head"))
-            .ok()
-            .and_then(|all| Head::from_bytes(&all));
+        fs::create_dir_all(&self.dir)
+            .map_err(|source| ShortcutError::Directory { path: self.dir.clone(), source })?;
+        let stored = fs::read(self.dir.join("head")).ok().and_then(|all| Head::from_bytes(&all));
         self.sweep(stored.as_ref());
         let head = stored.filter(|head| basis == Some((head.basis, head.entry_count)));
         let generation = stored.map_or(1, |head| head.generation.wrapping_add(1));
-        Ok(OpenShortcut {
-            store: self.clone(),
-            head,
-            generation,
-        })
+        Ok(OpenShortcut { store: self.clone(), head, generation })
     }
 
     fn entries_path(&self, generation: u64) -> PathBuf {
@@ -97,10 +87,7 @@ impl OpenShortcut {
 
     fn old(&self) -> Option<(File, u64)> {
         let head = self.head?;
-        Some((
-            File::open(self.store.entries_path(head.generation)).ok()?,
-            head.entry_count,
-        ))
+        Some((File::open(self.store.entries_path(head.generation)).ok()?, head.entry_count))
     }
 
     pub fn writer(&self) -> Result<ShortcutWriter, ShortcutError> {
@@ -123,14 +110,7 @@ impl OpenShortcut {
                 file.sync_data().map_err(ShortcutError::Write)?;
                 let generation = self.generation;
                 let old = head.map(|head| head.generation);
-                (
-                    Head {
-                        basis,
-                        entry_count: count,
-                        generation,
-                    },
-                    old,
-                )
+                (Head { basis, entry_count: count, generation }, old)
             }
         };
         self.write_head(head)?;

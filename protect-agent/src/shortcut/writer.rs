@@ -93,8 +93,7 @@ impl ShortcutWriter {
         let Some(mut file) = self.make.take() else {
             return Ok(());
         };
-        file.seek(SeekFrom::Start(0))
-            .map_err(ShortcutError::Write)?;
+        file.seek(SeekFrom::Start(0)).map_err(ShortcutError::Write)?;
         let file = BufWriter::with_capacity(256 << 10, file);
         self.new = Some(Blocks::new(file).map_err(ShortcutError::Write)?);
         let same = std::mem::take(&mut self.same);
@@ -112,8 +111,7 @@ impl ShortcutWriter {
             let entry = old.next_entry()?.ok_or(ShortcutError::Changed)?;
             self.old_read = entry.ordinal + 1;
             if entry.ordinal >= first {
-                new.put(entry.path, &entry.record)
-                    .map_err(ShortcutError::Write)?;
+                new.put(entry.path, &entry.record).map_err(ShortcutError::Write)?;
             }
         }
         Ok(())
@@ -132,12 +130,7 @@ pub(crate) struct Blocks<W> {
 impl<W: Write> Blocks<W> {
     pub(crate) fn new(mut sink: W) -> std::io::Result<Self> {
         sink.write_all(MAGIC)?;
-        Ok(Self {
-            sink,
-            payload: Writer::new(),
-            count: 0,
-            last: Vec::new(),
-        })
+        Ok(Self { sink, payload: Writer::new(), count: 0, last: Vec::new() })
     }
 
     pub(crate) fn put(&mut self, path: &[u8], record: &Record) -> std::io::Result<()> {
@@ -145,11 +138,7 @@ impl<W: Write> Blocks<W> {
         self.last.clear();
         self.last.extend_from_slice(path);
         self.count += 1;
-        if self.payload.len() >= BLOCK_LEN_TARGET {
-            self.close()
-        } else {
-            Ok(())
-        }
+        if self.payload.len() >= BLOCK_LEN_TARGET { self.close() } else { Ok(()) }
     }
 
     fn close(&mut self) -> std::io::Result<()> {

@@ -39,16 +39,8 @@ fn measure(work: impl FnOnce() -> Outcome<()>) -> Outcome<(Duration, u64)> {
 /// Of this process and the children it has waited for: proc(5), fields 14 to 17 of `stat`.
 fn processor_ticks() -> Outcome<u64> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let fields = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace();
-    Ok(fields
-        .skip(11)
-        .take(4)
-        .filter_map(|field| field.parse::<u64>().ok())
-        .sum())
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    Ok(fields.skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum())
 }
 
 /// The entries of the two uppermost levels dealt out to four processes.
@@ -56,16 +48,8 @@ fn parallel_cp(from: &Path, to: &Path) -> Outcome<()> {
     let script = "mkdir -p \"$2\" && cd \"$1\" && find . -mindepth 1 -maxdepth 2 -type d -printf '%P\\0' \
         | (cd \"$2\" && xargs -0 mkdir -p) && find . -mindepth 1 -maxdepth 3 \\( ! -type d -o -path './*/*/*' \\) -print0 \
         | xargs -0 -P4 -n200 cp -a --parents -t \"$2\" && sync -f \"$2\"";
-    let status = Command::new("sh")
-        .args(["-c", script, "sh"])
-        .arg(from)
-        .arg(to)
-        .status()?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err("cp failed".into())
-    }
+    let status = Command::new("sh").args(["-c", script, "sh"]).arg(from).arg(to).status()?;
+    if status.success() { Ok(()) } else { Err("cp failed".into()) }
 }
 
 fn copy(from: &Path, to: &Path, threads: usize) -> Outcome<()> {

@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let root = PathBuf::from(arguments.next().unwrap_or_else(|| "/usr".to_owned()));
-    let mut threads: Vec<usize> = arguments
-        .map(|argument| argument.parse())
-        .collect::<Result<_, _>>()?;
+    let mut threads: Vec<usize> =
+        arguments.map(|argument| argument.parse()).collect::<Result<_, _>>()?;
     if threads.is_empty() {
         threads = vec![0, 2, 4, 8, 16];
     }
@@ -22,14 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let paths = entries(&root, WalkOptions::default())?;
     println!("{}: {} entries", root.display(), paths.len());
     let cold = drop_caches();
-    println!(
-        "{}",
-        if cold {
-            "cold cache before every run"
-        } else {
-            "warm: not root"
-        }
-    );
+    println!("{}", if cold { "cold cache before every run" } else { "warm: not root" });
     let plain = time(|| {
         // As given by the walk: every lstat goes through the kernel's path walk.
         for path in &paths {
@@ -40,10 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("serial lstat      {plain:>10.3?}");
     for count in threads {
         drop_caches();
-        let options = WalkOptions {
-            threads: count,
-            ..WalkOptions::default()
-        };
+        let options = WalkOptions { threads: count, ..WalkOptions::default() };
         let walked = time(|| entries(&root, options.clone()).map(|_| ()))?;
         let ratio = walked.as_secs_f64() / plain.as_secs_f64();
         println!("walk, {count:>2} threads {walked:>10.3?}  {ratio:.2} x");
@@ -61,11 +50,7 @@ fn entries(root: &Path, options: WalkOptions) -> Outcome<Vec<PathBuf>> {
                 paths.push(root.join(std::ffi::OsStr::from_bytes(entry.path())));
             }
             Found::Skipped(skipped) => {
-                println!(
-                    "skipped {}: {}",
-                    skipped.path.escape_ascii(),
-                    skipped.reason
-                );
+                println!("skipped {}: {}", skipped.path.escape_ascii(), skipped.reason);
             }
         }
     }

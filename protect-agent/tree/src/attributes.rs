@@ -29,9 +29,7 @@ pub(crate) fn read_open(stat: &Stat, fd: BorrowedFd<'_>) -> Result<Attributes, S
 fn assemble(stat: &Stat, target: Vec<u8>, xattrs: Vec<keelhold_chunk::Xattr>) -> Attributes {
     let (major, minor) = stat.device_number;
     let kind = match stat.kind() {
-        EntryKind::File => Kind::File {
-            size: stat.identity.size,
-        },
+        EntryKind::File => Kind::File { size: stat.identity.size },
         EntryKind::Directory => Kind::Directory,
         EntryKind::Symlink => Kind::Symlink { target },
         EntryKind::Fifo => Kind::Fifo,

@@ -66,11 +66,7 @@ impl OpenDirs {
         let closed = {
             let mut order = lock(&self.order);
             order.push_back(Arc::downgrade(dir));
-            if order.len() <= OPEN_MAX {
-                None
-            } else {
-                order.pop_front()
-            }
+            if order.len() <= OPEN_MAX { None } else { order.pop_front() }
         };
         if let Some(dir) = closed.and_then(|dir| dir.upgrade()) {
             *lock(&dir.fd) = None;

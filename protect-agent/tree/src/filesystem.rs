@@ -107,9 +107,7 @@ impl FileSystem {
     /// stamp with nanoseconds proves the finer step: an ext4 with small inodes has none.
     #[must_use]
     pub fn ctime_step(&self, ctime: Timestamp) -> Duration {
-        const FINE: &[&str] = &[
-            "ext4", "xfs", "btrfs", "f2fs", "bcachefs", "tmpfs", "overlay",
-        ];
+        const FINE: &[&str] = &["ext4", "xfs", "btrfs", "f2fs", "bcachefs", "tmpfs", "overlay"];
         if ctime.nanos != 0 && FINE.contains(&self.name.as_str()) {
             Duration::from_millis(20)
         } else {
@@ -142,14 +140,8 @@ impl Mounts {
     fn parse(table: &[u8]) -> Self {
         let mut names = HashMap::new();
         for line in String::from_utf8_lossy(table).lines() {
-            let device = line
-                .split(' ')
-                .nth(2)
-                .and_then(|number| number.split_once(':'));
-            let name = line
-                .split(" - ")
-                .nth(1)
-                .and_then(|rest| rest.split(' ').next());
+            let device = line.split(' ').nth(2).and_then(|number| number.split_once(':'));
+            let name = line.split(" - ").nth(1).and_then(|rest| rest.split(' ').next());
             let (Some((major, minor)), Some(name)) = (device, name) else {
                 continue;
             };
@@ -168,10 +160,7 @@ impl Mounts {
             (None, Ok(statfs)) => {
                 let magic = statfs.f_type as u64 & 0xffff_ffff;
                 let known = MAGIC.iter().find(|(number, _)| *number == magic);
-                known.map_or_else(
-                    || format!("type {magic:#x}"),
-                    |(_, name)| (*name).to_owned(),
-                )
+                known.map_or_else(|| format!("type {magic:#x}"), |(_, name)| (*name).to_owned())
             }
             (None, Err(_)) => "unknown type".to_owned(),
         };
@@ -205,20 +194,10 @@ mod tests {
 
     #[test]
     fn whole_seconds_prove_no_fine_clock() {
-        let ext4 = FileSystem {
-            name: "ext4".to_owned(),
-        };
-        assert_eq!(
-            ext4.ctime_step(Timestamp { secs: 1, nanos: 0 }),
-            Duration::from_secs(2)
-        );
+        let ext4 = FileSystem { name: "ext4".to_owned() };
+        assert_eq!(ext4.ctime_step(Timestamp { secs: 1, nanos: 0 }), Duration::from_secs(2));
         assert!(ext4.ctime_step(Timestamp { secs: 1, nanos: 1 }) < Duration::from_secs(1));
-        let other = FileSystem {
-            name: "type 0x1".to_owned(),
-        };
-        assert_eq!(
-            other.ctime_step(Timestamp { secs: 1, nanos: 1 }),
-            Duration::from_secs(2)
-        );
+        let other = FileSystem { name: "type 0x1".to_owned() };
+        assert_eq!(other.ctime_step(Timestamp { secs: 1, nanos: 1 }), Duration::from_secs(2));
     }
 }

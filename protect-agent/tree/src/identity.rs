@@ -81,19 +81,9 @@ impl Identity {
         let size = reader.varint()?;
         let mut time = || -> Result<Timestamp, DecodeError> {
             let secs = reader.signed()?;
-            Ok(Timestamp {
-                secs,
-                nanos: reader.varint_u32()?,
-            })
+            Ok(Timestamp { secs, nanos: reader.varint_u32()? })
         };
-        Ok(Self {
-            kind,
-            device,
-            inode,
-            size,
-            mtime: time()?,
-            ctime: time()?,
-        })
+        Ok(Self { kind, device, inode, size, mtime: time()?, ctime: time()? })
     }
 }
 
@@ -159,18 +149,12 @@ impl Stat {
     #[must_use]
     pub fn link_group(&self) -> Option<LinkGroup> {
         let linked = self.link_count > 1 && !self.is_directory();
-        linked.then_some(LinkGroup {
-            device: self.identity.device,
-            inode: self.identity.inode,
-        })
+        linked.then_some(LinkGroup { device: self.identity.device, inode: self.identity.inode })
     }
 }
 
 fn timestamp(time: StatxTimestamp) -> Timestamp {
-    Timestamp {
-        secs: time.tv_sec,
-        nanos: time.tv_nsec,
-    }
+    Timestamp { secs: time.tv_sec, nanos: time.tv_nsec }
 }
 
 #[cfg(test)]
@@ -180,19 +164,9 @@ mod tests {
     #[test]
     fn identities_come_back_and_fit_their_limit() {
         for kind in EntryKind::ALL {
-            let time = Timestamp {
-                secs: i64::MIN,
-                nanos: 999_999_999,
-            };
+            let time = Timestamp { secs: i64::MIN, nanos: 999_999_999 };
             let (device, inode, size) = (u64::MAX, u64::MAX, u64::MAX);
-            let identity = Identity {
-                kind,
-                device,
-                inode,
-                size,
-                mtime: time,
-                ctime: time,
-            };
+            let identity = Identity { kind, device, inode, size, mtime: time, ctime: time };
             let mut writer = Writer::new();
             identity.encode(&mut writer);
             let bytes = writer.finish();

@@ -46,10 +46,7 @@ pub struct Skipped {
 
 impl Skipped {
     pub(crate) fn new(path: &[u8], reason: SkippedReason) -> Self {
-        Self {
-            path: path.to_vec(),
-            reason,
-        }
+        Self { path: path.to_vec(), reason }
     }
 }
 
@@ -103,11 +100,7 @@ impl SkippedReason {
     /// `or` for an error other than "is not there any more".
     pub(crate) fn unless_vanished(errno: rustix::io::Errno, or: fn(Errno) -> Self) -> Self {
         let errno = Errno(errno);
-        if errno.is_vanished() {
-            Self::Vanished
-        } else {
-            or(errno)
-        }
+        if errno.is_vanished() { Self::Vanished } else { or(errno) }
     }
 }
 

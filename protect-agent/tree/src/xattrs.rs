@@ -87,33 +87,22 @@ impl<'a> Subject<'a> {
             .map_err(|errno| SkippedReason::unless_vanished(errno, SkippedReason::ListXattrs))?;
         let mut xattrs = Vec::new();
         let mut len = 0;
-        for name in names
-            .split(|byte| *byte == 0)
-            .filter(|name| !name.is_empty())
-        {
+        for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
             let value = match self.value(name) {
                 Ok(value) => value,
                 // Removed since the names were listed; ctime has moved, the next backup looks again.
                 Err(Errno::NODATA) => continue,
                 Err(errno) => {
                     let name = name.to_vec();
-                    return Err(SkippedReason::Xattr {
-                        name,
-                        errno: errno.into(),
-                    });
+                    return Err(SkippedReason::Xattr { name, errno: errno.into() });
                 }
             };
             // As encoded: a length of at most three bytes stands before either part.
             len += name.len() + value.len() + 6;
             if len > XATTRS_LEN_MAX {
-                return Err(SkippedReason::XattrsTooLong {
-                    limit: XATTRS_LEN_MAX,
-                });
+                return Err(SkippedReason::XattrsTooLong { limit: XATTRS_LEN_MAX });
             }
-            xattrs.push(Xattr {
-                name: name.to_vec(),
-                value,
-            });
+            xattrs.push(Xattr { name: name.to_vec(), value });
         }
         xattrs.sort_by(|left, right| left.name.cmp(&right.name));
         Ok(xattrs)

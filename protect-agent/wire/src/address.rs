@@ -40,16 +40,12 @@ impl FromStr for ServerAddress {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let rest = text
-            .trim()
-            .strip_prefix(SCHEME)
-            .ok_or(AddressError::Scheme)?;
+        let rest = text.trim().strip_prefix(SCHEME).ok_or(AddressError::Scheme)?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = match rest.strip_prefix('[') {
             Some(bracketed) => {
                 let (host, after) = bracketed.split_once(']').ok_or(AddressError::Host)?;
-                host.parse::<std::net::Ipv6Addr>()
-                    .map_err(|_| AddressError::Host)?;
+                host.parse::<std::net::Ipv6Addr>().map_err(|_| AddressError::Host)?;
                 (host, after.strip_prefix(':'))
             }
             None => match rest.split_once(':') {
@@ -68,10 +64,7 @@ impl FromStr for ServerAddress {
         if port == 0 {
             return Err(AddressError::Port);
         }
-        Ok(Self {
-            host: host.to_owned(),
-            port,
-        })
+        Ok(Self { host: host.to_owned(), port })
     }
 }
 
@@ -81,24 +74,13 @@ mod tests {
 
     #[test]
     fn addresses_come_back_from_their_text() {
-        for text in [
-            "keelhold://backup.example:7447",
-            "keelhold://10.0.0.1:1",
-            "keelhold://[::1]:9",
-        ] {
-            assert_eq!(
-                text.parse::<ServerAddress>().map(|at| at.to_string()),
-                Ok(text.to_owned())
-            );
+        for text in
+            ["keelhold://backup.example:7447", "keelhold://10.0.0.1:1", "keelhold://[::1]:9"]
+        {
+            assert_eq!(text.parse::<ServerAddress>().map(|at| at.to_string()), Ok(text.to_owned()));
         }
         let short = "keelhold://nas/".parse::<ServerAddress>();
-        assert_eq!(
-            short,
-            Ok(ServerAddress {
-                host: "nas".to_owned(),
-                port: PORT_DEFAULT
-            })
-        );
+        assert_eq!(short, Ok(ServerAddress { host: "nas".to_owned(), port: PORT_DEFAULT }));
     }
 
     #[test]

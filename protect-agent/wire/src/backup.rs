@@ -78,10 +78,7 @@ pub struct Source {
     pub kind: SourceKind,
 }
 
-fields!(Source {
-    name: text(NAME_LEN_MAX),
-    kind
-});
+fields!(Source { name: text(NAME_LEN_MAX), kind });
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceKind {
@@ -141,9 +138,7 @@ impl Field for TreeSource {
     fn put(&self, writer: &mut Writer) {
         writer.bytes(&self.root);
         writer.varint(self.excludes.len() as u64);
-        self.excludes
-            .iter()
-            .for_each(|glob| put_text(writer, glob, EXCLUDE_LEN_MAX));
+        self.excludes.iter().for_each(|glob| put_text(writer, glob, EXCLUDE_LEN_MAX));
         self.all_file_systems.put(writer);
         self.default_excludes.put(writer);
         self.honour_cachedir_tag.put(writer);
@@ -255,12 +250,7 @@ pub struct Committed {
     pub partial: bool,
 }
 
-fields!(Committed {
-    job,
-    point,
-    basis,
-    partial
-});
+fields!(Committed { job, point, basis, partial });
 
 /// The job ends now. The agent answers `Aborted`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -285,10 +275,7 @@ impl Field for Skipped {
 
     fn take(reader: &mut Reader<'_>, body: &Bytes) -> Result<Self, DecodeError> {
         let job = u64::take(reader, body)?;
-        Ok(Self {
-            job,
-            entries: take_list(reader, body, crate::limits::SKIPPED_COUNT_MAX)?,
-        })
+        Ok(Self { job, entries: take_list(reader, body, crate::limits::SKIPPED_COUNT_MAX)? })
     }
 }
 
@@ -381,9 +368,4 @@ pub struct Progress {
     pub bytes: u64,
 }
 
-fields!(Progress {
-    job,
-    entries,
-    files,
-    bytes
-});
+fields!(Progress { job, entries, files, bytes });

@@ -40,9 +40,7 @@ impl Field for Wish {
     fn take(reader: &mut Reader<'_>, _body: &Bytes) -> Result<Self, DecodeError> {
         match reader.u8()? {
             0 => Ok(Self::Backup { source: None }),
-            1 => Ok(Self::Backup {
-                source: Some(take_text(reader, NAME_LEN_MAX)?),
-            }),
+            1 => Ok(Self::Backup { source: Some(take_text(reader, NAME_LEN_MAX)?) }),
             2 => Ok(Self::Overdue),
             other => Err(reader.undefined("wish", u64::from(other))),
         }
@@ -82,9 +80,7 @@ impl Field for Outcome {
 
     fn take(reader: &mut Reader<'_>, body: &Bytes) -> Result<Self, DecodeError> {
         match reader.u8()? {
-            0 => Ok(Self::Accepted {
-                jobs: crate::field::take_list(reader, body, ANSWER_JOBS)?,
-            }),
+            0 => Ok(Self::Accepted { jobs: crate::field::take_list(reader, body, ANSWER_JOBS)? }),
             1 => Ok(Self::Refused(Refusal::take(reader, body)?)),
             other => Err(reader.undefined("outcome", u64::from(other))),
         }
@@ -101,9 +97,7 @@ pub struct Renew {
     pub request: Vec<u8>,
 }
 
-fields!(Renew {
-    request: bytes(CERTIFICATE_LEN_MAX)
-});
+fields!(Renew { request: bytes(CERTIFICATE_LEN_MAX) });
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Renewed {
@@ -111,6 +105,4 @@ pub struct Renewed {
     pub certificate: Vec<u8>,
 }
 
-fields!(Renewed {
-    certificate: bytes(CERTIFICATE_LEN_MAX)
-});
+fields!(Renewed { certificate: bytes(CERTIFICATE_LEN_MAX) });

@@ -23,9 +23,7 @@ fields!(Enroll {
 
 impl std::fmt::Debug for Enroll {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Enroll")
-            .field("hostname", &self.hostname)
-            .finish_non_exhaustive()
+        f.debug_struct("Enroll").field("hostname", &self.hostname).finish_non_exhaustive()
     }
 }
 

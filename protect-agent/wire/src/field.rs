@@ -83,11 +83,7 @@ impl<T: Field> Field for Option<T> {
     }
 
     fn take(reader: &mut Reader<'_>, body: &Bytes) -> Result<Self, DecodeError> {
-        Ok(if bool::take(reader, body)? {
-            Some(T::take(reader, body)?)
-        } else {
-            None
-        })
+        Ok(if bool::take(reader, body)? { Some(T::take(reader, body)?) } else { None })
     }
 }
 

@@ -26,10 +26,7 @@ impl Header {
     /// The header for `body`, as bytes.
     #[must_use]
     pub fn seal(kind: u8, body: &[u8]) -> [u8; HEADER_LEN] {
-        assert!(
-            body.len() <= crate::limits::BODY_LEN_MAX,
-            "a message is built within its limits"
-        );
+        assert!(body.len() <= crate::limits::BODY_LEN_MAX, "a message is built within its limits");
         let [a, b, c, d] = (body.len() as u32).to_le_bytes();
         let head = [a, b, c, d, kind, 0, 0, 0];
         let [e, f, g, h] = checksum(&head, body).to_le_bytes();
@@ -41,20 +38,12 @@ impl Header {
         let [a, b, c, d, kind, flags, r, s, e, f, g, h] = bytes;
         let body_len = u32::from_le_bytes([a, b, c, d]);
         if body_len as usize > body_len_max {
-            return Err(WireError::TooLong {
-                kind,
-                len: body_len,
-                limit: body_len_max,
-            });
+            return Err(WireError::TooLong { kind, len: body_len, limit: body_len_max });
         }
         if (flags, r, s) != (0, 0, 0) {
             return Err(WireError::Reserved { kind });
         }
-        Ok(Self {
-            body_len,
-            kind,
-            crc: u32::from_le_bytes([e, f, g, h]),
-        })
+        Ok(Self { body_len, kind, crc: u32::from_le_bytes([e, f, g, h]) })
     }
 
     pub fn check(&self, body: &[u8]) -> Result<(), WireError> {
@@ -63,11 +52,7 @@ impl Header {
         if found == self.crc {
             Ok(())
         } else {
-            Err(WireError::Checksum {
-                kind: self.kind,
-                expected: self.crc,
-                found,
-            })
+            Err(WireError::Checksum { kind: self.kind, expected: self.crc, found })
         }
     }
 }

@@ -49,20 +49,12 @@ pub struct Refusal {
     pub hint: String,
 }
 
-fields!(Refusal {
-    code,
-    message: text(TEXT_LEN_MAX),
-    hint: text(TEXT_LEN_MAX)
-});
+fields!(Refusal { code, message: text(TEXT_LEN_MAX), hint: text(TEXT_LEN_MAX) });
 
 impl Refusal {
     #[must_use]
     pub fn new(code: u32, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            hint: hint.into(),
-        }
+        Self { code, message: message.into(), hint: hint.into() }
     }
 
     /// The code as people see it.

@@ -38,13 +38,7 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
 
     /// A receiver that accepts only bodies up to `body_len_max`.
     pub fn with_limit(stream: R, body_len_max: usize) -> Self {
-        Self {
-            stream,
-            buffer: BytesMut::new(),
-            header: None,
-            body_len_max,
-            received: 0,
-        }
+        Self { stream, buffer: BytesMut::new(), header: None, body_len_max, received: 0 }
     }
 
     /// Bytes of all messages returned so far, headers included.
@@ -58,12 +52,9 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
             if let Some(message) = self.next_buffered()? {
                 return Ok(Some(message));
             }
-            let missing = self
-                .header
-                .map_or(HEADER_LEN, |header| header.body_len as usize);
+            let missing = self.header.map_or(HEADER_LEN, |header| header.body_len as usize);
             // Room is taken for bytes that a checked header announced, and never twice.
-            self.buffer
-                .reserve(missing.saturating_sub(self.buffer.len()).max(READ_LEN));
+            self.buffer.reserve(missing.saturating_sub(self.buffer.len()).max(READ_LEN));
             match self.stream.read_buf(&mut self.buffer).await {
                 Ok(0) if self.buffer.is_empty() && self.header.is_none() => return Ok(None),
                 Ok(0) => return Err(ReceiveError::Torn),

@@ -82,16 +82,10 @@ impl Item {
     pub fn ref_count(&self) -> u64 {
         let extents = match self {
             Self::EntryMore { extents }
-            | Self::Entry {
-                content: Content::Extents(extents),
-                ..
-            } => extents,
+            | Self::Entry { content: Content::Extents(extents), .. } => extents,
             _ => return 0,
         };
-        extents
-            .iter()
-            .filter(|extent| matches!(extent, Extent::Chunk { .. }))
-            .count() as u64
+        extents.iter().filter(|extent| matches!(extent, Extent::Chunk { .. })).count() as u64
     }
 }
 
@@ -115,12 +109,7 @@ pub(crate) struct Paths {
 
 impl Paths {
     pub(crate) fn put(&mut self, path: &[u8], writer: &mut Writer) {
-        let shared = self
-            .last
-            .iter()
-            .zip(path)
-            .take_while(|(l, r)| l == r)
-            .count();
+        let shared = self.last.iter().zip(path).take_while(|(l, r)| l == r).count();
         let rest = path.get(shared..).unwrap_or_default();
         writer.varint(shared as u64);
         writer.bytes(rest);
@@ -136,17 +125,10 @@ impl Paths {
         self.total += len;
         if len > PATH_LEN_MAX || self.total > ITEMS_PATHS_LEN_MAX {
             let limit = PATH_LEN_MAX.min(ITEMS_PATHS_LEN_MAX) as u64;
-            return Err(DecodeError::TooLong {
-                offset: reader.offset(),
-                len: len as u64,
-                limit,
-            });
+            return Err(DecodeError::TooLong { offset: reader.offset(), len: len as u64, limit });
         }
         // Canonical: what is shared is not repeated.
-        if rest
-            .first()
-            .is_some_and(|first| self.last.get(shared) == Some(first))
-        {
+        if rest.first().is_some_and(|first| self.last.get(shared) == Some(first)) {
             return Err(reader.undefined("shared part of a path", shared as u64));
         }
         self.last.truncate(shared);
@@ -182,10 +164,7 @@ fn take_extents(reader: &mut Reader<'_>) -> Result<Vec<Extent>, DecodeError> {
         extents.push(if hole {
             Extent::Hole { len }
         } else {
-            Extent::Chunk {
-                id: ChunkId::from_bytes(reader.array()?),
-                len: len as u32,
-            }
+            Extent::Chunk { id: ChunkId::from_bytes(reader.array()?), len: len as u32 }
         });
         after_hole = hole;
     }
@@ -215,9 +194,7 @@ impl Content {
         match reader.u8()? {
             NONE => Ok(Self::None),
             INLINE => Ok(Self::Inline(take_bytes(reader, INLINE_LEN_MAX)?)),
-            BASIS => Ok(Self::Basis {
-                ordinal: reader.varint()?,
-            }),
+            BASIS => Ok(Self::Basis { ordinal: reader.varint()? }),
             EXTENTS => Ok(Self::Extents(take_extents(reader)?)),
             other => Err(reader.undefined("content", u64::from(other))),
         }
@@ -232,11 +209,7 @@ impl Item {
                 writer.varint(*first);
                 writer.varint(*count);
             }
-            Self::Entry {
-                path,
-                attributes,
-                content,
-            } => {
+            Self::Entry { path, attributes, content } => {
                 writer.u8(ENTRY);
                 paths.put(path, writer);
                 writer.bytes(attributes);
@@ -271,15 +244,9 @@ impl Item {
                 attributes: take_bytes(reader, ATTRIBUTES_LEN_MAX)?,
                 content: Content::take(reader)?,
             }),
-            OPEN => Ok(Self::EntryOpen {
-                path: paths.take(reader)?,
-            }),
-            MORE => Ok(Self::EntryMore {
-                extents: take_extents(reader)?,
-            }),
-            CLOSE => Ok(Self::EntryClose {
-                attributes: take_bytes(reader, ATTRIBUTES_LEN_MAX)?,
-            }),
+            OPEN => Ok(Self::EntryOpen { path: paths.take(reader)? }),
+            MORE => Ok(Self::EntryMore { extents: take_extents(reader)? }),
+            CLOSE => Ok(Self::EntryClose { attributes: take_bytes(reader, ATTRIBUTES_LEN_MAX)? }),
             other => Err(reader.undefined("item", u64::from(other))),
         }
     }
@@ -291,9 +258,7 @@ impl Field for Items {
         self.seq.put(writer);
         writer.varint(self.items.len() as u64);
         let mut paths = Paths::default();
-        self.items
-            .iter()
-            .for_each(|item| item.put(&mut paths, writer));
+        self.items.iter().for_each(|item| item.put(&mut paths, writer));
     }
 
     fn take(reader: &mut Reader<'_>, body: &Bytes) -> Result<Self, DecodeError> {

@@ -32,17 +32,12 @@ impl CaPin {
         }
         let key = certificate.tbs_certificate.subject_pki.raw;
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key);
-        <[u8; 32]>::try_from(digest.as_ref())
-            .map(Self)
-            .map_err(|_| NotACertificate)
+        <[u8; 32]>::try_from(digest.as_ref()).map(Self).map_err(|_| NotACertificate)
     }
 }
 
 impl fmt::Debug for CaPin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .take(6)
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.0.iter().take(6).try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }

@@ -77,9 +77,7 @@ impl Runs {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
-        self.runs
-            .iter()
-            .flat_map(|run| run.first..run.first + run.count)
+        self.runs.iter().flat_map(|run| run.first..run.first + run.count)
     }
 }
 
@@ -171,21 +169,12 @@ impl Field for Frame {
         }
         let refs = Runs::take(reader, body)?;
         // Each run is below 2^64, their sum need not be.
-        let count = refs
-            .runs
-            .iter()
-            .fold(0u64, |sum, run| sum.saturating_add(run.count));
+        let count = refs.runs.iter().fold(0u64, |sum, run| sum.saturating_add(run.count));
         if count == 0 || count > FRAME_CHUNK_COUNT_MAX as u64 {
             return Err(reader.undefined("chunk count of a frame", count));
         }
         let stored = body.slice_ref(reader.bytes(BODY_LEN_MAX)?);
-        Ok(Self {
-            job,
-            codec,
-            plain_len,
-            refs,
-            stored,
-        })
+        Ok(Self { job, codec, plain_len, refs, stored })
     }
 }
 
@@ -200,11 +189,7 @@ pub struct Credit {
     pub frame_bytes: u64,
 }
 
-fields!(Credit {
-    job,
-    items_seq,
-    frame_bytes
-});
+fields!(Credit { job, items_seq, frame_bytes });
 
 #[cfg(test)]
 mod tests {
@@ -226,33 +211,19 @@ mod tests {
         assert_eq!(runs.runs().len(), 3);
         assert_eq!(runs.count(), 6);
         assert_eq!(round(&runs), runs);
-        assert_eq!(
-            runs.iter().collect::<Vec<_>>(),
-            [0, 1, 2, 7, 8, u64::MAX - 1]
-        );
+        assert_eq!(runs.iter().collect::<Vec<_>>(), [0, 1, 2, 7, 8, u64::MAX - 1]);
         assert!([0, 2, 7, 8].iter().all(|number| runs.contains(*number)));
-        assert!(
-            ![3, 6, 9, u64::MAX]
-                .iter()
-                .any(|number| runs.contains(*number))
-        );
+        assert!(![3, 6, 9, u64::MAX].iter().any(|number| runs.contains(*number)));
         assert_eq!(round(&Runs::new()), Runs::new());
     }
 
     #[test]
     fn touching_overlapping_and_endless_runs_are_refused() {
-        for numbers in [
-            &[2, 0, 1, 0, 1][..],
-            &[1, 5, 0],
-            &[2, u64::MAX - 2, 1, 1, 5],
-        ] {
+        for numbers in [&[2, 0, 1, 0, 1][..], &[1, 5, 0], &[2, u64::MAX - 2, 1, 1, 5]] {
             let mut writer = Writer::new();
             numbers.iter().for_each(|number| writer.varint(*number));
             let body = Bytes::from(writer.finish());
-            assert!(
-                Runs::take(&mut Reader::new(&body), &body).is_err(),
-                "{numbers:?}"
-            );
+            assert!(Runs::take(&mut Reader::new(&body), &body).is_err(), "{numbers:?}");
         }
     }
 }

@@ -98,11 +98,4 @@ pub struct RestoreStats {
     pub failed: u64,
 }
 
-fields!(RestoreStats {
-    entries,
-    files,
-    bytes_written,
-    bytes_kept,
-    skipped,
-    failed
-});
+fields!(RestoreStats { entries, files, bytes_written, bytes_kept, skipped, failed });

@@ -10,12 +10,7 @@ use crate::message::{FromAgent, FromNewcomer, FromServer, ToNewcomer};
 /// Both directions may share a kind only for the same message.
 #[test]
 fn a_kind_means_one_message() {
-    let all = [
-        FromAgent::KINDS,
-        FromServer::KINDS,
-        FromNewcomer::KINDS,
-        ToNewcomer::KINDS,
-    ];
+    let all = [FromAgent::KINDS, FromServer::KINDS, FromNewcomer::KINDS, ToNewcomer::KINDS];
     let mut names = std::collections::BTreeMap::new();
     for (kind, name) in all.into_iter().flatten() {
         assert_ne!(*kind, 0, "no message has kind 0");
@@ -36,30 +31,19 @@ fn the_description_names_every_message_and_every_limit() {
     ];
     for (direction, kinds) in sets {
         for (kind, name) in kinds {
-            let row = text
-                .lines()
-                .find(|line| line.starts_with(&format!("| {kind:#04x} |")));
+            let row = text.lines().find(|line| line.starts_with(&format!("| {kind:#04x} |")));
             let row = row.unwrap_or_else(|| panic!("{kind:#04x} {name} is not described"));
             assert!(row.contains(&format!("`{name}`")), "{row}");
             assert!(row.contains(direction), "{row} does not say {direction}");
         }
     }
     let described = text.lines().filter(|line| line.starts_with("| 0x")).count();
-    let mut kinds: Vec<u8> = sets
-        .iter()
-        .flat_map(|(_, set)| set.iter().map(|(k, _)| *k))
-        .collect();
+    let mut kinds: Vec<u8> = sets.iter().flat_map(|(_, set)| set.iter().map(|(k, _)| *k)).collect();
     kinds.sort_unstable();
     kinds.dedup();
     assert_eq!(described, kinds.len(), "rows of messages");
-    for line in include_str!("limits.rs")
-        .lines()
-        .filter(|line| line.starts_with("pub const "))
-    {
+    for line in include_str!("limits.rs").lines().filter(|line| line.starts_with("pub const ")) {
         let name = line["pub const ".len()..].split(':').next().unwrap();
-        assert!(
-            text.contains(&format!("`{name}`")),
-            "limit {name} is not described"
-        );
+        assert!(text.contains(&format!("`{name}`")), "limit {name} is not described");
     }
 }

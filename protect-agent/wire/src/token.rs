@@ -44,9 +44,7 @@ impl fmt::Display for Token {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token")
-            .field("pin", &self.pin)
-            .finish_non_exhaustive()
+        f.debug_struct("Token").field("pin", &self.pin).finish_non_exhaustive()
     }
 }
 
@@ -64,22 +62,13 @@ impl FromStr for Token {
                 expected: PREFIX.len() + expected,
             });
         }
-        let bytes =
-            BASE32_NOPAD
-                .decode(body.as_bytes())
-                .map_err(|error| TokenError::Character {
-                    position: PREFIX.len() + error.position,
-                })?;
-        let short = TokenError::Length {
-            found: bytes.len(),
-            expected,
-        };
+        let bytes = BASE32_NOPAD
+            .decode(body.as_bytes())
+            .map_err(|error| TokenError::Character { position: PREFIX.len() + error.position })?;
+        let short = TokenError::Length { found: bytes.len(), expected };
         let (secret, pin) = bytes.split_first_chunk::<SECRET_LEN>().ok_or(short)?;
         let pin = <[u8; PIN_LEN]>::try_from(pin).map_err(|_| short)?;
-        Ok(Self {
-            secret: *secret,
-            pin: CaPin::from_bytes(pin),
-        })
+        Ok(Self { secret: *secret, pin: CaPin::from_bytes(pin) })
     }
 }
 
@@ -88,10 +77,7 @@ mod tests {
     use super::*;
 
     fn sample() -> Token {
-        Token {
-            secret: [0xa5; 16],
-            pin: CaPin::from_bytes([7; 32]),
-        }
+        Token { secret: [0xa5; 16], pin: CaPin::from_bytes([7; 32]) }
     }
 
     #[test]
@@ -110,15 +96,9 @@ mod tests {
         let text = sample().to_string();
         assert_eq!("".parse::<Token>(), Err(TokenError::Prefix));
         assert_eq!(text[4..].parse::<Token>(), Err(TokenError::Prefix));
-        assert!(matches!(
-            text[..78].parse::<Token>(),
-            Err(TokenError::Length { found: 78, .. })
-        ));
+        assert!(matches!(text[..78].parse::<Token>(), Err(TokenError::Length { found: 78, .. })));
         let other = text.replacen('W', "0", 1);
-        assert_eq!(
-            other.parse::<Token>(),
-            Err(TokenError::Character { position: 5 })
-        );
+        assert_eq!(other.parse::<Token>(), Err(TokenError::Character { position: 5 }));
     }
 
     #[test]

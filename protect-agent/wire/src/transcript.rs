@@ -41,11 +41,7 @@ pub enum TranscriptError {
     #[error("the bytes of line {line} do not end with the message")]
     Length { line: usize },
     #[error("line {line} says {said}, its bytes are {found}")]
-    Name {
-        line: usize,
-        said: String,
-        found: &'static str,
-    },
+    Name { line: usize, said: String, found: &'static str },
 }
 
 impl Said {
@@ -98,9 +94,7 @@ pub fn read(text: &str) -> Result<Vec<Said>, TranscriptError> {
         let (Some(name), Some(hex), None) = (words.next(), words.next(), words.next()) else {
             return Err(TranscriptError::Form { line });
         };
-        let bytes = HEXLOWER
-            .decode(hex.as_bytes())
-            .map_err(|_| TranscriptError::Hex { line })?;
+        let bytes = HEXLOWER.decode(hex.as_bytes()).map_err(|_| TranscriptError::Hex { line })?;
         let said = match speaker {
             "agent" => decode(&bytes, line).map(Said::Agent)?,
             "server" => decode(&bytes, line).map(Said::Server)?,
@@ -118,9 +112,7 @@ pub fn read(text: &str) -> Result<Vec<Said>, TranscriptError> {
 fn decode<M: Message>(bytes: &[u8], line: usize) -> Result<M, TranscriptError> {
     let failed = |error| TranscriptError::Message { line, error };
     let short = TranscriptError::Length { line };
-    let (head, body) = bytes
-        .split_first_chunk::<HEADER_LEN>()
-        .ok_or(short.clone())?;
+    let (head, body) = bytes.split_first_chunk::<HEADER_LEN>().ok_or(short.clone())?;
     let header = Header::open(*head, BODY_LEN_MAX).map_err(failed)?;
     if header.body_len as usize != body.len() {
         return Err(short);

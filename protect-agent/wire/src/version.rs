@@ -43,9 +43,7 @@ impl Version {
     pub fn choose(peer_min: u16, peer_max: u16) -> Option<Self> {
         let newest = peer_max.min(Self::NEWEST.number());
         let oldest = peer_min.max(Self::OLDEST.number());
-        (oldest <= newest)
-            .then_some(newest)
-            .and_then(Self::from_number)
+        (oldest <= newest).then_some(newest).and_then(Self::from_number)
     }
 }
 

@@ -36,13 +36,8 @@ pub async fn store(pool: &Pool, work: &ThreadWork, content: &Bytes, codec: Codec
         lease_until: NOW,
     };
     let session = pool.begin(request, NOW).await.expect("a session");
-    send(pool, work, session, content, codec)
-        .await
-        .expect("the pool takes everything");
-    let commit = CommitPoint {
-        at: NOW,
-        ..CommitPoint::default()
-    };
+    send(pool, work, session, content, codec).await.expect("the pool takes everything");
+    let commit = CommitPoint { at: NOW, ..CommitPoint::default() };
     pool.commit(session, commit, NOW).await.expect("a point").id
 }
 
@@ -61,9 +56,7 @@ async fn send(
         let (key, cutter) = (key.clone(), cutter.clone());
         work.run(move || frames(&key, &cutter, &segment, codec))
     });
-    let frames = stream::iter(segments)
-        .buffered(SEGMENTS_AHEAD)
-        .flat_map(stream::iter);
+    let frames = stream::iter(segments).buffered(SEGMENTS_AHEAD).flat_map(stream::iter);
     let verified = frames.map(|frame| async {
         let extents: Vec<NewExtent> = frame.chunks.iter().copied().map(NewExtent::Chunk).collect();
         Ok::<(VerifiedFrame, Vec<NewExtent>), IngestError>((
@@ -84,9 +77,7 @@ async fn send(
     }
     let file = NewItem::Entry {
         path: b"file".to_vec(),
-        attributes: attributes(Kind::File {
-            size: content.len() as u64,
-        }),
+        attributes: attributes(Kind::File { size: content.len() as u64 }),
         content: NewContent::Streamed,
     };
     pool.push(session, vec![file]).await
@@ -94,16 +85,8 @@ async fn send(
 
 fn attributes(kind: Kind) -> Vec<u8> {
     let mtime = Timestamp::default();
-    Attributes {
-        kind,
-        mode: 0o644,
-        uid: 0,
-        gid: 0,
-        mtime,
-        link_group: None,
-        xattrs: Vec::new(),
-    }
-    .to_bytes()
+    Attributes { kind, mode: 0o644, uid: 0, gid: 0, mtime, link_group: None, xattrs: Vec::new() }
+        .to_bytes()
 }
 
 /// Cuts a segment and packs neighbouring chunks into frames.
@@ -117,17 +100,10 @@ fn frames(
     let (mut start, mut end) = (0, 0);
     while let Some(len) = cutter.cut(&segment[end..], true) {
         if end > start && end + len - start > FRAME_TARGET {
-            frames.push(frame(
-                segment.slice(start..end),
-                std::mem::take(&mut chunks),
-                codec,
-            ));
+            frames.push(frame(segment.slice(start..end), std::mem::take(&mut chunks), codec));
             start = end;
         }
-        chunks.push(ChunkRef {
-            id: key.id(&segment[end..end + len]),
-            len: len as u32,
-        });
+        chunks.push(ChunkRef { id: key.id(&segment[end..end + len]), len: len as u32 });
         end += len;
     }
     if end > start {
@@ -141,20 +117,10 @@ fn frame(plain: Bytes, chunks: Vec<ChunkRef>, codec: Codec) -> IncomingFrame {
     if codec == Codec::Zstd {
         let packed = zstd::bulk::compress(&plain, 1).expect("memory");
         if packed.len() < plain.len() - plain.len() / 16 {
-            return IncomingFrame {
-                codec,
-                plain_len,
-                stored: Bytes::from(packed),
-                chunks,
-            };
+            return IncomingFrame { codec, plain_len, stored: Bytes::from(packed), chunks };
         }
     }
-    IncomingFrame {
-        codec: Codec::Raw,
-        plain_len,
-        stored: plain,
-        chunks,
-    }
+    IncomingFrame { codec: Codec::Raw, plain_len, stored: plain, chunks }
 }
 
 /// Reads a point's file from beginning to end. What comes is proved by the pool, and compared here
@@ -165,14 +131,8 @@ pub async fn read_back(pool: &Pool, point: &PointId, content: &[u8]) {
     let (_, entry) = found.expect("the file is there");
     let mut offset = 0;
     while offset < entry.size() {
-        for piece in reader
-            .read(&entry, offset, READ_LEN)
-            .await
-            .expect("the content is sound")
-        {
-            let Piece::Data(bytes) = piece else {
-                panic!("no hole was stored")
-            };
+        for piece in reader.read(&entry, offset, READ_LEN).await.expect("the content is sound") {
+            let Piece::Data(bytes) = piece else { panic!("no hole was stored") };
             let expected = &content[offset as usize..][..bytes.len()];
             // A look at both ends finds whatever is misplaced; every byte was proved by its id.
             let ends = |bytes: &[u8]| (bytes[0], bytes[bytes.len() - 1]);

@@ -47,23 +47,13 @@ struct Chosen {
 
 fn main() {
     // `cargo bench` adds a flag of its own.
-    let mut args = std::env::args()
-        .skip(1)
-        .filter(|arg| !arg.starts_with("--"));
-    let mut number = |default| {
-        args.next()
-            .map_or(default, |arg| arg.parse().expect("a number"))
-    };
+    let mut args = std::env::args().skip(1).filter(|arg| !arg.starts_with("--"));
+    let mut number = |default| args.next().map_or(default, |arg| arg.parse().expect("a number"));
     let (gib, rounds) = (number(1), number(5));
-    let directory = args
-        .next()
-        .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
+    let directory =
+        args.next().map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
     let path = directory.join("engine-bench.disk");
-    let chosen = Chosen {
-        gib,
-        rounds,
-        directory,
-    };
+    let chosen = Chosen { gib, rounds, directory };
     // Left behind by a run that was broken off.
     let _absent = std::fs::remove_file(&path);
     run(&chosen, &path);
@@ -80,24 +70,14 @@ fn run(chosen: &Chosen, path: &Path) {
     let disk_len = (chosen.gib + 1) * GIB + GIB / 4;
     let disk = create_file(path, disk_len).expect("room for the disk");
     if !disk.geometry().direct {
-        println!(
-            "NOT COMPARABLE: {} refuses direct I/O",
-            chosen.directory.display()
-        );
+        println!("NOT COMPARABLE: {} refuses direct I/O", chosen.directory.display());
     }
-    println!(
-        "{} GiB by {}, {} rounds",
-        chosen.gib,
-        backend.name(),
-        chosen.rounds
-    );
+    println!("{} GiB by {}, {} rounds", chosen.gib, backend.name(), chosen.rounds);
     let bench = Bench {
         device: backend.attach(disk),
         work,
         spawner: executor.spawner(),
-        noise: (0..chosen.gib)
-            .map(|seed| data::noise(seed + 1, GIB as usize))
-            .collect(),
+        noise: (0..chosen.gib).map(|seed| data::noise(seed + 1, GIB as usize)).collect(),
         files: data::files(Path::new("/usr"), FILES_LEN),
     };
     let table = executor.run_until(bench.rounds(chosen.rounds, disk_len));
@@ -127,12 +107,7 @@ impl Bench {
         for _ in 0..rounds {
             let len = self.noise.len() as u64 * GIB;
             let mut alone = |name, took| {
-                let step = Step {
-                    name,
-                    len,
-                    took,
-                    raw: 1.0,
-                };
+                let step = Step { name, len, took, raw: 1.0 };
                 let raw = step.rate();
                 table.add(Step { raw, ..step });
                 raw
@@ -158,9 +133,7 @@ impl Bench {
         };
         let options = CreateOptions::default();
         let devices = vec![self.device.clone()];
-        Pool::create(devices, surroundings, options, UnixNanos(1))
-            .await
-            .expect("a pool")
+        Pool::create(devices, surroundings, options, UnixNanos(1)).await.expect("a pool")
     }
 
     async fn noise_round(&self, raw: &Raw, table: &mut Table) {
@@ -174,12 +147,7 @@ impl Bench {
         let took = watch.stop();
         let moved = self.device.counters() - before;
         claim("written", moved.written_bytes, len, moved);
-        table.add(Step {
-            name: "noise stored",
-            len,
-            took,
-            raw: raw.write,
-        });
+        table.add(Step { name: "noise stored", len, took, raw: raw.write });
 
         let (before, watch) = (self.device.counters(), Watch::start());
         for (point, content) in points.iter().zip(&self.noise) {
@@ -188,19 +156,8 @@ impl Bench {
         let took = watch.stop();
         let moved = self.device.counters() - before;
         claim("read back", moved.read_bytes, len, moved);
-        table.add(Step {
-            name: "noise read back, proved",
-            len,
-            took,
-            raw: raw.read,
-        });
-        self.verify(
-            &pool,
-            ["noise verified", "noise verified, of plain bytes"],
-            raw,
-            table,
-        )
-        .await;
+        table.add(Step { name: "noise read back, proved", len, took, raw: raw.read });
+        self.verify(&pool, ["noise verified", "noise verified, of plain bytes"], raw, table).await;
         pool.close(UnixNanos(1)).await.expect("the pool closes");
     }
 
@@ -209,28 +166,12 @@ impl Bench {
         let len = self.files.len() as u64;
         let watch = Watch::start();
         let point = machine::store(&pool, &self.work, &self.files, Codec::Zstd).await;
-        table.add(Step {
-            name: "files stored",
-            len,
-            took: watch.stop(),
-            raw: raw.write,
-        });
+        table.add(Step { name: "files stored", len, took: watch.stop(), raw: raw.write });
         let watch = Watch::start();
         machine::read_back(&pool, &point, &self.files).await;
         let took = watch.stop();
-        table.add(Step {
-            name: "files read back, proved",
-            len,
-            took,
-            raw: raw.read,
-        });
-        self.verify(
-            &pool,
-            ["files verified", "files verified, of plain bytes"],
-            raw,
-            table,
-        )
-        .await;
+        table.add(Step { name: "files read back, proved", len, took, raw: raw.read });
+        self.verify(&pool, ["files verified", "files verified, of plain bytes"], raw, table).await;
         pool.close(UnixNanos(1)).await.expect("the pool closes");
     }
 
@@ -242,18 +183,8 @@ impl Bench {
         let moved = self.device.counters() - before;
         claim("verified", moved.read_bytes, report.bytes_stored, moved);
         let [stored, plain] = names;
-        table.add(Step {
-            name: stored,
-            len: report.bytes_stored,
-            took,
-            raw: raw.read,
-        });
-        table.add(Step {
-            name: plain,
-            len: report.bytes_plain,
-            took,
-            raw: raw.read,
-        });
+        table.add(Step { name: stored, len: report.bytes_stored, took, raw: raw.read });
+        table.add(Step { name: plain, len: report.bytes_plain, took, raw: raw.read });
     }
 }
 
@@ -262,10 +193,7 @@ fn claim(what: &str, moved: u64, claimed: u64, counters: Counters) {
     let share = moved as f64 / claimed as f64;
     println!("{what}: {claimed} bytes claimed, {moved} counted by the device ({share:.4})");
     println!("  {counters:?}");
-    assert!(
-        moved >= claimed,
-        "{what}: {moved} bytes moved for {claimed} claimed"
-    );
+    assert!(moved >= claimed, "{what}: {moved} bytes moved for {claimed} claimed");
 }
 
 struct SystemEntropy;

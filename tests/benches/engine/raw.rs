@@ -57,9 +57,7 @@ pub async fn sequential<D: Device>(
 /// Buffers for [`sequential`], in huge pages as the engine's are, and filled with noise.
 pub fn buffers(pool: &keelhold_disk::buffer::BufferPool, noise: &[u8]) -> Vec<AlignedBuf> {
     let fill = |_| {
-        let mut buf = pool
-            .try_take(TRANSFER_LEN)
-            .expect("the pool was made for them");
+        let mut buf = pool.try_take(TRANSFER_LEN).expect("the pool was made for them");
         buf.copy_from_slice(&noise[..TRANSFER_LEN]);
         buf
     };

@@ -45,11 +45,7 @@ impl Table {
                 continue;
             }
             printed.push(name);
-            let of_name: Vec<&Step> = self
-                .steps
-                .iter()
-                .filter(|step| step.name == *name)
-                .collect();
+            let of_name: Vec<&Step> = self.steps.iter().filter(|step| step.name == *name).collect();
             let ratios: Vec<f64> = of_name.iter().map(|step| step.rate() / step.raw).collect();
             let all: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
             println!(

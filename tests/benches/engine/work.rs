@@ -36,11 +36,7 @@ impl ThreadWork {
 }
 
 fn next_job(queue: &Mutex<Receiver<Job>>) -> Option<Job> {
-    queue
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .recv()
-        .ok()
+    queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
 impl Work for ThreadWork {
@@ -67,17 +63,11 @@ pub struct Watch {
 
 impl Watch {
     pub fn start() -> Self {
-        Self {
-            cpu: cpu_used(),
-            began: Instant::now(),
-        }
+        Self { cpu: cpu_used(), began: Instant::now() }
     }
 
     pub fn stop(self) -> Took {
-        Took {
-            wall: self.began.elapsed(),
-            cpu: cpu_used() - self.cpu,
-        }
+        Took { wall: self.began.elapsed(), cpu: cpu_used() - self.cpu }
     }
 }
 

@@ -11,10 +11,7 @@ use serde_json::Value;
 const KILLS: u64 = 24;
 
 fn campaign() -> u64 {
-    std::env::var("KEELHOLD_CAMPAIGN")
-        .ok()
-        .and_then(|times| times.parse().ok())
-        .unwrap_or(1)
+    std::env::var("KEELHOLD_CAMPAIGN").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
 }
 
 fn noise(seed: u64, len: usize) -> Vec<u8> {
@@ -38,10 +35,7 @@ fn write_files(tree: &Path, round: u64) {
 /// Entries and sent bytes of the newest job.
 fn progress(appliance: &Appliance, job: u64) -> (u64, bool) {
     let shown = appliance.ask(&["job", "show", &job.to_string()]).json;
-    (
-        shown["progress"]["bytes_sent"].as_u64().unwrap_or(0),
-        shown["state"] == "done",
-    )
+    (shown["progress"]["bytes_sent"].as_u64().unwrap_or(0), shown["state"] == "done")
 }
 
 #[test]
@@ -51,24 +45,13 @@ fn a_killed_daemon_or_agent_loses_nothing_announced_and_the_backup_goes_on() {
     fs::create_dir_all(&tree).unwrap();
     write_files(&tree, 0);
     let mut appliance = Appliance::ready(&scratch, 2048);
-    let _ = appliance
-        .ask(&[
-            "source",
-            "add",
-            "m",
-            "t",
-            "--tree",
-            &tree.display().to_string(),
-        ])
-        .ok();
+    let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &tree.display().to_string()]).ok();
     assert_eq!(appliance.backup("m/t")["result"], "ok");
     let (mut while_flowing, mut after_end) = (0, 0);
     for round in 1..=KILLS * campaign() {
         write_files(&tree, round);
         let announced = appliance.ask(&["point", "list"]).ok();
-        let job = appliance.ask(&["backup", "m/t"]).ok()["job"]
-            .as_u64()
-            .unwrap();
+        let job = appliance.ask(&["backup", "m/t"]).ok()["job"].as_u64().unwrap();
         // The moment of the kill moves through the job from round to round.
         let wanted = (round % 8) * 1_000_000;
         let mut done = false;
@@ -92,19 +75,13 @@ fn a_killed_daemon_or_agent_loses_nothing_announced_and_the_backup_goes_on() {
         }
         let found = appliance.ask(&["point", "list"]).ok();
         for point in announced.as_array().unwrap() {
-            assert!(
-                found.as_array().unwrap().contains(point),
-                "{point} was announced and is gone"
-            );
+            assert!(found.as_array().unwrap().contains(point), "{point} was announced and is gone");
         }
         let result = appliance.backup("m/t");
         assert_eq!(result["result"], "ok", "round {round}: {result}");
         if round % 4 == 0 {
             let target = scratch.path().join("restored");
-            assert_eq!(
-                appliance.restore("m/t@latest", &target)["result"],
-                Value::from("ok")
-            );
+            assert_eq!(appliance.restore("m/t@latest", &target)["result"], Value::from("ok"));
             assert!(compare(&tree, &target).unwrap().is_empty(), "round {round}");
             fs::remove_dir_all(target).unwrap();
         }

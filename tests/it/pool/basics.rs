@@ -16,9 +16,7 @@ fn noise(seed: u64, len: usize) -> Vec<u8> {
 
 fn some_files(count: u64) -> Files {
     let len = |n: u64| (n * 977 % 9000) as usize;
-    (0..count)
-        .map(|n| (format!("d{}/f{n:03}", n % 7), noise(n, len(n))))
-        .collect()
+    (0..count).map(|n| (format!("d{}/f{n:03}", n % 7), noise(n, len(n)))).collect()
 }
 
 #[test]
@@ -59,11 +57,7 @@ fn an_unchanged_tree_adds_little_and_a_second_machine_shares() {
     rig.run(one.backup(&pool, &files, now)).unwrap();
     assert_eq!(pool.status().chunks, chunks + 1, "only the recipe is new");
     rig.run(two.backup(&pool, &files, now)).unwrap();
-    assert_eq!(
-        pool.status().chunks,
-        chunks + 2,
-        "data and pages are shared"
-    );
+    assert_eq!(pool.status().chunks, chunks + 2, "data and pages are shared");
     let report = rig.run(pool.verify(|_, _| {}));
     assert!(report.findings.is_empty(), "{report:?}");
     assert_eq!(report.chunks, pool.status().chunks);

@@ -12,9 +12,8 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
 
 /// Bytes that compress: words out of a few.
 pub fn text(seed: u64, len: usize) -> Vec<u8> {
-    const WORDS: [&str; 8] = [
-        "keel ", "hold ", "pool ", "chunk ", "frame ", "run ", "point ", "\n",
-    ];
+    const WORDS: [&str; 8] =
+        ["keel ", "hold ", "pool ", "chunk ", "frame ", "run ", "point ", "\n"];
     let mut rng = Rng::new(seed);
     let mut text = Vec::with_capacity(len + 8);
     while text.len() < len {
@@ -33,19 +32,13 @@ pub fn some_file(rng: &mut Rng, longest: usize) -> Vec<u8> {
         _ => rng.index(longest.max(1)),
     };
     let seed = rng.next_u64();
-    if rng.below(2) == 0 {
-        noise(seed, len)
-    } else {
-        text(seed, len)
-    }
+    if rng.below(2) == 0 { noise(seed, len) } else { text(seed, len) }
 }
 
 /// A tree of `count` files.
 pub fn some_tree(seed: u64, count: usize, longest: usize) -> Files {
     let mut rng = Rng::new(seed);
-    (0..count)
-        .map(|n| (format!("d{}/f{n:03}", n % 3), some_file(&mut rng, longest)))
-        .collect()
+    (0..count).map(|n| (format!("d{}/f{n:03}", n % 3), some_file(&mut rng, longest))).collect()
 }
 
 /// Changes, adds, removes or renames a file or two.

@@ -12,12 +12,7 @@ use super::content::noise;
 /// As a pool on disks of a few GiB is made when nothing is chosen, but for the journal: what is
 /// counted depends on them.
 fn real(disk_count: usize, journal_len: u64) -> Shape {
-    Shape {
-        disk_count,
-        disk_len: 4 << 30,
-        container_len: 16 << 20,
-        journal_len,
-    }
+    Shape { disk_count, disk_len: 4 << 30, container_len: 16 << 20, journal_len }
 }
 
 #[test]
@@ -27,27 +22,18 @@ fn a_thousand_small_commits_cost_little_space_and_two_flushes_each() {
         let pool = rig.create().unwrap();
         let mut machine = Machine::new(1);
         let mut files: Files = (0..20).map(|n| (format!("f{n}"), noise(n, 4096))).collect();
-        rig.run(machine.backup(&pool, &files, UnixNanos(1)))
-            .unwrap();
+        rig.run(machine.backup(&pool, &files, UnixNanos(1))).unwrap();
         let used = pool.status().bytes_used;
         let flushes = |rig: &Rig| -> Vec<u64> {
-            rig.disks
-                .iter()
-                .map(|disk| rig.world.counters(*disk).flushes)
-                .collect()
+            rig.disks.iter().map(|disk| rig.world.counters(*disk).flushes).collect()
         };
         let before = flushes(&rig);
         for n in 0..1000 {
             files.insert(format!("f{}", n % 20), noise(1000 + n, 4096));
-            rig.run(machine.backup(&pool, &files, UnixNanos(2 + n as i64)))
-                .unwrap();
+            rig.run(machine.backup(&pool, &files, UnixNanos(2 + n as i64))).unwrap();
         }
         let space = (pool.status().bytes_used - used) / 1000;
-        let most = flushes(&rig)
-            .iter()
-            .zip(before)
-            .map(|(now, before)| now - before)
-            .max();
+        let most = flushes(&rig).iter().zip(before).map(|(now, before)| now - before).max();
         let most = most.unwrap_or(0) as f64 / 1000.0;
         println!(
             "1,000 commits of 4 KiB on {disk_count} disks: {space} bytes of the pool and {most:.2} \
@@ -69,26 +55,14 @@ fn path(file: u64) -> String {
 fn attributes(size: Option<u64>) -> Vec<u8> {
     let kind = size.map_or(Kind::Directory, |size| Kind::File { size });
     let mtime = Timestamp::default();
-    Attributes {
-        kind,
-        mode: 0o644,
-        uid: 0,
-        gid: 0,
-        mtime,
-        link_group: None,
-        xattrs: Vec::new(),
-    }
-    .to_bytes()
+    Attributes { kind, mode: 0o644, uid: 0, gid: 0, mtime, link_group: None, xattrs: Vec::new() }
+        .to_bytes()
 }
 
 fn item(path: &str, content: Option<Vec<u8>>) -> NewItem {
     let attributes = attributes(content.as_ref().map(|bytes| bytes.len() as u64));
     let content = content.map_or(NewContent::None, NewContent::Inline);
-    NewItem::Entry {
-        path: path.as_bytes().to_vec(),
-        attributes,
-        content,
-    }
+    NewItem::Entry { path: path.as_bytes().to_vec(), attributes, content }
 }
 
 const SOURCE: SourceId = SourceId([1; 16]);
@@ -114,14 +88,8 @@ async fn point(
         }
     }
     pool.push(session, few).await.unwrap();
-    let commit = CommitPoint {
-        at: UnixNanos(at),
-        ..CommitPoint::default()
-    };
-    pool.commit(session, commit, UnixNanos(at))
-        .await
-        .unwrap()
-        .id
+    let commit = CommitPoint { at: UnixNanos(at), ..CommitPoint::default() };
+    pool.commit(session, commit, UnixNanos(at)).await.unwrap().id
 }
 
 #[test]
@@ -132,18 +100,13 @@ fn a_path_among_a_million_is_found_in_five_reads_and_an_unchanged_point_is_small
         let directory = (file % PER_DIRECTORY == 0)
             .then(|| item(&format!("home/d{:05}", file / PER_DIRECTORY), None));
         let content = file.to_le_bytes().to_vec();
-        directory
-            .into_iter()
-            .chain([item(&path(file), Some(content))])
+        directory.into_iter().chain([item(&path(file), Some(content))])
     });
     let roots = ["", "home"].into_iter().map(|path| item(path, None));
     let first = rig.run(point(&pool, None, roots.chain(files), 1));
     let entries = pool.points()[0].entries;
     let used = pool.status().bytes_used;
-    let same = [NewItem::Same {
-        first: 0,
-        count: entries,
-    }];
+    let same = [NewItem::Same { first: 0, count: entries }];
     let second = rig.run(point(&pool, Some(first), same.into_iter(), 2));
     let added = pool.status().bytes_used - used;
     rig.run(pool.close(UnixNanos(3))).unwrap();

@@ -23,10 +23,7 @@ pub struct Still {
 /// The smallest pool there can be: one disk, two points, a record, half of it in the journal. With
 /// `large`, enough data that a container is sealed.
 pub fn still(seed: u64, large: bool, mutants: Mutants) -> Still {
-    let shape = Shape {
-        disk_len: 2 << 20,
-        ..Shape::toy(1)
-    };
+    let shape = Shape { disk_len: 2 << 20, ..Shape::toy(1) };
     let mut rig = Rig::shaped(seed, shape, mutants);
     let pool = rig.create().unwrap();
     let mut machine = Machine::new(1);
@@ -42,14 +39,9 @@ pub fn still(seed: u64, large: bool, mutants: Mutants) -> Still {
     rig.run(async {
         let first = machine.backup(&pool, &files, UnixNanos(1)).await.unwrap();
         points.push((first.id, files.clone()));
-        let change = RecordChange {
-            name: "group/a".into(),
-            expected: None,
-            bytes: Some(record.clone()),
-        };
-        pool.write_records(vec![change], UnixNanos(2))
-            .await
-            .unwrap();
+        let change =
+            RecordChange { name: "group/a".into(), expected: None, bytes: Some(record.clone()) };
+        pool.write_records(vec![change], UnixNanos(2)).await.unwrap();
         pool.checkpoint(UnixNanos(3)).await.unwrap();
         files.insert("etc/c".into(), noise(seed + 99, 700));
         let second = machine.backup(&pool, &files, UnixNanos(4)).await.unwrap();
@@ -60,12 +52,7 @@ pub fn still(seed: u64, large: bool, mutants: Mutants) -> Still {
     let mut rig = Rig::over(seed, &disks, mutants);
     let pool = rig.look().unwrap();
     let claims = rig.run(pool.claims());
-    Still {
-        disks,
-        points,
-        record,
-        claims,
-    }
+    Still { disks, points, record, claims }
 }
 
 impl Still {
@@ -99,10 +86,7 @@ impl Still {
             names_place(&finding.error)?;
         }
         let record = pool.record("group/a").map(|record| record.bytes.to_vec());
-        ensure!(
-            record.as_ref() == Some(&self.record),
-            "a wrong record was served"
-        );
+        ensure!(record.as_ref() == Some(&self.record), "a wrong record was served");
         let listed: Vec<PointId> = pool.points().iter().map(|point| point.id).collect();
         let expected: Vec<PointId> = self.points.iter().map(|(id, _)| *id).collect();
         ensure!(listed == expected, "points are {listed:?}");
@@ -112,10 +96,7 @@ impl Still {
                 Err(error) => {
                     found = true;
                     names_place(&error)?;
-                    let told = report
-                        .findings
-                        .iter()
-                        .any(|finding| finding.points.contains(id));
+                    let told = report.findings.iter().any(|finding| finding.points.contains(id));
                     ensure!(
                         told,
                         "{}, and the check does not say that point {id} is touched: {:?}",
@@ -141,10 +122,7 @@ impl Still {
                 let part = rig.run(read_part(pool, id, path, start as u64, 1000));
                 let expected = &content[start..content.len().min(start + 1000)];
                 if let Ok(read) = part {
-                    ensure!(
-                        read.as_deref() == Some(expected),
-                        "wrong bytes of {path} served"
-                    );
+                    ensure!(read.as_deref() == Some(expected), "wrong bytes of {path} served");
                 }
             }
         }
@@ -153,11 +131,7 @@ impl Still {
 }
 
 fn names_place(error: &ReadError) -> Verdict {
-    ensure!(
-        error.place().is_some(),
-        "an error without a place: {}",
-        chain(error)
-    );
+    ensure!(error.place().is_some(), "an error without a place: {}", chain(error));
     Ok(())
 }
 
@@ -181,10 +155,7 @@ pub fn flip_all(still: &Still, bytes: &[u64], mutants: Mutants) -> Verdict {
         let found = still.judge(&flipped(still, *byte, byte % 8), mutants);
         let words = |words: String| format!("byte {byte} ({claim:?}): {words}");
         let found = found.map_err(words)?;
-        ensure!(
-            found == claim.is_some(),
-            "byte {byte} ({claim:?}) found: {found}"
-        );
+        ensure!(found == claim.is_some(), "byte {byte} ({claim:?}) found: {found}");
     }
     Ok(())
 }
@@ -193,11 +164,7 @@ pub fn flip_all(still: &Still, bytes: &[u64], mutants: Mutants) -> Verdict {
 fn every_flipped_byte_is_found_or_lies_in_space_nobody_claims() {
     let still = still(1, false, Mutants::default());
     let claimed = still.claimed_bytes();
-    assert!(
-        claimed.len() <= 256 << 10,
-        "{} bytes are claimed",
-        claimed.len()
-    );
+    assert!(claimed.len() <= 256 << 10, "{} bytes are claimed", claimed.len());
     flip_all(&still, &claimed, Mutants::default()).unwrap_or_else(|words| panic!("{words}"));
     let mut rng = Rng::new(1);
     let written: Vec<u64> = still.disks[0].written_blocks().collect();
@@ -219,11 +186,8 @@ fn every_flipped_byte_is_found_or_lies_in_space_nobody_claims() {
 #[test]
 fn every_flipped_byte_of_a_footer_is_found() {
     let still = still(2, true, Mutants::default());
-    let footers: Vec<&Claim> = still
-        .claims
-        .iter()
-        .filter(|claim| claim.what == "container footer")
-        .collect();
+    let footers: Vec<&Claim> =
+        still.claims.iter().filter(|claim| claim.what == "container footer").collect();
     assert!(!footers.is_empty(), "no container was sealed");
     let bytes: Vec<u64> = footers
         .iter()

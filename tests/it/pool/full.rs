@@ -11,10 +11,7 @@ use super::content::noise;
 #[test]
 fn a_full_pool_refuses_data_and_nothing_else() {
     for seed in 0..3 {
-        let shape = Shape {
-            disk_len: 3 << 20,
-            ..Shape::toy(1 + seed as usize % 2)
-        };
+        let shape = Shape { disk_len: 3 << 20, ..Shape::toy(1 + seed as usize % 2) };
         let mut rig = Rig::shaped(seed, shape, Mutants::default());
         let mut pool = rig.create().unwrap();
         let mut machine = Machine::new(1);
@@ -28,15 +25,9 @@ fn a_full_pool_refuses_data_and_nothing_else() {
                     files.remove(&format!("f{round}"));
                     let now = UnixNanos(round + 1);
                     let sessions = pool.sessions();
-                    sessions
-                        .iter()
-                        .for_each(|s| rig.run(pool.cancel(s.id, now)).unwrap());
+                    sessions.iter().for_each(|s| rig.run(pool.cancel(s.id, now)).unwrap());
                     let bytes = Some(vec![round as u8; 200]);
-                    let change = RecordChange {
-                        name: "r".into(),
-                        expected: None,
-                        bytes,
-                    };
+                    let change = RecordChange { name: "r".into(), expected: None, bytes };
                     rig.run(pool.write_records(vec![change], now)).unwrap();
                     rig.run(pool.checkpoint(now)).unwrap();
                     if refused % 5 == 0 {
@@ -50,19 +41,12 @@ fn a_full_pool_refuses_data_and_nothing_else() {
                 break;
             }
         }
-        assert!(
-            refused > 40 && points.len() > 10,
-            "{refused} refused, {} kept",
-            points.len()
-        );
+        assert!(refused > 40 && points.len() > 10, "{refused} refused, {} kept", points.len());
         for (id, files) in &points {
             assert_eq!(rig.run(read_point(&pool, id)).unwrap(), *files);
         }
         let report = rig.run(pool.verify(|_, _| {}));
         assert!(report.findings.is_empty(), "{:?}", report.findings);
-        println!(
-            "full pool: {refused} backups refused, {} points whole",
-            points.len()
-        );
+        println!("full pool: {refused} backups refused, {} points whole", points.len());
     }
 }

@@ -33,15 +33,15 @@ fn state_flips(mutants: Mutants) -> Verdict {
 /// The check that is made for the mutant.
 fn made_for(mutant: Mutant) -> Check {
     match mutant {
-        Mutant::SpanDigest | Mutant::ChunkId => ("wrong directories", |mutants| {
-            swapped::exchange(40, mutants).map(drop)
-        }),
+        Mutant::SpanDigest | Mutant::ChunkId => {
+            ("wrong directories", |mutants| swapped::exchange(40, mutants).map(drop))
+        }
         Mutant::IncomingId => ("forged bytes", strangers::forged_bytes),
         Mutant::ForeignHave => ("foreign have", strangers::foreign_have),
         Mutant::Quorum => ("lone superblock", roots::lone_superblock),
-        Mutant::StateCheck => ("stale stretches", |mutants| {
-            roots::stale_stretches(mutants).map(drop)
-        }),
+        Mutant::StateCheck => {
+            ("stale stretches", |mutants| roots::stale_stretches(mutants).map(drop))
+        }
         Mutant::FrameHash => ("flipped bytes of the state", state_flips),
         Mutant::JournalEpoch => ("entry passed over", roots::passed_over),
         Mutant::JournalChain | Mutant::JournalHole => ("hole in the journal", roots::hole),

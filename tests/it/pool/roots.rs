@@ -13,14 +13,8 @@ use super::verdict::{Verdict, chain, ensure};
 
 async fn write(pool: &SimPool, value: u64) {
     let bytes = Some(value.to_le_bytes().to_vec());
-    let change = RecordChange {
-        name: "value".into(),
-        expected: None,
-        bytes,
-    };
-    pool.write_records(vec![change], UnixNanos(value as i64))
-        .await
-        .unwrap();
+    let change = RecordChange { name: "value".into(), expected: None, bytes };
+    pool.write_records(vec![change], UnixNanos(value as i64)).await.unwrap();
 }
 
 fn value(pool: &SimPool) -> Option<u64> {
@@ -66,17 +60,12 @@ pub fn hole(mutants: Mutants) -> Verdict {
     let (mut rig, _) = values(1, 3, false, mutants);
     let places = entry(&mut rig, 1);
     let mut disks = rig.images();
-    places
-        .iter()
-        .for_each(|place| disks[0].damage(place + 130, |byte| *byte ^= 1));
+    places.iter().for_each(|place| disks[0].damage(place + 130, |byte| *byte ^= 1));
     let mut rig = Rig::over(2, &disks, mutants);
     match rig.open() {
         Err(OpenError::JournalHole { .. }) => Ok(()),
         Err(error) => Err(format!("a hole is reported as {}", chain(&error))),
-        Ok(pool) => Err(format!(
-            "a hole is passed over, the value is {:?}",
-            value(&pool)
-        )),
+        Ok(pool) => Err(format!("a hole is passed over, the value is {:?}", value(&pool))),
     }
 }
 
@@ -88,14 +77,9 @@ pub fn silence(mutants: Mutants) -> Verdict {
     let mut deaf = Rig::over(2, &disks, mutants);
     places.iter().for_each(|place| deaf.world.spoil(0, *place));
     if let Ok(pool) = deaf.open() {
-        return Err(format!(
-            "an unreadable entry counts as none, the value is {:?}",
-            value(&pool)
-        ));
+        return Err(format!("an unreadable entry counts as none, the value is {:?}", value(&pool)));
     }
-    let pool = Rig::over(3, &disks, mutants)
-        .open()
-        .map_err(|error| chain(&error))?;
+    let pool = Rig::over(3, &disks, mutants).open().map_err(|error| chain(&error))?;
     ensure!(value(&pool) == Some(3), "the value is {:?}", value(&pool));
     Ok(())
 }
@@ -110,22 +94,12 @@ pub fn passed_over(mutants: Mutants) -> Verdict {
     let mut deaf = Rig::over(2, &disks, mutants);
     deaf.world.spoil(0, front);
     let pool = deaf.open().map_err(|error| chain(&error))?;
-    ensure!(
-        value(&pool) == Some(2),
-        "at first the value is {:?}",
-        value(&pool)
-    );
+    ensure!(value(&pool) == Some(2), "at first the value is {:?}", value(&pool));
     drop(pool);
     deaf.crash();
     let disks = deaf.images();
-    let pool = Rig::over(3, &disks, mutants)
-        .open()
-        .map_err(|error| chain(&error))?;
-    ensure!(
-        value(&pool) == Some(2),
-        "later the value is {:?}",
-        value(&pool)
-    );
+    let pool = Rig::over(3, &disks, mutants).open().map_err(|error| chain(&error))?;
+    ensure!(value(&pool) == Some(2), "later the value is {:?}", value(&pool));
     Ok(())
 }
 
@@ -139,16 +113,11 @@ pub fn lone_superblock(mutants: Mutants) -> Verdict {
     superblock.sequence += 1;
     superblock.root.clear();
     let key = ChecksumKey::new(&report.label.secret, &[0; 16]);
-    let place = Place {
-        disk: report.label.disk,
-        offset: *offset,
-    };
+    let place = Place { disk: report.label.disk, offset: *offset };
     let block = superblock.encode(&key, report.label.pool, place);
     let mut disks = rig.images();
     disks[0].write(*offset, &block);
-    let pool = Rig::over(2, &disks, mutants)
-        .open()
-        .map_err(|error| chain(&error))?;
+    let pool = Rig::over(2, &disks, mutants).open().map_err(|error| chain(&error))?;
     ensure!(value(&pool) == Some(3), "the value is {:?}", value(&pool));
     Ok(())
 }
@@ -181,10 +150,7 @@ pub fn stale_stretches(mutants: Mutants) -> Verdict<u64> {
             let opened = Rig::over(5, &[disk], mutants).open();
             let pool = opened.map_err(|error| format!("stale at {offset}: {}", chain(&error)))?;
             let found = value(&pool);
-            ensure!(
-                found == Some(24),
-                "stale at {offset}: the value is {found:?}"
-            );
+            ensure!(found == Some(24), "stale at {offset}: the value is {found:?}");
         }
     }
     Ok(cases)

@@ -17,10 +17,7 @@ pub fn forged_bytes(mutants: Mutants) -> Verdict {
     let pool = rig.create().map_err(|error| chain(&error))?;
     let machine = Machine::new(1);
     let wanted = noise(1, 200);
-    let chunk = ChunkRef {
-        id: pool.id_key().id(&wanted),
-        len: 200,
-    };
+    let chunk = ChunkRef { id: pool.id_key().id(&wanted), len: 200 };
     let frame = IncomingFrame {
         codec: Codec::Raw,
         plain_len: 200,
@@ -31,10 +28,7 @@ pub fn forged_bytes(mutants: Mutants) -> Verdict {
         machine.begin(&pool, UnixNanos(1)).await?;
         pool.verify_frame(frame).await
     });
-    ensure!(
-        matches!(refused, Err(IngestError::WrongId { .. })),
-        "forged bytes: {refused:?}"
-    );
+    ensure!(matches!(refused, Err(IngestError::WrongId { .. })), "forged bytes: {refused:?}");
     Ok(())
 }
 
@@ -50,10 +44,7 @@ pub fn foreign_have(mutants: Mutants) -> Verdict {
         pool.offer(session, &chunks_of(&pool, &files)).await
     });
     let have = have.map_err(|error| chain(&error))?;
-    ensure!(
-        !have.contains(&true),
-        "a stranger is told what another machine has"
-    );
+    ensure!(!have.contains(&true), "a stranger is told what another machine has");
     Ok(())
 }
 
@@ -90,10 +81,7 @@ fn a_session_on_an_older_point_is_served_and_on_a_foreign_one_refused() {
             lease_until: UnixNanos(9),
         };
         let refused = pool.begin(request, UnixNanos(4)).await;
-        assert!(matches!(
-            refused,
-            Err(IngestError::Read(ReadError::NoPoint { .. }))
-        ));
+        assert!(matches!(refused, Err(IngestError::Read(ReadError::NoPoint { .. }))));
     });
     rig.crash();
     let pool = rig.open().unwrap();

@@ -22,13 +22,8 @@ enum Wrong {
     FrameBytes,
 }
 
-const WRONGS: [Wrong; 5] = [
-    Wrong::Numbers,
-    Wrong::Ids,
-    Wrong::Rows,
-    Wrong::Lens,
-    Wrong::FrameBytes,
-];
+const WRONGS: [Wrong; 5] =
+    [Wrong::Numbers, Wrong::Ids, Wrong::Rows, Wrong::Lens, Wrong::FrameBytes];
 
 struct Target {
     disks: Vec<Image>,
@@ -48,10 +43,7 @@ fn target(closed: bool) -> Target {
     files.extend((0..8).map(|n| (format!("a/{n}"), noise(n, 9000))));
     files.extend((0..4).map(|n| (format!("b/{n}"), text(n, 7000))));
     let mut machine = Machine::new(1);
-    let point = rig
-        .run(machine.backup(&pool, &files, UnixNanos(1)))
-        .unwrap()
-        .id;
+    let point = rig.run(machine.backup(&pool, &files, UnixNanos(1))).unwrap().id;
     let claims = rig.run(pool.claims());
     if closed {
         rig.run(pool.close(UnixNanos(2))).unwrap();
@@ -59,13 +51,7 @@ fn target(closed: bool) -> Target {
     rig.crash();
     let disk = rig.world.disk(rig.disks[0]);
     let label = rig.run(inspect_disk(&disk)).unwrap().label;
-    let mut target = Target {
-        disks: rig.images(),
-        point,
-        files,
-        label,
-        runs: Vec::new(),
-    };
+    let mut target = Target { disks: rig.images(), point, files, label, runs: Vec::new() };
     for claim in claims.iter().filter(|claim| claim.what == "run directory") {
         let (directory, _) = target.directory(claim.place.offset);
         if directory.chunks.len() > 1 {
@@ -84,18 +70,12 @@ impl Target {
         let mut bytes = vec![0; zones.container_len as usize];
         self.disks[0].read(start, &mut bytes);
         let key = ChecksumKey::new(&self.label.secret, &[0; 16]);
-        let place = |offset| Place {
-            disk: self.label.disk,
-            offset,
-        };
+        let place = |offset| Place { disk: self.label.disk, offset };
         let header =
             ContainerHeader::decode(&bytes[..BLOCK], &key, self.label.pool, place(start)).unwrap();
         let key = ChecksumKey::new(&self.label.secret, &header.salt);
         let run = &bytes[(offset - start) as usize..];
-        (
-            Directory::decode(run, &key, self.label.pool, place(offset)).unwrap(),
-            key,
-        )
+        (Directory::decode(run, &key, self.label.pool, place(offset)).unwrap(), key)
     }
 
     /// The disks with one directory made wrong; `None` if this choice changes nothing.
@@ -140,10 +120,7 @@ impl Target {
                 frame.hash = *blake3::hash(&run[stored]).as_bytes();
             }
         }
-        let place = Place {
-            disk: self.label.disk,
-            offset,
-        };
+        let place = Place { disk: self.label.disk, offset };
         let bytes = directory.encode(&key, self.label.pool, place);
         run[..bytes.len()].copy_from_slice(&bytes);
         let mut disks = self.disks.clone();
@@ -200,9 +177,7 @@ pub fn exchange(cases: u64, mutants: Mutants) -> Verdict<u64> {
         let Some(disks) = target.spoil(wrong, &mut rng) else {
             continue;
         };
-        let found = target
-            .judge(&disks, mutants)
-            .map_err(|words| format!("{wrong:?}: {words}"))?;
+        let found = target.judge(&disks, mutants).map_err(|words| format!("{wrong:?}: {words}"))?;
         ensure!(found, "{wrong:?}: nobody noticed");
         done += 1;
     }

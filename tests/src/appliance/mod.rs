@@ -17,16 +17,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(20);
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows where it is");
-    let folder = test
-        .ancestors()
-        .nth(2)
-        .expect("tests lie below the target directory");
+    let folder = test.ancestors().nth(2).expect("tests lie below the target directory");
     let path = folder.join(name);
-    assert!(
-        path.exists(),
-        "{} is not built: `cargo build --bins` makes it",
-        path.display()
-    );
+    assert!(path.exists(), "{} is not built: `cargo build --bins` makes it", path.display());
     path
 }
 
@@ -95,15 +88,8 @@ impl Answer {
     pub fn error(self, code: i32) -> String {
         assert_eq!(self.code, code, "{}\n{}", self.stderr, self.json);
         let error = &self.json["error"];
-        assert!(
-            error["message"].is_string() && error["hint"].is_string(),
-            "{}",
-            self.json
-        );
-        error["code"]
-            .as_str()
-            .expect("errors have a code")
-            .to_owned()
+        assert!(error["message"].is_string() && error["hint"].is_string(), "{}", self.json);
+        error["code"].as_str().expect("errors have a code").to_owned()
     }
 }
 
@@ -124,10 +110,7 @@ impl Appliance {
     #[must_use]
     pub fn new(scratch: &Scratch) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-        let port = listener
-            .local_addr()
-            .expect("a listener has an address")
-            .port();
+        let port = listener.local_addr().expect("a listener has an address").port();
         let folder = scratch.path().to_path_buf();
         Self {
             state: folder.join("state"),
@@ -157,66 +140,34 @@ impl Appliance {
 
     pub fn ask(&self, args: &[&str]) -> Answer {
         let mut command = Command::new(program("keelhold"));
-        command
-            .arg("--state")
-            .arg(&self.state)
-            .args(["--json", "--yes"])
-            .args(args);
-        Answer::of(
-            &command
-                .stdin(Stdio::null())
-                .output()
-                .expect("the program starts"),
-        )
+        command.arg("--state").arg(&self.state).args(["--json", "--yes"]).args(args);
+        Answer::of(&command.stdin(Stdio::null()).output().expect("the program starts"))
     }
 
     pub fn agent_ask(&self, args: &[&str]) -> Answer {
         let mut command = Command::new(program("keelhold-agent"));
-        command
-            .arg("--state")
-            .arg(&self.agent_state)
-            .arg("--json")
-            .args(args);
-        Answer::of(
-            &command
-                .stdin(Stdio::null())
-                .output()
-                .expect("the program starts"),
-        )
+        command.arg("--state").arg(&self.agent_state).arg("--json").args(args);
+        Answer::of(&command.stdin(Stdio::null()).output().expect("the program starts"))
     }
 
     /// A verb that goes on by itself.
     #[must_use]
     pub fn start(&self, args: &[&str]) -> Child {
         let mut command = Command::new(program("keelhold"));
-        command
-            .arg("--state")
-            .arg(&self.state)
-            .args(["--json", "--yes"])
-            .args(args);
-        let quiet = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        command.arg("--state").arg(&self.state).args(["--json", "--yes"]).args(args);
+        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         quiet.spawn().expect("the program starts")
     }
 
     fn log(&self, name: &str) -> File {
         let path = self.folder.join(name);
-        File::options()
-            .create(true)
-            .append(true)
-            .open(path)
-            .expect("a log can be written")
+        File::options().create(true).append(true).open(path).expect("a log can be written")
     }
 
     /// Starts the daemon without waiting for it.
     pub fn spawn_daemon(&mut self) {
         let mut command = Command::new(program("keelhold"));
-        command
-            .arg("--state")
-            .arg(&self.state)
-            .args(["serve", "--agents", &self.address]);
+        command.arg("--state").arg(&self.state).args(["serve", "--agents", &self.address]);
         let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = quiet.stderr(self.log("daemon.log")).spawn();
         self.daemon = Some(child.expect("the daemon starts"));
@@ -224,9 +175,7 @@ impl Appliance {
 
     pub fn start_daemon(&mut self) {
         self.spawn_daemon();
-        self.until("the daemon answers", |own| {
-            own.ask(&["status"]).json["sentence"].is_string()
-        });
+        self.until("the daemon answers", |own| own.ask(&["status"]).json["sentence"].is_string());
     }
 
     pub fn start_agent(&mut self) {
@@ -252,11 +201,7 @@ impl Appliance {
     pub fn until(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
         let began = Instant::now();
         while !is_so(self) {
-            assert!(
-                began.elapsed() < PATIENCE,
-                "waited for: {what}\n{}",
-                self.last_words()
-            );
+            assert!(began.elapsed() < PATIENCE, "waited for: {what}\n{}", self.last_words());
             std::thread::park_timeout(ASK_AGAIN);
         }
     }
@@ -265,10 +210,7 @@ impl Appliance {
         let tail = |name: &str| {
             let text = fs::read_to_string(self.folder.join(name)).unwrap_or_default();
             let lines: Vec<&str> = text.lines().collect();
-            format!(
-                "{name}:\n{}\n",
-                lines[lines.len().saturating_sub(15)..].join("\n")
-            )
+            format!("{name}:\n{}\n", lines[lines.len().saturating_sub(15)..].join("\n"))
         };
         tail("daemon.log") + &tail("agent.log")
     }
@@ -295,21 +237,13 @@ impl Appliance {
     /// A backup that waits for its end; gives the result.
     pub fn backup(&self, source: &str) -> Value {
         let answer = self.ask(&["backup", source, "--wait"]);
-        assert!(
-            matches!(answer.code, 0 | 3),
-            "{answer:?}\n{}",
-            self.last_words()
-        );
+        assert!(matches!(answer.code, 0 | 3), "{answer:?}\n{}", self.last_words());
         answer.json
     }
 
     pub fn restore(&self, point: &str, to: &Path) -> Value {
         let answer = self.ask(&["restore", point, "--to", &to.display().to_string()]);
-        assert!(
-            matches!(answer.code, 0 | 3),
-            "{answer:?}\n{}",
-            self.last_words()
-        );
+        assert!(matches!(answer.code, 0 | 3), "{answer:?}\n{}", self.last_words());
         answer.json
     }
 }

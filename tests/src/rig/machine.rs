@@ -48,32 +48,18 @@ pub fn tree_bytes(files: &Files) -> u64 {
 
 fn attributes(content: Option<&Vec<u8>>) -> Vec<u8> {
     let kind = match content {
-        Some(content) => Kind::File {
-            size: content.len() as u64,
-        },
+        Some(content) => Kind::File { size: content.len() as u64 },
         None => Kind::Directory,
     };
     let mtime = Timestamp::default();
-    Attributes {
-        kind,
-        mode: 0o644,
-        uid: 0,
-        gid: 0,
-        mtime,
-        link_group: None,
-        xattrs: Vec::new(),
-    }
-    .to_bytes()
+    Attributes { kind, mode: 0o644, uid: 0, gid: 0, mtime, link_group: None, xattrs: Vec::new() }
+        .to_bytes()
 }
 
 impl Machine {
     #[must_use]
     pub fn new(number: u8) -> Self {
-        Self {
-            source: SourceId([number; 16]),
-            domain: DomainId([number; 16]),
-            basis: None,
-        }
+        Self { source: SourceId([number; 16]), domain: DomainId([number; 16]), basis: None }
     }
 
     pub async fn begin(&self, pool: &SimPool, now: UnixNanos) -> Result<SessionId, IngestError> {
@@ -97,10 +83,7 @@ impl Machine {
         let cutter = Cutter::Content(
             ContentCutter::new(&pool.cut_params()).expect("the pool's parameters are sound"),
         );
-        let old = self
-            .basis
-            .as_ref()
-            .map(|(_, files)| (files, ordinals(files)));
+        let old = self.basis.as_ref().map(|(_, files)| (files, ordinals(files)));
         let mut sent = 0;
         for path in paths(files) {
             let content = files.get(&path);
@@ -137,12 +120,8 @@ impl Machine {
         let mut sent = 0;
         let refs: Vec<ChunkRef> = chunks.iter().map(|(chunk, _)| *chunk).collect();
         let have = pool.offer(session, &refs).await?;
-        let wanted: Vec<_> = chunks
-            .iter()
-            .zip(have)
-            .filter(|(_, have)| !have)
-            .map(|(chunk, _)| chunk)
-            .collect();
+        let wanted: Vec<_> =
+            chunks.iter().zip(have).filter(|(_, have)| !have).map(|(chunk, _)| chunk).collect();
         for few in wanted.chunks(3) {
             let plain: Vec<u8> = few.iter().flat_map(|(_, bytes)| bytes.to_vec()).collect();
             sent += plain.len() as u64;
@@ -165,10 +144,7 @@ impl Machine {
         files: &Files,
         now: UnixNanos,
     ) -> Result<PointInfo, IngestError> {
-        let commit = CommitPoint {
-            at: now,
-            ..CommitPoint::default()
-        };
+        let commit = CommitPoint { at: now, ..CommitPoint::default() };
         self.backup_as(pool, files, commit, now).await
     }
 
@@ -196,13 +172,7 @@ fn cut<'a>(pool: &SimPool, cutter: &Cutter, content: &'a [u8]) -> Vec<(ChunkRef,
     lens.map(|len| {
         let (bytes, after) = rest.split_at(len);
         rest = after;
-        (
-            ChunkRef {
-                id: key.id(bytes),
-                len: len as u32,
-            },
-            bytes,
-        )
+        (ChunkRef { id: key.id(bytes), len: len as u32 }, bytes)
     })
     .collect()
 }
@@ -213,9 +183,7 @@ pub fn chunks_of(pool: &SimPool, files: &Files) -> Vec<ChunkRef> {
     let cutter = ContentCutter::new(&pool.cut_params()).expect("the pool's parameters are sound");
     let cutter = Cutter::Content(cutter);
     let long = files.values().filter(|content| content.len() > INLINE_MAX);
-    long.flat_map(|content| cut(pool, &cutter, content))
-        .map(|(chunk, _)| chunk)
-        .collect()
+    long.flat_map(|content| cut(pool, &cutter, content)).map(|(chunk, _)| chunk).collect()
 }
 
 fn ordinals(files: &Files) -> BTreeMap<String, u64> {
@@ -223,9 +191,5 @@ fn ordinals(files: &Files) -> BTreeMap<String, u64> {
 }
 
 fn entry(path: &str, content: Option<&Vec<u8>>, new: NewContent) -> NewItem {
-    NewItem::Entry {
-        path: path.as_bytes().to_vec(),
-        attributes: attributes(content),
-        content: new,
-    }
+    NewItem::Entry { path: path.as_bytes().to_vec(), attributes: attributes(content), content: new }
 }

@@ -40,12 +40,7 @@ pub struct Shape {
 impl Shape {
     #[must_use]
     pub fn toy(disk_count: usize) -> Self {
-        Self {
-            disk_count,
-            disk_len: DISK_LEN,
-            container_len: CONTAINER_LEN,
-            journal_len: 64 << 10,
-        }
+        Self { disk_count, disk_len: DISK_LEN, container_len: CONTAINER_LEN, journal_len: 64 << 10 }
     }
 }
 
@@ -84,44 +79,24 @@ impl Rig {
     #[must_use]
     pub fn shaped(seed: u64, shape: Shape, mutants: Mutants) -> Self {
         let world = SimWorld::new(seed);
-        let disks = (0..shape.disk_count)
-            .map(|_| world.add_disk(shape.disk_len))
-            .collect();
+        let disks = (0..shape.disk_count).map(|_| world.add_disk(shape.disk_len)).collect();
         let executor = sim_executor(&world);
-        Self {
-            world,
-            disks,
-            executor,
-            mutants,
-            shape,
-        }
+        Self { world, disks, executor, mutants, shape }
     }
 
     /// A new world whose disks hold these images: everything before is forgotten.
     #[must_use]
     pub fn over(seed: u64, images: &[Image], mutants: Mutants) -> Self {
         let world = SimWorld::new(seed);
-        let disks = images
-            .iter()
-            .map(|image| world.add_image(image.clone()))
-            .collect();
+        let disks = images.iter().map(|image| world.add_image(image.clone())).collect();
         let executor = sim_executor(&world);
-        Self {
-            world,
-            disks,
-            executor,
-            mutants,
-            shape: Shape::toy(images.len()),
-        }
+        Self { world, disks, executor, mutants, shape: Shape::toy(images.len()) }
     }
 
     /// What the disks answer to readers now.
     #[must_use]
     pub fn images(&self) -> Vec<Image> {
-        self.disks
-            .iter()
-            .map(|disk| self.world.image(*disk))
-            .collect()
+        self.disks.iter().map(|disk| self.world.image(*disk)).collect()
     }
 
     #[must_use]
@@ -130,10 +105,7 @@ impl Rig {
     }
 
     fn devices(&self) -> Vec<SimDisk> {
-        self.disks
-            .iter()
-            .map(|disk| self.world.disk(*disk))
-            .collect()
+        self.disks.iter().map(|disk| self.world.disk(*disk)).collect()
     }
 
     #[must_use]
@@ -151,30 +123,22 @@ impl Rig {
         let options = CreateOptions {
             container_len: Some(self.shape.container_len),
             journal_len: Some(self.shape.journal_len),
-            cut: Some(CutParams {
-                min: 256,
-                average: 1024,
-                max: 4096,
-                seed: [7; 32],
-            }),
+            cut: Some(CutParams { min: 256, average: 1024, max: 4096, seed: [7; 32] }),
             id_key: None,
         };
         let (devices, surroundings, now) = (self.devices(), self.surroundings(), self.now());
-        self.executor
-            .run_until(Pool::create(devices, surroundings, options, now))
+        self.executor.run_until(Pool::create(devices, surroundings, options, now))
     }
 
     pub fn open(&mut self) -> Result<SimPool, OpenError> {
         let (devices, surroundings, now) = (self.devices(), self.surroundings(), self.now());
-        self.executor
-            .run_until(Pool::open(devices, surroundings, now))
+        self.executor.run_until(Pool::open(devices, surroundings, now))
     }
 
     /// Opens without writing.
     pub fn look(&mut self) -> Result<SimPool, OpenError> {
         let (devices, surroundings) = (self.devices(), self.surroundings());
-        self.executor
-            .run_until(Pool::open_read_only(devices, surroundings))
+        self.executor.run_until(Pool::open_read_only(devices, surroundings))
     }
 
     /// The power goes: everything in memory is gone, of what was not flushed any part.

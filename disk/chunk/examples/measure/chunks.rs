@@ -15,10 +15,7 @@ pub struct Chunks {
 
 impl Default for Chunks {
     fn default() -> Self {
-        Self {
-            key: IdKey::new([2; 32]),
-            seen: HashSet::new(),
-        }
+        Self { key: IdKey::new([2; 32]), seen: HashSet::new() }
     }
 }
 

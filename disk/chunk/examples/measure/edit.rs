@@ -21,9 +21,7 @@ pub fn scattered(tree: &Tree, seed: u64) -> (Tree, usize) {
             edit(&mut file.content, &mut random);
         }
         file.attributes.mtime.secs += 86_400;
-        file.attributes.kind = keelhold_chunk::Kind::File {
-            size: file.content.len() as u64,
-        };
+        file.attributes.kind = keelhold_chunk::Kind::File { size: file.content.len() as u64 };
     }
     (Tree { files }, edited)
 }
@@ -60,8 +58,6 @@ impl Seeded {
 
     /// Letters and spaces: compresses about as prose does not, and as noise does not.
     fn text(&mut self, len: usize) -> Vec<u8> {
-        (0..len)
-            .map(|_| b"etaoin shrdlu\n"[self.below(14) as usize])
-            .collect()
+        (0..len).map(|_| b"etaoin shrdlu\n"[self.below(14) as usize]).collect()
     }
 }

@@ -51,11 +51,7 @@ impl Packer {
             Codec::Lz4 => None,
             Codec::Zstd(level) => Compressor::new(level).ok(),
         };
-        Self {
-            zstd,
-            buffer: vec![0; 4 << 20],
-            stored: 0,
-        }
+        Self { zstd, buffer: vec![0; 4 << 20], stored: 0 }
     }
 
     fn pack(&mut self, frame: &[u8]) {
@@ -64,9 +60,7 @@ impl Packer {
         }
         let packed = match &mut self.zstd {
             None => lz4_flex::block::compress_into(frame, &mut self.buffer).ok(),
-            Some(zstd) => zstd
-                .compress_to_buffer(frame, self.buffer.as_mut_slice())
-                .ok(),
+            Some(zstd) => zstd.compress_to_buffer(frame, self.buffer.as_mut_slice()).ok(),
         };
         // Raw when compression does not pay.
         let len = packed.map_or(frame.len(), |packed| packed.min(frame.len()));

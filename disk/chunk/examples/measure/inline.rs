@@ -30,11 +30,7 @@ pub fn table(before: &Tree, after: &Tree, cutter: &Cutter) {
         let mut chunks = Chunks::default();
         let first = Stored::add(&mut chunks, before, cutter, limit);
         let grown = Stored::add(&mut chunks, after, cutter, limit);
-        let files = before
-            .files
-            .iter()
-            .filter(|file| is_inline(file, limit))
-            .count();
+        let files = before.files.iter().filter(|file| is_inline(file, limit)).count();
         println!(
             "| {limit} | {files} | {} | {} | {:.1} | {:.1} | {:.1} | {:.1} | {:.2} |",
             first.data_count,
@@ -65,11 +61,8 @@ impl Stored {
         let outside = tree.files.iter().filter(|file| !is_inline(file, limit));
         let data = chunks.add(outside, cutter);
         let pages = pages(tree, limit);
-        let new: Vec<&[u8]> = pages
-            .iter()
-            .map(Vec::as_slice)
-            .filter(|page| chunks.is_new(page))
-            .collect();
+        let new: Vec<&[u8]> =
+            pages.iter().map(Vec::as_slice).filter(|page| chunks.is_new(page)).collect();
         let codec = Codec::Zstd(1);
         Self {
             data_count: data.len(),
@@ -92,11 +85,7 @@ fn pages(tree: &Tree, limit: usize) -> Vec<Vec<u8>> {
             pages.push(std::mem::take(&mut page).finish());
             before = &[];
         }
-        let shared = before
-            .iter()
-            .zip(&file.path)
-            .take_while(|(a, b)| a == b)
-            .count();
+        let shared = before.iter().zip(&file.path).take_while(|(a, b)| a == b).count();
         page.varint(shared as u64);
         page.bytes(&file.path[shared..]);
         page.bytes(&file.attributes.to_bytes());

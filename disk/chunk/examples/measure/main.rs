@@ -38,11 +38,7 @@ fn main() -> ExitCode {
     };
     let before = Tree::read(&roots, limit << 20);
     let (after, edited) = edit::scattered(&before, SEED);
-    println!(
-        "{} files, {:.0} MiB; {edited} edited\n",
-        before.files.len(),
-        mib(before.len())
-    );
+    println!("{} files, {:.0} MiB; {edited} edited\n", before.files.len(), mib(before.len()));
     if before.files.is_empty() {
         eprintln!("no files in {roots:?}");
         return ExitCode::FAILURE;
@@ -75,11 +71,8 @@ fn sizes(before: &Tree, after: &Tree, cut: (u32, u32, u32)) {
         for codec in CODECS {
             let (stored, seconds) = timed(|| frames::stored(&first, frame_len, codec));
             let growth = frames::stored(&grown, frame_len, codec);
-            let frame = if frame_len == 0 {
-                "chunk".into()
-            } else {
-                format!("{}", frame_len >> 10)
-            };
+            let frame =
+                if frame_len == 0 { "chunk".into() } else { format!("{}", frame_len >> 10) };
             println!(
                 "| {frame} | {codec} | {:.1} | {:.2} | {seconds:.1} |",
                 mib(stored),
@@ -91,12 +84,8 @@ fn sizes(before: &Tree, after: &Tree, cut: (u32, u32, u32)) {
 }
 
 fn cutter((min, average, max): (u32, u32, u32)) -> Cutter {
-    let params = CutParams {
-        min: min << 10,
-        average: average << 10,
-        max: max << 10,
-        seed: [1; 32],
-    };
+    let params =
+        CutParams { min: min << 10, average: average << 10, max: max << 10, seed: [1; 32] };
     match ContentCutter::new(&params) {
         Ok(cutter) => Cutter::Content(cutter),
         Err(error) => unreachable!("{error}"),
@@ -116,8 +105,5 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
 
 fn processor_nanos() -> u64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split(' ')
-        .next()
-        .and_then(|nanos| nanos.parse().ok())
-        .unwrap_or(0)
+    text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0)
 }

@@ -33,22 +33,12 @@ impl Tree {
         }
         found.sort_by(|a, b| a.0.cmp(&b.0));
         let sum = |large: bool| -> u64 {
-            found
-                .iter()
-                .map(|(_, meta)| meta.len())
-                .filter(|len| (*len >= LARGE) == large)
-                .sum()
+            found.iter().map(|(_, meta)| meta.len()).filter(|len| (*len >= LARGE) == large).sum()
         };
         let (small, large) = (sum(false), sum(true));
         let share = limit.saturating_sub(small) as f64 / large.max(1) as f64;
-        let files = found
-            .iter()
-            .filter(|(path, meta)| meta.len() < LARGE || lot(path) < share);
-        Self {
-            files: files
-                .filter_map(|(path, meta)| File::read(path, meta))
-                .collect(),
-        }
+        let files = found.iter().filter(|(path, meta)| meta.len() < LARGE || lot(path) < share);
+        Self { files: files.filter_map(|(path, meta)| File::read(path, meta)).collect() }
     }
 
     pub fn len(&self) -> usize {
@@ -60,24 +50,15 @@ impl File {
     fn read(path: &Path, meta: &Metadata) -> Option<Self> {
         let content = fs::read(path).ok()?;
         let attributes = Attributes {
-            kind: Kind::File {
-                size: content.len() as u64,
-            },
+            kind: Kind::File { size: content.len() as u64 },
             mode: meta.mode() as u16,
             uid: meta.uid(),
             gid: meta.gid(),
-            mtime: Timestamp {
-                secs: meta.mtime(),
-                nanos: meta.mtime_nsec() as u32,
-            },
+            mtime: Timestamp { secs: meta.mtime(), nanos: meta.mtime_nsec() as u32 },
             link_group: None,
             xattrs: Vec::new(),
         };
-        Some(Self {
-            path: path.as_os_str().as_bytes().to_vec(),
-            attributes,
-            content,
-        })
+        Some(Self { path: path.as_os_str().as_bytes().to_vec(), attributes, content })
     }
 }
 

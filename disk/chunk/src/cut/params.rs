@@ -27,12 +27,7 @@ pub struct CutParams {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum CutParamsError {
     #[error("{what} of {value} bytes is not between {least} and {most}")]
-    Range {
-        what: &'static str,
-        value: u32,
-        least: u32,
-        most: u32,
-    },
+    Range { what: &'static str, value: u32, least: u32, most: u32 },
     #[error("{what} of {value} bytes is odd")]
     Odd { what: &'static str, value: u32 },
     #[error("average of {value} bytes is not a power of two")]
@@ -59,12 +54,7 @@ impl CutParams {
     /// The measured default, see `MEASUREMENTS.md`.
     #[must_use]
     pub fn with_seed(seed: [u8; 32]) -> Self {
-        Self {
-            min: 16 << 10,
-            average: 64 << 10,
-            max: 256 << 10,
-            seed,
-        }
+        Self { min: 16 << 10, average: 64 << 10, max: 256 << 10, seed }
     }
 
     pub fn check(&self) -> Result<(), CutParamsError> {
@@ -74,9 +64,7 @@ impl CutParams {
         // The mask is chosen by the logarithm of the average, which must not depend on how a
         // machine rounds.
         if !self.average.is_power_of_two() {
-            return Err(CutParamsError::NotPowerOfTwo {
-                value: self.average,
-            });
+            return Err(CutParamsError::NotPowerOfTwo { value: self.average });
         }
         // The scan takes two bytes at a time.
         for (what, value) in [("min", self.min), ("max", self.max)] {
@@ -123,11 +111,7 @@ impl CutParams {
 
 impl fmt::Debug for CutParams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "CutParams({}/{}/{}, seed secret)",
-            self.min, self.average, self.max
-        )
+        write!(f, "CutParams({}/{}/{}, seed secret)", self.min, self.average, self.max)
     }
 }
 
@@ -135,11 +119,6 @@ fn range(what: &'static str, value: u32, least: u32, most: u32) -> Result<(), Cu
     if (least..=most).contains(&value) {
         Ok(())
     } else {
-        Err(CutParamsError::Range {
-            what,
-            value,
-            least,
-            most,
-        })
+        Err(CutParamsError::Range { what, value, least, most })
     }
 }

@@ -2,12 +2,7 @@ use super::*;
 use crate::{IdKey, Reader};
 
 fn small_params() -> CutParams {
-    CutParams {
-        min: 1 << 10,
-        average: 4 << 10,
-        max: 16 << 10,
-        seed: [7; 32],
-    }
+    CutParams { min: 1 << 10, average: 4 << 10, max: 16 << 10, seed: [7; 32] }
 }
 
 fn content(params: &CutParams) -> Cutter {
@@ -17,25 +12,14 @@ fn content(params: &CutParams) -> Cutter {
 /// Bytes that any implementation of BLAKE3 can make again.
 fn noise(len: usize, name: &str) -> Vec<u8> {
     let mut bytes = vec![0; len];
-    blake3::Hasher::new()
-        .update(name.as_bytes())
-        .finalize_xof()
-        .fill(&mut bytes);
+    blake3::Hasher::new().update(name.as_bytes()).finalize_xof().fill(&mut bytes);
     bytes
 }
 
 /// Lines of words, chosen by noise.
 fn text(len: usize, name: &str) -> Vec<u8> {
-    const WORDS: [&[u8]; 8] = [
-        b"keel ",
-        b"hold ",
-        b"return ",
-        b"if (",
-        b") {\n",
-        b"\t",
-        b"};\n\n",
-        b"let value = ",
-    ];
+    const WORDS: [&[u8]; 8] =
+        [b"keel ", b"hold ", b"return ", b"if (", b") {\n", b"\t", b"};\n\n", b"let value = "];
     let mut out: Vec<u8> = noise(len / 2 + 8, name)
         .iter()
         .flat_map(|byte| WORDS[usize::from(byte % 8)])
@@ -91,37 +75,21 @@ fn cut_points_and_ids_are_pinned() {
     assert_eq!(
         found,
         [
-            pinned(
-                53,
-                [77474, 42782, 25522, 79820],
-                "2bf54d124da4f4cc",
-                "9c3d3b5a9a791219"
-            ),
-            pinned(
-                57,
-                [20282, 147954, 41514, 81182],
-                "bb6a0d9645ebd7ab",
-                "5897b9749f88924f"
-            ),
+            pinned(53, [77474, 42782, 25522, 79820], "2bf54d124da4f4cc", "9c3d3b5a9a791219"),
+            pinned(57, [20282, 147954, 41514, 81182], "bb6a0d9645ebd7ab", "5897b9749f88924f"),
         ]
     );
 }
 
 /// The rule once more, a byte at a time: what another implementation has to do.
 fn cut_plainly(cutter: &ContentCutter, content: &[u8]) -> usize {
-    let CutParams {
-        min, average, max, ..
-    } = *cutter.params();
+    let CutParams { min, average, max, .. } = *cutter.params();
     let end = content.len().min(max as usize);
     let mut hash = 0u64;
     for (at, byte) in content.iter().enumerate().take(end).skip(min as usize) {
         hash = (hash << 1).wrapping_add(cutter.tables.gear[usize::from(*byte)]);
         let masks = &cutter.masks;
-        let mask = if at < average as usize {
-            masks.strict
-        } else {
-            masks.relaxed
-        };
+        let mask = if at < average as usize { masks.strict } else { masks.relaxed };
         if hash & mask == 0 {
             return at;
         }
@@ -132,11 +100,7 @@ fn cut_plainly(cutter: &ContentCutter, content: &[u8]) -> usize {
 #[test]
 fn the_cuts_are_those_of_the_plain_rule() {
     let cutter = ContentCutter::new(&small_params()).unwrap();
-    for bytes in [
-        noise(600_000, "plain"),
-        text(600_001, "plain"),
-        vec![0; 100_000],
-    ] {
+    for bytes in [noise(600_000, "plain"), text(600_001, "plain"), vec![0; 100_000]] {
         let mut left = &bytes[..];
         while let Some(len) = cutter.cut(left, true) {
             // The scan takes pairs: the last byte of a content of odd length is not tried alone.
@@ -193,10 +157,7 @@ fn an_insertion_moves_only_the_cuts_around_it() {
 #[test]
 fn another_seed_cuts_elsewhere() {
     let bytes = noise(1 << 20, "seed");
-    let other = CutParams {
-        seed: [8; 32],
-        ..small_params()
-    };
+    let other = CutParams { seed: [8; 32], ..small_params() };
     let lengths = |params| content(params).lengths(&bytes).collect::<Vec<_>>();
     assert_ne!(lengths(&small_params()), lengths(&other));
 }
@@ -216,10 +177,7 @@ fn parameters_come_back_and_the_seed_is_not_printed() {
     let mut reader = Reader::new(&bytes);
     assert_eq!(CutParams::decode(&mut reader), Ok(params.clone()));
     assert_eq!(reader.finish(), Ok(()));
-    assert_eq!(
-        format!("{params:?}"),
-        "CutParams(16384/65536/262144, seed secret)"
-    );
+    assert_eq!(format!("{params:?}"), "CutParams(16384/65536/262144, seed secret)");
     let cutter = ContentCutter::new(&params).unwrap();
     assert!(!format!("{cutter:?}").contains("75"));
 }
@@ -228,38 +186,14 @@ fn parameters_come_back_and_the_seed_is_not_printed() {
 fn impossible_parameters_are_refused() {
     let good = small_params();
     let cases = [
-        CutParams {
-            min: 0,
-            ..good.clone()
-        },
-        CutParams {
-            min: 1025,
-            ..good.clone()
-        },
-        CutParams {
-            min: 8 << 10,
-            ..good.clone()
-        },
-        CutParams {
-            average: 5000,
-            ..good.clone()
-        },
-        CutParams {
-            average: 0,
-            ..good.clone()
-        },
-        CutParams {
-            max: 2 << 10,
-            ..good.clone()
-        },
-        CutParams {
-            max: u32::MAX,
-            ..good.clone()
-        },
-        CutParams {
-            max: 16385,
-            ..good.clone()
-        },
+        CutParams { min: 0, ..good.clone() },
+        CutParams { min: 1025, ..good.clone() },
+        CutParams { min: 8 << 10, ..good.clone() },
+        CutParams { average: 5000, ..good.clone() },
+        CutParams { average: 0, ..good.clone() },
+        CutParams { max: 2 << 10, ..good.clone() },
+        CutParams { max: u32::MAX, ..good.clone() },
+        CutParams { max: 16385, ..good.clone() },
     ];
     for params in cases {
         assert!(params.check().is_err(), "{params:?}");

@@ -13,9 +13,7 @@ impl TempFile {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("keelhold-{}-{count}-{name}", std::process::id());
-        Self {
-            path: std::env::temp_dir().join(name),
-        }
+        Self { path: std::env::temp_dir().join(name) }
     }
 
     pub(in crate::device) fn path(&self) -> &Path {

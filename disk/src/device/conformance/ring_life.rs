@@ -26,11 +26,7 @@ fn a_ring_waits_for_its_operations_before_it_goes() {
     exec.driver().poll_io();
     drop(device);
     drop(exec);
-    assert_eq!(
-        pool.out_len(),
-        0,
-        "the buffers came back when the ring went"
-    );
+    assert_eq!(pool.out_len(), 0, "the buffers came back when the ring went");
     let bytes = std::fs::read(file.path()).unwrap();
     assert!(bytes[..64 * BLOCK].iter().all(|byte| *byte == 7));
 }

@@ -53,10 +53,7 @@ async fn reads_back_what_was_written<D: Device>(device: &D) {
         let data = pattern(blocks * BLOCK, round);
         let (result, same) = device.write(offset, data).await;
         result.unwrap();
-        assert!(
-            same[..] == pattern(blocks * BLOCK, round)[..],
-            "the buffer comes back unchanged"
-        );
+        assert!(same[..] == pattern(blocks * BLOCK, round)[..], "the buffer comes back unchanged");
         device.flush().await.unwrap();
         expect(device, offset, &same).await;
     }
@@ -100,26 +97,12 @@ async fn last_block_and_beyond<D: Device>(device: &D) {
         (u64::MAX - BLOCK_U64 + 1, 1, outside),
         (512, 1, DeviceFault::Misaligned),
     ] {
-        let read = device
-            .read(offset, AlignedBuf::zeroed(blocks * BLOCK))
-            .await
-            .0
-            .unwrap_err();
-        assert_eq!(
-            (read.op, &read.fault, read.offset),
-            (DeviceOp::Read, &fault, offset)
-        );
-        let write = device
-            .write(offset, AlignedBuf::zeroed(blocks * BLOCK))
-            .await
-            .0
-            .unwrap_err();
+        let read = device.read(offset, AlignedBuf::zeroed(blocks * BLOCK)).await.0.unwrap_err();
+        assert_eq!((read.op, &read.fault, read.offset), (DeviceOp::Read, &fault, offset));
+        let write = device.write(offset, AlignedBuf::zeroed(blocks * BLOCK)).await.0.unwrap_err();
         assert_eq!((write.op, &write.fault), (DeviceOp::Write, &fault));
         assert!(!write.fences_disk(), "nothing reached the medium");
-        let discard = device
-            .discard(offset, blocks as u64 * BLOCK_U64)
-            .await
-            .unwrap_err();
+        let discard = device.discard(offset, blocks as u64 * BLOCK_U64).await.unwrap_err();
         assert_eq!(discard.fault, fault);
     }
     assert_eq!(device.counters(), before, "what is refused is not counted");
@@ -145,12 +128,7 @@ async fn dropped_operations_keep_their_buffers<D: Device>(device: &D) {
     let all = pool.take(64 * BLOCK).await;
     drop(all);
     for round in (0..8).step_by(2) {
-        expect(
-            device,
-            (800 + 8 * round) * BLOCK_U64,
-            &pattern(8 * BLOCK, round),
-        )
-        .await;
+        expect(device, (800 + 8 * round) * BLOCK_U64, &pattern(8 * BLOCK, round)).await;
     }
 }
 

@@ -23,12 +23,8 @@ pub fn create_file(path: &Path, len: u64) -> Result<OpenedDisk, OpenDiskError> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let mode = Mode::RUSR | Mode::WUSR;
     let fd = rustix::fs::open(path, flags, mode).map_err(|errno| match errno {
-        Errno::EXIST => OpenDiskError::Exists {
-            path: path.to_owned(),
-        },
-        Errno::NOENT | Errno::NOTDIR => OpenDiskError::Missing {
-            path: parent(path).to_owned(),
-        },
+        Errno::EXIST => OpenDiskError::Exists { path: path.to_owned() },
+        Errno::NOENT | Errno::NOTDIR => OpenDiskError::Missing { path: parent(path).to_owned() },
         errno => OpenDiskError::io(path, errno),
     })?;
     let made = reserve(path, &fd, len).and_then(|()| finish(path, fd, false));
@@ -52,15 +48,10 @@ fn reserve(path: &Path, fd: &std::os::fd::OwnedFd, len: u64) -> Result<(), OpenD
             Ok(()) => break,
             Err(Errno::INTR) => {}
             Err(Errno::NOSPC | Errno::FBIG | Errno::DQUOT) => {
-                return Err(OpenDiskError::NoRoom {
-                    path: path.to_owned(),
-                    len,
-                });
+                return Err(OpenDiskError::NoRoom { path: path.to_owned(), len });
             }
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
-                return Err(OpenDiskError::CannotReserve {
-                    path: path.to_owned(),
-                });
+                return Err(OpenDiskError::CannotReserve { path: path.to_owned() });
             }
             Err(errno) => return Err(OpenDiskError::io(path, errno)),
         }
@@ -69,10 +60,7 @@ fn reserve(path: &Path, fd: &std::os::fd::OwnedFd, len: u64) -> Result<(), OpenD
     let folder = parent(path);
     File::open(folder)
         .and_then(|folder| folder.sync_all())
-        .map_err(|source| OpenDiskError::Io {
-            path: folder.to_owned(),
-            source,
-        })
+        .map_err(|source| OpenDiskError::Io { path: folder.to_owned(), source })
 }
 
 fn parent(path: &Path) -> &Path {

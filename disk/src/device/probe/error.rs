@@ -29,9 +29,6 @@ pub enum OpenDiskError {
 
 impl OpenDiskError {
     pub(super) fn io(path: &std::path::Path, errno: rustix::io::Errno) -> Self {
-        Self::Io {
-            path: path.to_owned(),
-            source: errno.into(),
-        }
+        Self::Io { path: path.to_owned(), source: errno.into() }
     }
 }

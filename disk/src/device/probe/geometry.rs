@@ -21,9 +21,7 @@ pub(super) fn block_geometry(
     let device = rustix::fs::fstat(fd).map_err(failed)?.st_rdev;
     let queue = queue_of(device);
     Ok(Geometry {
-        rotational: queue
-            .as_deref()
-            .and_then(|queue| queue_fact(queue, "rotational", "1")),
+        rotational: queue.as_deref().and_then(|queue| queue_fact(queue, "rotational", "1")),
         write_cache: queue
             .as_deref()
             .and_then(|queue| queue_fact(queue, "write_cache", "write back")),
@@ -41,17 +39,11 @@ pub(super) fn file_geometry(
         .map_err(|errno| OpenDiskError::io(path, errno))?;
     let told = stat.stx_mask & StatxFlags::DIOALIGN.bits() != 0 && stat.stx_dio_offset_align > 0;
     // Where the file system does not tell, a block: what no file system refuses.
-    let block = if told {
-        stat.stx_dio_offset_align
-    } else {
-        4096
-    };
+    let block = if told { stat.stx_dio_offset_align } else { 4096 };
     let device = rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor);
     let queue = queue_of(device);
     Ok(Geometry {
-        rotational: queue
-            .as_deref()
-            .and_then(|queue| queue_fact(queue, "rotational", "1")),
+        rotational: queue.as_deref().and_then(|queue| queue_fact(queue, "rotational", "1")),
         // Unknown: a file's flush goes through a file system's own order.
         write_cache: None,
         ..geometry(path, stat.stx_size, block, direct)
@@ -73,9 +65,7 @@ fn geometry(path: &Path, len: u64, block: u32, direct: bool) -> Geometry {
 fn queue_of(device: u64) -> Option<PathBuf> {
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
     let disk = PathBuf::from(format!("/sys/dev/block/{major}:{minor}"));
-    [disk.join("queue"), disk.join("../queue")]
-        .into_iter()
-        .find(|queue| queue.is_dir())
+    [disk.join("queue"), disk.join("../queue")].into_iter().find(|queue| queue.is_dir())
 }
 
 fn queue_fact(queue: &Path, name: &str, yes: &str) -> Option<bool> {

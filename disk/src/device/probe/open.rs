@@ -17,9 +17,7 @@ use crate::units::{BLOCK, BLOCK_U64};
 /// If it is not there, not a disk or file, mounted or otherwise in use, or cannot be opened.
 pub fn open_disk(path: &Path) -> Result<OpenedDisk, OpenDiskError> {
     let stat = rustix::fs::stat(path).map_err(|errno| match errno {
-        Errno::NOENT | Errno::NOTDIR => OpenDiskError::Missing {
-            path: path.to_owned(),
-        },
+        Errno::NOENT | Errno::NOTDIR => OpenDiskError::Missing { path: path.to_owned() },
         errno => OpenDiskError::io(path, errno),
     })?;
     // Asked before opening: opening a pipe would wait, opening a tape would wind it.
@@ -27,9 +25,7 @@ pub fn open_disk(path: &Path) -> Result<OpenedDisk, OpenDiskError> {
         FileType::BlockDevice => (true, OFlags::EXCL),
         FileType::RegularFile => (false, OFlags::empty()),
         _ => {
-            return Err(OpenDiskError::WrongKind {
-                path: path.to_owned(),
-            });
+            return Err(OpenDiskError::WrongKind { path: path.to_owned() });
         }
     };
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | exclusive;
@@ -40,9 +36,7 @@ pub fn open_disk(path: &Path) -> Result<OpenedDisk, OpenDiskError> {
     let opened = rustix::fs::fstat(&fd).map_err(|errno| OpenDiskError::io(path, errno))?;
     if FileType::from_raw_mode(opened.st_mode).is_block_device() != is_block {
         // Exchanged between the question and the opening.
-        return Err(OpenDiskError::WrongKind {
-            path: path.to_owned(),
-        });
+        return Err(OpenDiskError::WrongKind { path: path.to_owned() });
     }
     lock(path, &fd, is_block)?;
     finish(path, fd, is_block)
@@ -62,16 +56,9 @@ pub(super) fn finish(
     };
     if u64::from(geometry.block) > BLOCK_U64 {
         let block = geometry.block;
-        return Err(OpenDiskError::BlockTooLarge {
-            path: path.to_owned(),
-            block,
-        });
+        return Err(OpenDiskError::BlockTooLarge { path: path.to_owned(), block });
     }
-    Ok(OpenedDisk {
-        fd,
-        geometry,
-        discards: is_block,
-    })
+    Ok(OpenedDisk { fd, geometry, discards: is_block })
 }
 
 /// Switches to direct I/O if the file system really does it: some refuse the flag, some take it and
@@ -94,13 +81,8 @@ fn pass_by_cache(fd: &OwnedFd) -> Result<bool, Errno> {
 
 fn in_use(path: &Path, device: u64) -> OpenDiskError {
     match mounts::mounted_at(device) {
-        Some(at) => OpenDiskError::Mounted {
-            path: path.to_owned(),
-            at,
-        },
-        None => OpenDiskError::InUse {
-            path: path.to_owned(),
-        },
+        Some(at) => OpenDiskError::Mounted { path: path.to_owned(), at },
+        None => OpenDiskError::InUse { path: path.to_owned() },
     }
 }
 
@@ -111,9 +93,7 @@ pub(super) fn lock(path: &Path, fd: &OwnedFd, is_block: bool) -> Result<(), Open
         // `O_EXCL` holds a block device already; the lock only tells udev to leave it alone, and
         // udev may be looking at it just now.
         Err(_) if is_block => Ok(()),
-        Err(Errno::WOULDBLOCK) => Err(OpenDiskError::InUse {
-            path: path.to_owned(),
-        }),
+        Err(Errno::WOULDBLOCK) => Err(OpenDiskError::InUse { path: path.to_owned() }),
         Err(errno) => Err(OpenDiskError::io(path, errno)),
     }
 }

@@ -91,11 +91,7 @@ pub fn recognise(head: &[u8], tail: &[u8]) -> Contents {
         return Contents::Known(*signature);
     }
     let empty = head.iter().chain(tail).all(|byte| *byte == 0);
-    if empty {
-        Contents::Empty
-    } else {
-        Contents::Unknown
-    }
+    if empty { Contents::Empty } else { Contents::Unknown }
 }
 
 type Test = fn(head: &[u8], tail: &[u8]) -> bool;
@@ -103,28 +99,16 @@ type Test = fn(head: &[u8], tail: &[u8]) -> bool;
 /// File systems before partition tables: a boot sector of the former looks like one of the latter.
 const SIGNATURES: [(Test, Signature); 17] = [
     (|head, _| at(head, 0, b"LUKS\xba\xbe"), Signature::Luks),
-    (
-        |head, _| (0..4).any(|sector| at(head, sector * 512, b"LABELONE")),
-        Signature::Lvm2,
-    ),
+    (|head, _| (0..4).any(|sector| at(head, sector * 512, b"LABELONE")), Signature::Lvm2),
     (|head, _| at(head, 0, b"XFSB"), Signature::Xfs),
     (|head, _| at(head, 0x1_0040, b"_BHRfS_M"), Signature::Btrfs),
     (|head, tail| zfs(head) || zfs(tail), Signature::Zfs),
     (md_raid, Signature::MdRaid),
     (|head, _| at(head, 4096 + 24, BCACHE), Signature::Bcache),
-    (
-        |head, _| at(head, 0, b"bluestore block device"),
-        Signature::Ceph,
-    ),
-    (
-        |head, _| at(head, 4086, b"SWAPSPACE2") || at(head, 4086, b"SWAP-SPACE"),
-        Signature::Swap,
-    ),
+    (|head, _| at(head, 0, b"bluestore block device"), Signature::Ceph),
+    (|head, _| at(head, 4086, b"SWAPSPACE2") || at(head, 4086, b"SWAP-SPACE"), Signature::Swap),
     (|head, _| at(head, 1080, b"\x53\xef"), Signature::Ext),
-    (
-        |head, _| at(head, 1024, b"\x10\x20\xf5\xf2"),
-        Signature::F2fs,
-    ),
+    (|head, _| at(head, 1024, b"\x10\x20\xf5\xf2"), Signature::F2fs),
     (|head, _| at(head, 0x8001, b"CD001"), Signature::Iso9660),
     (|head, _| at(head, 0, b"hsqs"), Signature::Squashfs),
     (|head, _| at(head, 3, b"NTFS    "), Signature::Ntfs),
@@ -137,17 +121,12 @@ const BCACHE: &[u8] = b"\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba
 const MD_MAGIC: &[u8] = b"\xfc\x4e\x2b\xa9";
 
 fn at(bytes: &[u8], offset: usize, magic: &[u8]) -> bool {
-    bytes
-        .get(offset..)
-        .is_some_and(|rest| rest.starts_with(magic))
+    bytes.get(offset..).is_some_and(|rest| rest.starts_with(magic))
 }
 
 /// The same from the end of the disk.
 fn before_end(bytes: &[u8], distance: usize, magic: &[u8]) -> bool {
-    bytes
-        .len()
-        .checked_sub(distance)
-        .is_some_and(|offset| at(bytes, offset, magic))
+    bytes.len().checked_sub(distance).is_some_and(|offset| at(bytes, offset, magic))
 }
 
 /// A label is 256 KiB; its second half is a ring of roots, each beginning with a number that tells
@@ -164,9 +143,7 @@ fn md_raid(head: &[u8], tail: &[u8]) -> bool {
         || before_end(tail, 8192, MD_MAGIC)
         || before_end(tail, 12288, MD_MAGIC)
         || tail.len() >= 128 << 10
-            && (64..=128)
-                .step_by(4)
-                .any(|kib| before_end(tail, kib << 10, MD_MAGIC))
+            && (64..=128).step_by(4).any(|kib| before_end(tail, kib << 10, MD_MAGIC))
 }
 
 fn fat(head: &[u8], _: &[u8]) -> bool {
@@ -185,10 +162,7 @@ fn gpt(head: &[u8], tail: &[u8]) -> bool {
 /// Only with a partition in it: the mark alone stands in many a boot sector.
 fn mbr(head: &[u8], _: &[u8]) -> bool {
     at(head, 510, b"\x55\xaa")
-        && (0..4).any(|entry| {
-            head.get(446 + entry * 16 + 4)
-                .is_some_and(|kind| *kind != 0)
-        })
+        && (0..4).any(|entry| head.get(446 + entry * 16 + 4).is_some_and(|kind| *kind != 0))
 }
 
 // What is looked for must lie in what is read.

@@ -16,14 +16,8 @@ fn a_new_file_is_reserved_empty_and_ours_alone() {
     assert_eq!(disk.geometry().len, LEN);
     let blocks = std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(file.path()).unwrap());
     assert!(blocks * 512 >= LEN, "all of it is reserved");
-    assert!(matches!(
-        open_disk(file.path()),
-        Err(OpenDiskError::InUse { .. })
-    ));
-    assert!(matches!(
-        create_file(file.path(), LEN),
-        Err(OpenDiskError::Exists { .. })
-    ));
+    assert!(matches!(open_disk(file.path()), Err(OpenDiskError::InUse { .. })));
+    assert!(matches!(create_file(file.path(), LEN), Err(OpenDiskError::Exists { .. })));
 
     let device = PreadDevice::new(disk, InPlace);
     let mut exec = Executor::new(BellDriver::new().unwrap(), Fifo);
@@ -52,10 +46,7 @@ fn contents_at_the_end_are_seen() {
 fn what_cannot_be_a_disk_is_refused_with_the_reason() {
     let file = TempFile::new("refused");
     let missing = open_disk(file.path()).unwrap_err();
-    assert!(
-        matches!(missing, OpenDiskError::Missing { .. }),
-        "{missing}"
-    );
+    assert!(matches!(missing, OpenDiskError::Missing { .. }), "{missing}");
     for path in ["/", "/dev/null"] {
         let kind = open_disk(Path::new(path)).unwrap_err();
         assert!(matches!(kind, OpenDiskError::WrongKind { .. }), "{kind}");
@@ -65,10 +56,7 @@ fn what_cannot_be_a_disk_is_refused_with_the_reason() {
         assert!(matches!(bad, OpenDiskError::BadLength { .. }), "{bad}");
     }
     let nowhere = create_file(&file.path().join("below"), LEN).unwrap_err();
-    assert!(
-        matches!(nowhere, OpenDiskError::Missing { .. }),
-        "{nowhere}"
-    );
+    assert!(matches!(nowhere, OpenDiskError::Missing { .. }), "{nowhere}");
 }
 
 #[test]

@@ -32,40 +32,17 @@ impl Ring {
     /// Takes an open disk over.
     #[must_use]
     pub fn attach(&self, disk: OpenedDisk) -> UringDevice {
-        let OpenedDisk {
-            fd,
-            geometry,
-            discards,
-        } = disk;
+        let OpenedDisk { fd, geometry, discards } = disk;
         let state = &mut *self.state.borrow_mut();
         let slot = state.free_slots.pop().filter(|slot| {
-            state
-                .ring
-                .submitter()
-                .register_files_update(*slot, &[fd.as_raw_fd()])
-                .is_ok()
+            state.ring.submitter().register_files_update(*slot, &[fd.as_raw_fd()]).is_ok()
         });
         let file = state.next_file;
         state.next_file += 1;
-        state.files.insert(
-            file,
-            RingFile {
-                fd,
-                slot,
-                closing: false,
-            },
-        );
+        state.files.insert(file, RingFile { fd, slot, closing: false });
         let counters = CounterCells::default();
-        let inner = Inner {
-            ring: self.clone(),
-            file,
-            geometry,
-            discards,
-            counters,
-        };
-        UringDevice {
-            inner: Rc::new(inner),
-        }
+        let inner = Inner { ring: self.clone(), file, geometry, discards, counters };
+        UringDevice { inner: Rc::new(inner) }
     }
 }
 
@@ -94,15 +71,7 @@ impl UringDevice {
         let (result, buf) = self.run(request).await;
         let buf = buf.expect("a transfer gives its buffer back");
         let len = buf.len() as u64;
-        (
-            result.map_err(|fault| DeviceError {
-                op,
-                offset,
-                len,
-                fault,
-            }),
-            buf,
-        )
+        (result.map_err(|fault| DeviceError { op, offset, len, fault }), buf)
     }
 }
 
@@ -116,8 +85,7 @@ impl Device for UringDevice {
             return (Err(error), buf);
         }
         self.inner.counters.read(buf.len() as u64);
-        self.run_with(DeviceOp::Read, offset, Request::Read { offset, buf })
-            .await
+        self.run_with(DeviceOp::Read, offset, Request::Read { offset, buf }).await
     }
 
     async fn write(&self, offset: u64, buf: AlignedBuf) -> Returned {
@@ -125,19 +93,13 @@ impl Device for UringDevice {
             return (Err(error), buf);
         }
         self.inner.counters.write(buf.len() as u64);
-        self.run_with(DeviceOp::Write, offset, Request::Write { offset, buf })
-            .await
+        self.run_with(DeviceOp::Write, offset, Request::Write { offset, buf }).await
     }
 
     async fn flush(&self) -> Result<(), DeviceError> {
         self.inner.counters.flush();
         let (result, _) = self.run(Request::Flush).await;
-        result.map_err(|fault| DeviceError {
-            op: DeviceOp::Flush,
-            offset: 0,
-            len: 0,
-            fault,
-        })
+        result.map_err(|fault| DeviceError { op: DeviceOp::Flush, offset: 0, len: 0, fault })
     }
 
     async fn discard(&self, offset: u64, len: u64) -> Result<(), DeviceError> {
@@ -147,12 +109,7 @@ impl Device for UringDevice {
             return Ok(());
         }
         let (result, _) = self.run(Request::Discard { offset, len }).await;
-        result.map_err(|fault| DeviceError {
-            op: DeviceOp::Discard,
-            offset,
-            len,
-            fault,
-        })
+        result.map_err(|fault| DeviceError { op: DeviceOp::Discard, offset, len, fault })
     }
 
     fn counters(&self) -> Counters {

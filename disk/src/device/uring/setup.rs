@@ -54,9 +54,7 @@ impl Ring {
             bell,
             watching: false,
         };
-        Ok(Self {
-            state: Rc::new(RefCell::new(state)),
-        })
+        Ok(Self { state: Rc::new(RefCell::new(state)) })
     }
 }
 
@@ -70,11 +68,7 @@ fn build(entries: u32) -> std::io::Result<IoUring> {
         .setup_taskrun_flag()
         .build(entries)
         .or_else(|_| {
-            IoUring::builder()
-                .dontfork()
-                .setup_coop_taskrun()
-                .setup_taskrun_flag()
-                .build(entries)
+            IoUring::builder().dontfork().setup_coop_taskrun().setup_taskrun_flag().build(entries)
         })
         .or_else(|_| IoUring::builder().dontfork().build(entries))
 }

@@ -39,11 +39,7 @@ pub(super) enum Step {
 
 impl Transfer {
     pub(super) fn new(request: Request) -> Self {
-        Self {
-            request,
-            done: 0,
-            refusals: 0,
-        }
+        Self { request, done: 0, refusals: 0 }
     }
 
     pub(super) fn into_buf(self) -> Option<AlignedBuf> {
@@ -69,23 +65,15 @@ impl Transfer {
             Request::Write { offset, buf } => {
                 let rest = &buf[done..];
                 let len = part_len(rest.len());
-                opcode::Write::new(file, rest.as_ptr(), len)
-                    .offset(*offset + done as u64)
-                    .build()
+                opcode::Write::new(file, rest.as_ptr(), len).offset(*offset + done as u64).build()
             }
-            Request::Flush => opcode::Fsync::new(file)
-                .flags(types::FsyncFlags::DATASYNC)
-                .build(),
+            Request::Flush => opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC).build(),
             Request::Discard { offset, len } => opcode::Fallocate::new(file, *len)
                 .offset(*offset)
                 .mode(libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE)
                 .build(),
         };
-        if slot.is_some() {
-            entry.flags(squeue::Flags::FIXED_FILE)
-        } else {
-            entry
-        }
+        if slot.is_some() { entry.flags(squeue::Flags::FIXED_FILE) } else { entry }
     }
 
     pub(super) fn advance(&mut self, result: i32) -> Step {
@@ -118,9 +106,7 @@ impl Transfer {
         // bytes of a block twice moves the same bytes.
         let whole = reached - reached % BLOCK;
         if whole == self.done {
-            return Step::Ended(Err(DeviceFault::Short {
-                done: reached as u64,
-            }));
+            return Step::Ended(Err(DeviceFault::Short { done: reached as u64 }));
         }
         self.done = whole;
         Step::Again
@@ -136,10 +122,7 @@ mod tests {
     use super::*;
 
     fn write(blocks: usize) -> Transfer {
-        Transfer::new(Request::Write {
-            offset: 0,
-            buf: AlignedBuf::zeroed(blocks * BLOCK),
-        })
+        Transfer::new(Request::Write { offset: 0, buf: AlignedBuf::zeroed(blocks * BLOCK) })
     }
 
     #[test]
@@ -153,25 +136,16 @@ mod tests {
     #[test]
     fn no_progress_is_an_error() {
         let ended = write(2).advance(0);
-        assert!(matches!(
-            ended,
-            Step::Ended(Err(DeviceFault::Short { done: 0 }))
-        ));
+        assert!(matches!(ended, Step::Ended(Err(DeviceFault::Short { done: 0 }))));
         let ended = write(2).advance(512);
-        assert!(matches!(
-            ended,
-            Step::Ended(Err(DeviceFault::Short { done: 512 }))
-        ));
+        assert!(matches!(ended, Step::Ended(Err(DeviceFault::Short { done: 512 }))));
     }
 
     #[test]
     fn patience_ends_and_a_flush_has_none() {
         let mut transfer = write(1);
         for _ in 0..PATIENCE {
-            assert!(matches!(
-                transfer.advance(-(Errno::EAGAIN as i32)),
-                Step::Again
-            ));
+            assert!(matches!(transfer.advance(-(Errno::EAGAIN as i32)), Step::Again));
         }
         let refused = Step::Ended(Err(DeviceFault::Os(Errno::EAGAIN)));
         assert!(same(&transfer.advance(-(Errno::EAGAIN as i32)), &refused));

@@ -2,13 +2,7 @@ use super::*;
 use crate::units::DiskId;
 
 fn run() -> RunRef {
-    RunRef {
-        container: 1,
-        generation: 2,
-        block: 3,
-        blocks: 4,
-        check: [5; 16],
-    }
+    RunRef { container: 1, generation: 2, block: 3, blocks: 4, check: [5; 16] }
 }
 
 fn every_op() -> Vec<Op> {
@@ -28,27 +22,10 @@ fn every_op() -> Vec<Op> {
         attributes: b"{}".to_vec(),
     };
     vec![
-        Op::Lease {
-            source,
-            domain,
-            first: ChunkNumber(4096),
-            count: 4096,
-        },
-        Op::ContainerOpened {
-            container: 7,
-            generation: 8,
-            purpose: Purpose::State,
-            salt: [9; 16],
-        },
-        Op::RunPlaced(RunRow {
-            run: run(),
-            session,
-            ordinal: 2,
-        }),
-        Op::ContainerSealed {
-            container: 7,
-            has_footer: true,
-        },
+        Op::Lease { source, domain, first: ChunkNumber(4096), count: 4096 },
+        Op::ContainerOpened { container: 7, generation: 8, purpose: Purpose::State, salt: [9; 16] },
+        Op::RunPlaced(RunRow { run: run(), session, ordinal: 2 }),
+        Op::ContainerSealed { container: 7, has_footer: true },
         Op::ContainerFreed { container: 7 },
         Op::SessionOpened {
             session,
@@ -58,35 +35,14 @@ fn every_op() -> Vec<Op> {
             opened_at: 1,
             lease_until: 2,
         },
-        Op::SessionStep {
-            session,
-            numbers: vec![1, 2, 3],
-        },
+        Op::SessionStep { session, numbers: vec![1, 2, 3] },
         Op::SessionEnded { session },
         Op::PointCommitted { session, point },
-        Op::PointAttributes {
-            point: PointId([4; 16]),
-            attributes: vec![1],
-            trashed_until: 3,
-        },
-        Op::PointDropped {
-            point: PointId([4; 16]),
-        },
-        Op::Record {
-            name: "machine/a".into(),
-            version: 1,
-            value: Some(vec![0; 5000]),
-        },
-        Op::Record {
-            name: "machine/a".into(),
-            version: 2,
-            value: None,
-        },
-        Op::SeriesAppended {
-            name: "jobs".into(),
-            sequence: 3,
-            entry: b"x".to_vec(),
-        },
+        Op::PointAttributes { point: PointId([4; 16]), attributes: vec![1], trashed_until: 3 },
+        Op::PointDropped { point: PointId([4; 16]) },
+        Op::Record { name: "machine/a".into(), version: 1, value: Some(vec![0; 5000]) },
+        Op::Record { name: "machine/a".into(), version: 2, value: None },
+        Op::SeriesAppended { name: "jobs".into(), sequence: 3, entry: b"x".to_vec() },
     ]
 }
 
@@ -103,13 +59,7 @@ fn every_operation_comes_back() {
         ops: every_op(),
     };
     let key = ChecksumKey::new(&[1; 32], &[0; 16]);
-    let (pool, place) = (
-        PoolId([2; 16]),
-        Place {
-            disk: DiskId([3; 16]),
-            offset: 65536,
-        },
-    );
+    let (pool, place) = (PoolId([2; 16]), Place { disk: DiskId([3; 16]), offset: 65536 });
     let (bytes, link) = entry.encode(&key, pool, place);
     assert!(bytes.len().is_multiple_of(BLOCK));
     let (decoded, decoded_link) = JournalEntry::decode(&bytes, &key, pool, place).unwrap();
@@ -125,10 +75,7 @@ fn a_short_operation_is_refused() {
         let bytes = writer.finish();
         assert!(bytes.len() <= op.len_bound());
         for len in 0..bytes.len() {
-            assert!(
-                Op::decode(&mut Reader::new(&bytes[..len])).is_err(),
-                "{op:?} cut at {len}"
-            );
+            assert!(Op::decode(&mut Reader::new(&bytes[..len])).is_err(), "{op:?} cut at {len}");
         }
     }
 }

@@ -40,7 +40,7 @@ impl Ahead {
         }
         self.end = end;
         // In steps of half the distance, so that small reads do not each ask for a little.
-        if end >= size || self.upto >= size || self.upto >= end + AHEAD_LEN / 2 {
+        if end >= size || self.upto >= size || self.upto > end + AHEAD_LEN / 2 {
             return None;
         }
         let from = self.upto.max(end);
@@ -51,10 +51,7 @@ impl Ahead {
 
 impl<D: Device, W: Work> PointReader<D, W> {
     pub(super) fn read_ahead(&self, entry: &Entry, offset: u64, end: u64) {
-        let next = self
-            .ahead
-            .borrow_mut()
-            .next(&entry.path, offset, end, entry.size());
+        let next = self.ahead.borrow_mut().next(&entry.path, offset, end, entry.size());
         let Some((from, upto)) = next else { return };
         let (inner, tree, entry) = (Rc::clone(&self.inner), Rc::clone(&self.tree), entry.clone());
         self.inner.spawner.spawn(async move {
@@ -74,13 +71,7 @@ async fn load<D: Device, W: Work>(
 ) -> Result<(), ReadError<PageError>> {
     let mut wanted = Vec::new();
     for (start, extent) in tree.extents_at(entry, from, upto - from).await? {
-        let Extent::Span {
-            first,
-            count,
-            digest,
-            ..
-        } = extent
-        else {
+        let Extent::Span { first, count, digest, .. } = extent else {
             continue;
         };
         let found = inner.locate_span(first, u64::from(count), digest).await;
@@ -94,9 +85,7 @@ async fn load<D: Device, W: Work>(
         }
     }
     let loaded = inner.chunks_bytes(&wanted).await;
-    loaded
-        .map(drop)
-        .map_err(|error| ReadError::Store(PageError::Read(error)))
+    loaded.map(drop).map_err(|error| ReadError::Store(PageError::Read(error)))
 }
 
 #[cfg(test)]
@@ -106,22 +95,11 @@ mod tests {
     #[test]
     fn only_who_reads_on_is_served_ahead() {
         let (mut ahead, size, step) = (Ahead::default(), 64 << 20, 4 << 20);
-        assert_eq!(
-            ahead.next(b"a", 0, step, size),
-            Some((step, step + AHEAD_LEN))
-        );
+        assert_eq!(ahead.next(b"a", 0, step, size), Some((step, step + AHEAD_LEN)));
         let next = (step + AHEAD_LEN, 2 * step + AHEAD_LEN);
         assert_eq!(ahead.next(b"a", step, 2 * step, size), Some(next));
-        assert_eq!(
-            ahead.next(b"b", 2 * step, 3 * step, size),
-            None,
-            "another file"
-        );
-        assert_eq!(
-            ahead.next(b"a", 2 * step, 3 * step, size),
-            None,
-            "not where it stood"
-        );
+        assert_eq!(ahead.next(b"b", 2 * step, 3 * step, size), None, "another file");
+        assert_eq!(ahead.next(b"a", 2 * step, 3 * step, size), None, "not where it stood");
         assert_eq!(ahead.next(b"a", 0, 4096, size), None, "a look");
         assert_eq!(ahead.next(b"a", 0, size, size), None, "nothing follows");
     }
@@ -134,9 +112,6 @@ mod tests {
             .collect();
         assert!(asked.len() <= 10, "{asked:?}");
         assert_eq!((asked[0].0, asked[asked.len() - 1].1), (step, size));
-        assert!(
-            asked.windows(2).all(|pair| pair[0].1 == pair[1].0),
-            "{asked:?}"
-        );
+        assert!(asked.windows(2).all(|pair| pair[0].1 == pair[1].0), "{asked:?}");
     }
 }

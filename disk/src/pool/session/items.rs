@@ -18,7 +18,10 @@ use crate::work::Work;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NewItem {
     /// `count` entries of the basis from ordinal `first` on, unchanged.
-    Same { first: u64, count: u64 },
+    Same {
+        first: u64,
+        count: u64,
+    },
     Entry {
         path: Vec<u8>,
         attributes: Vec<u8>,
@@ -26,7 +29,9 @@ pub enum NewItem {
     },
     /// Extents of an entry that comes later with [`NewContent::Streamed`]: for files whose list of
     /// chunks does not fit a message.
-    More { extents: Vec<NewExtent> },
+    More {
+        extents: Vec<NewExtent>,
+    },
     /// What was sent as [`NewItem::More`] belongs to nothing: the file vanished while it was read.
     Abandon,
 }
@@ -74,19 +79,11 @@ impl<D: Device, W: Work> Pool<D, W> {
 
 impl<D: Device, W: Work> Inner<D, W> {
     pub(super) fn begin_tree(&self, live: &Rc<Live>) {
-        let pages = SessionPages {
-            inner: self.this.clone(),
-            live: Rc::clone(live),
-        };
+        let pages = SessionPages { inner: self.this.clone(), live: Rc::clone(live) };
         let basis = live.basis.as_ref().map(|(_, root)| *root);
         let builder = TreeBuilder::new(pages, self.fixed.id_key.clone(), basis);
-        let building = Building {
-            builder: Some(builder),
-            streaming: false,
-        };
-        self.trees
-            .borrow_mut()
-            .insert(live.id, Rc::new(Mutex::new(building)));
+        let building = Building { builder: Some(builder), streaming: false };
+        self.trees.borrow_mut().insert(live.id, Rc::new(Mutex::new(building)));
     }
 
     fn tree(&self, session: SessionId) -> Result<Tree<D, W>, IngestError> {
@@ -130,11 +127,7 @@ impl<D: Device, W: Work> Inner<D, W> {
                 }
                 return Ok(());
             }
-            NewItem::Entry {
-                path,
-                attributes,
-                content,
-            } => {
+            NewItem::Entry { path, attributes, content } => {
                 let content = match content {
                     NewContent::None => tree::NewContent::None,
                     NewContent::Inline(bytes) => tree::NewContent::Inline(bytes),
@@ -147,11 +140,7 @@ impl<D: Device, W: Work> Inner<D, W> {
                         tree::NewContent::Streamed
                     }
                 };
-                Item::Entry {
-                    path,
-                    attributes,
-                    content,
-                }
+                Item::Entry { path, attributes, content }
             }
         };
         builder.push(item).await.map_err(tree_error)
@@ -168,11 +157,7 @@ impl<D: Device, W: Work> Inner<D, W> {
                 NewExtent::Hole(len) => ResolvedExtent::Hole(*len),
                 NewExtent::Chunk(chunk) => {
                     let number = self.resolve(live, chunk).await?;
-                    ResolvedExtent::Chunk {
-                        number,
-                        id: chunk.id,
-                        len: chunk.len,
-                    }
+                    ResolvedExtent::Chunk { number, id: chunk.id, len: chunk.len }
                 }
             });
         }

@@ -55,18 +55,10 @@ impl<D: Device, W: Work> Inner<D, W> {
         for at in &new {
             let ChunkRef { id, len } = frame.chunks[*at];
             let number = self.new_number(live).await?;
-            numbered.push(NewChunk {
-                number,
-                id,
-                len,
-                kind: ChunkKind::Data,
-            });
+            numbered.push(NewChunk { number, id, len, kind: ChunkKind::Data });
         }
         let bytes_new = numbered.iter().map(|chunk| u64::from(chunk.len)).sum();
-        let placed = Placed {
-            new_chunks: new.len() as u64,
-            bytes_new,
-        };
+        let placed = Placed { new_chunks: new.len() as u64, bytes_new };
         let fits = frame.plain.len() <= 2 * self.frame_len();
         if new.len() == frame.chunks.len() && fits && !new.is_empty() {
             self.keep_whole(live, frame, numbered).await?;

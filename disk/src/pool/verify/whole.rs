@@ -123,10 +123,7 @@ impl Unpacker {
                 if self.zstd.is_none() {
                     self.zstd = zstd::bulk::Decompressor::new().ok();
                 }
-                self.zstd
-                    .as_mut()?
-                    .decompress_to_buffer(stored, room)
-                    .ok()?
+                self.zstd.as_mut()?.decompress_to_buffer(stored, room).ok()?
             }
         };
         (filled == len).then_some(&self.plain[..len])

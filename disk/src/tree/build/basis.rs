@@ -26,26 +26,13 @@ pub(super) struct Basis {
 /// What comes next: an unopened page as large as possible, or an entry of an opened one.
 #[derive(Debug)]
 pub(super) enum Next {
-    Page {
-        child: Child,
-        level: u8,
-        start: u64,
-    },
-    Entry {
-        entries: Rc<Vec<Entry>>,
-        index: usize,
-        ordinal: u64,
-    },
+    Page { child: Child, level: u8, start: u64 },
+    Entry { entries: Rc<Vec<Entry>>, index: usize, ordinal: u64 },
 }
 
 impl Basis {
     pub fn new(root: TreeRoot) -> Self {
-        Self {
-            root,
-            at: 0,
-            inner: Vec::new(),
-            leaf: None,
-        }
+        Self { root, at: 0, inner: Vec::new(), leaf: None }
     }
 
     pub fn root(&self) -> &TreeRoot {
@@ -64,24 +51,13 @@ impl Basis {
     /// Only while [`Basis::at`] is below [`Basis::end`].
     pub fn next(&self) -> Next {
         if let Some((entries, index)) = &self.leaf {
-            return Next::Entry {
-                entries: entries.clone(),
-                index: *index,
-                ordinal: self.at,
-            };
+            return Next::Entry { entries: entries.clone(), index: *index, ordinal: self.at };
         }
         let (child, level) = match self.inner.last() {
             Some((children, level, index)) => (children[*index].clone(), level - 1),
-            None => (
-                self.root.as_child().expect("entries are left"),
-                self.root.level,
-            ),
+            None => (self.root.as_child().expect("entries are left"), self.root.level),
         };
-        Next::Page {
-            child,
-            level,
-            start: self.at,
-        }
+        Next::Page { child, level, start: self.at }
     }
 
     /// Goes past what [`Basis::next`] gives.
@@ -128,13 +104,10 @@ impl Basis {
         ledger.page_went(child.page);
         if level == 0 {
             let entries = loader.leaf(&child).await?;
-            entries
-                .iter()
-                .for_each(|entry| ledger.content_went(&entry.content));
+            entries.iter().for_each(|entry| ledger.content_went(&entry.content));
             self.leaf = Some((entries, 0));
         } else {
-            self.inner
-                .push((loader.inner(&child, level).await?, level, 0));
+            self.inner.push((loader.inner(&child, level).await?, level, 0));
         }
         Ok(())
     }
@@ -149,11 +122,7 @@ impl Basis {
         while self.at < end {
             match self.next() {
                 Next::Entry { .. } => self.pass(),
-                Next::Page {
-                    child,
-                    level,
-                    start,
-                } if child.totals.entries <= end - start => {
+                Next::Page { child, level, start } if child.totals.entries <= end - start => {
                     self.pass();
                     ledger.subtree_went(loader, child, level).await?;
                 }

@@ -17,9 +17,7 @@ pub(super) struct Last {
 pub(super) fn path<E>(path: &[u8]) -> Result<(), BuildError<E>> {
     match is_sound_path(path) {
         true => Ok(()),
-        false => Err(BuildError::UnsoundPath {
-            path: path.to_vec(),
-        }),
+        false => Err(BuildError::UnsoundPath { path: path.to_vec() }),
     }
 }
 
@@ -28,16 +26,11 @@ pub(super) fn follows<E>(last: Option<&Last>, path: &[u8]) -> Result<(), BuildEr
     let Some(last) = last else {
         return match path.is_empty() {
             true => Ok(()),
-            false => Err(BuildError::NoRoot {
-                path: path.to_vec(),
-            }),
+            false => Err(BuildError::NoRoot { path: path.to_vec() }),
         };
     };
     if !path_order(&last.path, path).is_lt() {
-        return Err(BuildError::Unsorted {
-            path: path.to_vec(),
-            after: last.path.clone(),
-        });
+        return Err(BuildError::Unsorted { path: path.to_vec(), after: last.path.clone() });
     }
     let parent = parent_of(path);
     let is_there = match last.path == parent {
@@ -46,9 +39,7 @@ pub(super) fn follows<E>(last: Option<&Last>, path: &[u8]) -> Result<(), BuildEr
     };
     match is_there {
         true => Ok(()),
-        false => Err(BuildError::NoParent {
-            path: path.to_vec(),
-        }),
+        false => Err(BuildError::NoParent { path: path.to_vec() }),
     }
 }
 
@@ -59,9 +50,7 @@ fn parent_of(path: &[u8]) -> &[u8] {
 
 fn is_above(directory: &[u8], path: &[u8]) -> bool {
     directory.is_empty()
-        || path
-            .strip_prefix(directory)
-            .is_some_and(|rest| rest.first() == Some(&b'/'))
+        || path.strip_prefix(directory).is_some_and(|rest| rest.first() == Some(&b'/'))
 }
 
 #[cfg(test)]
@@ -69,10 +58,7 @@ mod tests {
     use super::*;
 
     fn follows_ok(last: &str, is_directory: bool, path: &str) -> bool {
-        let last = Last {
-            path: last.into(),
-            is_directory,
-        };
+        let last = Last { path: last.into(), is_directory };
         follows::<()>(Some(&last), path.as_bytes()).is_ok()
     }
 

@@ -60,8 +60,7 @@ impl Growth {
         loader: &Loader<S>,
         ledger: &mut Ledger,
     ) -> Result<bool, BuildError<S::Error>> {
-        self.approach(&child.first_path, start, loader, ledger)
-            .await?;
+        self.approach(&child.first_path, start, loader, ledger).await?;
         let below = self.inner.iter().take(usize::from(level));
         Ok(self.leaf.is_empty() && below.into_iter().all(InnerWriter::is_empty))
     }
@@ -134,12 +133,7 @@ impl Growth {
         loader: &Loader<S>,
         ledger: &mut Ledger,
     ) -> Result<(), BuildError<S::Error>> {
-        let Some(Held {
-            mut child,
-            mut level,
-            ..
-        }) = self.held.take()
-        else {
+        let Some(Held { mut child, mut level, .. }) = self.held.take() else {
             return Ok(());
         };
         while level > 0 {
@@ -164,22 +158,10 @@ impl Growth {
     }
 
     fn copy<E>(&mut self, entry: &Entry, ledger: &mut Ledger) -> Result<(), BuildError<E>> {
-        let Entry {
-            path,
-            attributes,
-            content,
-        } = entry;
+        let Entry { path, attributes, content } = entry;
         ledger.content_came(content);
-        self.append(
-            path,
-            &attributes.to_bytes(),
-            Totals::of(attributes),
-            content,
-        )?;
-        self.set_last(Last {
-            path: path.clone(),
-            is_directory: attributes.is_directory(),
-        });
+        self.append(path, &attributes.to_bytes(), Totals::of(attributes), content)?;
+        self.set_last(Last { path: path.clone(), is_directory: attributes.is_directory() });
         Ok(())
     }
 
@@ -190,9 +172,7 @@ impl Growth {
         sums: Totals,
         content: &Content,
     ) -> Result<(), BuildError<E>> {
-        self.leaf
-            .push(path, attributes, sums, content)
-            .ok_or(BuildError::TooLarge)
+        self.leaf.push(path, attributes, sums, content).ok_or(BuildError::TooLarge)
     }
 
     pub fn set_last(&mut self, last: Last) {
@@ -227,9 +207,7 @@ impl Growth {
                 None => return false,
             },
         };
-        self.rules
-            .of_level(level)
-            .cuts(filled, || self.hash.of(path, level))
+        self.rules.of_level(level).cuts(filled, || self.hash.of(path, level))
     }
 
     fn push_child<E>(&mut self, child: Child, level: u8) -> Result<(), BuildError<E>> {
@@ -249,25 +227,14 @@ impl Growth {
     ) -> Result<Option<Child>, BuildError<S::Error>> {
         let (kind, taken) = match level {
             0 => (PageKind::Entries, self.leaf.take()),
-            _ => (
-                PageKind::Inner,
-                self.inner[usize::from(level) - 1].take(level),
-            ),
+            _ => (PageKind::Inner, self.inner[usize::from(level) - 1].take(level)),
         };
         let Some((bytes, first_path, totals)) = taken else {
             return Ok(None);
         };
-        let page = loader
-            .store()
-            .put(kind, bytes)
-            .await
-            .map_err(BuildError::Store)?;
+        let page = loader.store().put(kind, bytes).await.map_err(BuildError::Store)?;
         ledger.page_came(page);
-        Ok(Some(Child {
-            first_path,
-            page,
-            totals,
-        }))
+        Ok(Some(Child { first_path, page, totals }))
     }
 
     /// Ends all pages. The root is the page that is alone on its level.
@@ -282,11 +249,7 @@ impl Growth {
             None => (0, self.close(0, loader, ledger).await?),
         };
         loop {
-            let is_top = self
-                .inner
-                .iter()
-                .skip(usize::from(level))
-                .all(InnerWriter::is_empty);
+            let is_top = self.inner.iter().skip(usize::from(level)).all(InnerWriter::is_empty);
             match edge {
                 Some(child) if is_top => return Ok(TreeRoot::new(child.page, level, child.totals)),
                 Some(child) => self.push_child(child, level + 1)?,

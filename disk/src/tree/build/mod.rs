@@ -70,11 +70,9 @@ impl<S: PageStore> TreeBuilder<S> {
     pub async fn push(&mut self, item: Item) -> Result<(), BuildError<S::Error>> {
         match item {
             Item::Same { first, count } => self.push_same(first, count).await,
-            Item::Entry {
-                path,
-                attributes,
-                content,
-            } => self.push_entry(path, attributes, content).await,
+            Item::Entry { path, attributes, content } => {
+                self.push_entry(path, attributes, content).await
+            }
         }
     }
 
@@ -106,13 +104,7 @@ impl<S: PageStore> TreeBuilder<S> {
             return Err(BuildError::ContentOpen);
         }
         self.take_same().await?;
-        let Self {
-            loader,
-            mut basis,
-            growth,
-            mut ledger,
-            ..
-        } = self;
+        let Self { loader, mut basis, growth, mut ledger, .. } = self;
         basis.drop_until(basis.end(), &loader, &mut ledger).await?;
         let root = growth.finish(&loader, &mut ledger).await?;
         Ok((root, ledger.settle(&loader).await?))
@@ -120,16 +112,9 @@ impl<S: PageStore> TreeBuilder<S> {
 
     async fn push_same(&mut self, first: u64, count: u64) -> Result<(), BuildError<S::Error>> {
         let after = self.same.map_or(self.basis.at(), |(_, end)| end);
-        let end = first
-            .checked_add(count)
-            .filter(|end| *end <= self.basis.end());
+        let end = first.checked_add(count).filter(|end| *end <= self.basis.end());
         let Some(end) = end.filter(|end| *end > first && first >= after) else {
-            return Err(BuildError::Ordinals {
-                first,
-                count,
-                after,
-                basis: self.basis.end(),
-            });
+            return Err(BuildError::Ordinals { first, count, after, basis: self.basis.end() });
         };
         if self.streamed.is_some() {
             return Err(BuildError::ContentOpen);
@@ -149,42 +134,22 @@ impl<S: PageStore> TreeBuilder<S> {
         let Some((first, end)) = self.same.take() else {
             return Ok(());
         };
-        let Self {
-            loader,
-            basis,
-            growth,
-            ledger,
-            ..
-        } = self;
+        let Self { loader, basis, growth, ledger, .. } = self;
         basis.drop_until(first, loader, ledger).await?;
         while basis.at() < end {
             match basis.next() {
-                Next::Page {
-                    child,
-                    level,
-                    start,
-                } => {
+                Next::Page { child, level, start } => {
                     let covered = child.totals.entries <= end - start;
-                    if covered
-                        && growth
-                            .can_hold(&child, level, start, loader, ledger)
-                            .await?
-                    {
+                    if covered && growth.can_hold(&child, level, start, loader, ledger).await? {
                         basis.pass();
                         growth.hold(child, level, basis.at());
                     } else {
                         basis.open(loader, ledger).await?;
                     }
                 }
-                Next::Entry {
-                    entries,
-                    index,
-                    ordinal,
-                } => {
+                Next::Entry { entries, index, ordinal } => {
                     basis.pass();
-                    growth
-                        .push_same(&entries[index], ordinal, loader, ledger)
-                        .await?;
+                    growth.push_same(&entries[index], ordinal, loader, ledger).await?;
                 }
             }
         }
@@ -198,38 +163,23 @@ impl<S: PageStore> TreeBuilder<S> {
         content: NewContent,
     ) -> Result<(), BuildError<S::Error>> {
         check::path(&path)?;
-        let attributes =
-            Attributes::from_bytes(&encoded).map_err(|source| BuildError::Attributes {
-                path: path.clone(),
-                source,
-            })?;
+        let attributes = Attributes::from_bytes(&encoded)
+            .map_err(|source| BuildError::Attributes { path: path.clone(), source })?;
         // The basis first: the order of entries is only known behind it.
         self.take_same().await?;
         let size = attributes.size();
-        let WrittenContent {
-            content,
-            len: found,
-            refs,
-        } = self.resolve(content).await?;
+        let WrittenContent { content, len: found, refs } = self.resolve(content).await?;
         if found != size || !content.fits(size) {
             return Err(BuildError::SizeMismatch { path, size, found });
         }
-        let Self {
-            loader,
-            growth,
-            ledger,
-            ..
-        } = self;
+        let Self { loader, growth, ledger, .. } = self;
         growth.make_room(&path, loader, ledger).await?;
         match refs {
             Some(refs) => ledger.refs_came(&refs),
             None => ledger.content_came(&content),
         }
         growth.append(&path, &encoded, Totals::of(&attributes), &content)?;
-        growth.set_last(Last {
-            path,
-            is_directory: attributes.is_directory(),
-        });
+        growth.set_last(Last { path, is_directory: attributes.is_directory() });
         Ok(())
     }
 }

@@ -40,10 +40,7 @@ impl<S: PageStore> TreeBuilder<S> {
 
     async fn basis_entry(&self, ordinal: u64) -> Result<Entry, BuildError<S::Error>> {
         let found = self.loader.entry_at(self.basis.root(), ordinal).await?;
-        found.ok_or(BuildError::NoSuchEntry {
-            ordinal,
-            basis: self.basis.end(),
-        })
+        found.ok_or(BuildError::NoSuchEntry { ordinal, basis: self.basis.end() })
     }
 }
 
@@ -56,9 +53,5 @@ fn inline<E>(bytes: Vec<u8>) -> Result<WrittenContent, BuildError<E>> {
 }
 
 fn in_entry(content: Content, len: u64) -> WrittenContent {
-    WrittenContent {
-        content,
-        len,
-        refs: None,
-    }
+    WrittenContent { content, len, refs: None }
 }

@@ -64,9 +64,7 @@ impl Content {
             Self::Extents(extents) => {
                 writer.u8(Self::EXTENTS);
                 writer.varint(extents.len() as u64);
-                extents
-                    .iter()
-                    .for_each(|extent| extent.encode(expected, writer));
+                extents.iter().for_each(|extent| extent.encode(expected, writer));
             }
             Self::Pages(root) => {
                 writer.u8(Self::PAGES);
@@ -99,10 +97,7 @@ impl Content {
                 if level > LEVEL_MAX {
                     return Err(reader.undefined("level", u64::from(level)));
                 }
-                Self::Pages(ContentRoot {
-                    level,
-                    page: PageRef::decode(reader)?,
-                })
+                Self::Pages(ContentRoot { level, page: PageRef::decode(reader)? })
             }
             tag => return Err(reader.undefined("content", u64::from(tag))),
         })
@@ -110,9 +105,5 @@ impl Content {
 }
 
 fn at_least_one(count: usize, reader: &Reader<'_>) -> Result<usize, DecodeError> {
-    if count == 0 {
-        Err(reader.undefined("count", 0))
-    } else {
-        Ok(count)
-    }
+    if count == 0 { Err(reader.undefined("count", 0)) } else { Ok(count) }
 }

@@ -81,13 +81,8 @@ impl ContentPage {
 
     /// The page and how much of the file it describes; the writer is empty again.
     pub fn take(&mut self, level: u8) -> (Vec<u8>, u64) {
-        let Self {
-            body, filled, len, ..
-        } = std::mem::take(self);
-        (
-            page::assemble(PageKind::Content, level, filled.count, &body.finish()),
-            len,
-        )
+        let Self { body, filled, len, .. } = std::mem::take(self);
+        (page::assemble(PageKind::Content, level, filled.count, &body.finish()), len)
     }
 }
 
@@ -97,9 +92,7 @@ pub(in crate::tree) fn decode_extents(bytes: &[u8]) -> Result<Vec<Extent>, PageF
     let (mut expected, mut sum) = (0, 0u64);
     for index in 0..count {
         let extent = Extent::decode(&mut expected, &mut reader)?;
-        sum = sum
-            .checked_add(extent.len())
-            .ok_or(PageFault::Content { index })?;
+        sum = sum.checked_add(extent.len()).ok_or(PageFault::Content { index })?;
         extents.push(extent);
     }
     reader.finish()?;
@@ -116,10 +109,7 @@ pub(in crate::tree) fn decode_stretches(
     for index in 0..count {
         let page = PageRef::decode_after(expected, &mut reader)?;
         let len = reader.varint()?;
-        sum = sum
-            .checked_add(len)
-            .filter(|_| len > 0)
-            .ok_or(PageFault::Content { index })?;
+        sum = sum.checked_add(len).filter(|_| len > 0).ok_or(PageFault::Content { index })?;
         expected = page.number.0 + 1;
         stretches.push(Stretch { page, len });
     }

@@ -65,21 +65,13 @@ impl ContentWriter {
         }
         if !self.levels.is_empty() {
             let content = Content::Pages(self.close_all(store).await?);
-            return Ok(WrittenContent {
-                content,
-                len: self.len,
-                refs: Some(self.refs),
-            });
+            return Ok(WrittenContent { content, len: self.len, refs: Some(self.refs) });
         }
         let content = match self.listed.is_empty() {
             true => Content::None,
             false => Content::Extents(self.listed),
         };
-        Ok(WrittenContent {
-            content,
-            len: self.len,
-            refs: None,
-        })
+        Ok(WrittenContent { content, len: self.len, refs: None })
     }
 
     async fn push_extent<S: PageStore>(
@@ -87,10 +79,7 @@ impl ContentWriter {
         store: &S,
         extent: Extent,
     ) -> Result<(), BuildError<S::Error>> {
-        self.len = self
-            .len
-            .checked_add(extent.len())
-            .ok_or(BuildError::TooLarge)?;
+        self.len = self.len.checked_add(extent.len()).ok_or(BuildError::TooLarge)?;
         if self.levels.is_empty() && self.listed.len() < LISTED_EXTENTS_MAX {
             self.listed.push(extent);
             return Ok(());
@@ -133,14 +122,8 @@ impl ContentWriter {
         }
         let filled = self.levels[usize::from(level)].filled();
         let ends = self.rules.of_level(level).cuts(filled, || part.hash());
-        let ended = if ends {
-            Some(self.close(store, level).await?)
-        } else {
-            None
-        };
-        self.levels[usize::from(level)]
-            .push(part)
-            .ok_or(BuildError::TooLarge)?;
+        let ended = if ends { Some(self.close(store, level).await?) } else { None };
+        self.levels[usize::from(level)].push(part).ok_or(BuildError::TooLarge)?;
         Ok(ended)
     }
 
@@ -150,10 +133,7 @@ impl ContentWriter {
         level: u8,
     ) -> Result<Stretch, BuildError<S::Error>> {
         let (bytes, len) = self.levels[usize::from(level)].take(level);
-        let page = store
-            .put(PageKind::Content, bytes)
-            .await
-            .map_err(BuildError::Store)?;
+        let page = store.put(PageKind::Content, bytes).await.map_err(BuildError::Store)?;
         self.refs.add(page.number.0);
         Ok(Stretch { page, len })
     }
@@ -166,17 +146,12 @@ impl ContentWriter {
         loop {
             let last = self.close(store, level).await?;
             if usize::from(level) + 1 == self.levels.len() {
-                return Ok(ContentRoot {
-                    page: last.page,
-                    level,
-                });
+                return Ok(ContentRoot { page: last.page, level });
             }
             level += 1;
             // The page above is not asked whether it ends here: a page of one reference is sound,
             // and at the end of a file there is nothing to share with.
-            self.levels[usize::from(level)]
-                .push(last)
-                .ok_or(BuildError::TooLarge)?;
+            self.levels[usize::from(level)].push(last).ok_or(BuildError::TooLarge)?;
         }
     }
 }

@@ -26,22 +26,10 @@ impl<'a, S: PageStore> Extents<'a, S> {
             Content::None | Content::Inline(_) => {}
             Content::Extents(extents) => listed.clone_from(extents),
             Content::Pages(root) => {
-                open.push((
-                    Stretch {
-                        page: root.page,
-                        len: entry.size(),
-                    },
-                    root.level,
-                ));
+                open.push((Stretch { page: root.page, len: entry.size() }, root.level));
             }
         }
-        Self {
-            loader,
-            open,
-            listed: listed.into_iter(),
-            at: 0,
-            from,
-        }
+        Self { loader, open, listed: listed.into_iter(), at: 0, from }
     }
 
     /// The next extent and the offset in the file where it begins.
@@ -74,8 +62,7 @@ impl<'a, S: PageStore> Extents<'a, S> {
         } else {
             let below = self.loader.stretches(stretch.page, level).await?;
             check(stretch, below.iter().map(|stretch| stretch.len).sum())?;
-            self.open
-                .extend(below.into_iter().rev().map(|stretch| (stretch, level - 1)));
+            self.open.extend(below.into_iter().rev().map(|stretch| (stretch, level - 1)));
         }
         Ok(())
     }
@@ -85,9 +72,6 @@ fn check<E>(stretch: Stretch, found: u64) -> Result<(), ReadError<E>> {
     let PageRef { number, .. } = stretch.page;
     match found == stretch.len {
         true => Ok(()),
-        false => Err(ReadError::Page {
-            number,
-            fault: PageFault::OtherSums,
-        }),
+        false => Err(ReadError::Page { number, fault: PageFault::OtherSums }),
     }
 }

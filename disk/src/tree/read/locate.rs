@@ -34,9 +34,7 @@ impl Seek<'_> {
 pub(super) fn is_below(directory: &[u8], path: &[u8]) -> bool {
     match directory.is_empty() {
         true => !path.is_empty(),
-        false => path
-            .strip_prefix(directory)
-            .is_some_and(|rest| rest.first() == Some(&b'/')),
+        false => path.strip_prefix(directory).is_some_and(|rest| rest.first() == Some(&b'/')),
     }
 }
 
@@ -74,10 +72,7 @@ impl<S: PageStore> Loader<S> {
             let Some(index) = choose(&children, start) else {
                 return Ok(None);
             };
-            start += children[..index]
-                .iter()
-                .map(|child| child.totals.entries)
-                .sum::<u64>();
+            start += children[..index].iter().map(|child| child.totals.entries).sum::<u64>();
             child = children[index].clone();
         }
         Ok(Some((start, self.leaf(&child).await?)))
@@ -134,18 +129,10 @@ impl<S: PageStore> Loader<S> {
         let index = entries.partition_point(|entry| !seek.is_reached(&entry.path));
         let ordinal = start + index as u64;
         if index < entries.len() {
-            return Ok(Some(Place {
-                ordinal,
-                entries,
-                index,
-            }));
+            return Ok(Some(Place { ordinal, entries, index }));
         }
         let next = self.leaf_of(root, ordinal).await?;
-        Ok(next.map(|(ordinal, entries)| Place {
-            ordinal,
-            entries,
-            index: 0,
-        }))
+        Ok(next.map(|(ordinal, entries)| Place { ordinal, entries, index: 0 }))
     }
 
     pub(super) async fn find(
@@ -159,8 +146,6 @@ impl<S: PageStore> Loader<S> {
             return Ok(None);
         };
         let found = entries.binary_search_by(|entry| path_order(&entry.path, path));
-        Ok(found
-            .ok()
-            .map(|index| (start + index as u64, entries[index].clone())))
+        Ok(found.ok().map(|index| (start + index as u64, entries[index].clone())))
     }
 }

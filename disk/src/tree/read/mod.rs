@@ -24,10 +24,7 @@ pub struct TreeReader<S> {
 
 impl<S: PageStore> TreeReader<S> {
     pub fn new(store: S, root: TreeRoot) -> Self {
-        Self {
-            loader: Loader::new(store),
-            root,
-        }
+        Self { loader: Loader::new(store), root }
     }
 
     pub fn root(&self) -> &TreeRoot {

@@ -28,22 +28,13 @@ pub struct Scan<'a, S: PageStore> {
 
 impl<S: PageStore> fmt::Debug for Scan<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scan")
-            .field("root", self.root)
-            .field("next", &self.next)
-            .finish()
+        f.debug_struct("Scan").field("root", self.root).field("next", &self.next).finish()
     }
 }
 
 impl<'a, S: PageStore> Scan<'a, S> {
     pub(super) fn new(loader: &'a Loader<S>, root: &'a TreeRoot, from: u64) -> Self {
-        Self {
-            loader,
-            root,
-            next: from,
-            leaf: None,
-            ahead: None,
-        }
+        Self { loader, root, next: from, leaf: None, ahead: None }
     }
 
     /// The next entry and its ordinal; nothing at the end.

@@ -23,10 +23,7 @@ pub fn attributes(kind: Kind) -> Attributes {
         mode: 0o644,
         uid: 1000,
         gid: 1000,
-        mtime: Timestamp {
-            secs: 1_790_000_000,
-            nanos: 123_456_789,
-        },
+        mtime: Timestamp { secs: 1_790_000_000, nanos: 123_456_789 },
         link_group: None,
         xattrs: Vec::new(),
     }

@@ -52,39 +52,22 @@ impl ModelContent {
 
 impl ModelEntry {
     pub fn to_item(&self, content: NewContent) -> Item {
-        Item::Entry {
-            path: self.path.clone(),
-            attributes: self.attributes.to_bytes(),
-            content,
-        }
+        Item::Entry { path: self.path.clone(), attributes: self.attributes.to_bytes(), content }
     }
 }
 
 fn key(path: &[u8]) -> Vec<u8> {
-    path.iter()
-        .map(|byte| if *byte == b'/' { 0 } else { *byte })
-        .collect()
+    path.iter().map(|byte| if *byte == b'/' { 0 } else { *byte }).collect()
 }
 
 fn insert(model: &mut Model, path: Vec<u8>, attributes: Attributes, content: ModelContent) {
-    model.insert(
-        key(&path),
-        ModelEntry {
-            path,
-            attributes,
-            content,
-        },
-    );
+    model.insert(key(&path), ModelEntry { path, attributes, content });
 }
 
 /// A small number space, so that files share chunks, and runs, so that there are spans.
 fn random_parts(dice: &mut Dice) -> Vec<ResolvedExtent> {
     let (mut parts, id_key) = (Vec::new(), test_key());
-    let pieces = if dice.one_in(60) {
-        40 + dice.below(900)
-    } else {
-        1 + dice.below(4)
-    };
+    let pieces = if dice.one_in(60) { 40 + dice.below(900) } else { 1 + dice.below(4) };
     for _ in 0..pieces {
         if dice.one_in(5) {
             parts.push(ResolvedExtent::Hole(1 + dice.below(1 << 40)));
@@ -93,11 +76,7 @@ fn random_parts(dice: &mut Dice) -> Vec<ResolvedExtent> {
         for number in first..=first + if dice.one_in(30) { dice.below(600) } else { 0 } {
             let id = id_key.id(&number.to_le_bytes());
             let len = 1 + (number % 65_536) as u32;
-            parts.push(ResolvedExtent::Chunk {
-                number: ChunkNumber(number),
-                id,
-                len,
-            });
+            parts.push(ResolvedExtent::Chunk { number: ChunkNumber(number), id, len });
         }
     }
     parts
@@ -118,16 +97,10 @@ fn random_attributes(dice: &mut Dice, kind: Kind) -> Attributes {
     if dice.one_in(20) {
         let len_max = if dice.one_in(30) { 40_000 } else { 60 };
         let value = vec![7; dice.below(len_max) as usize];
-        found.xattrs.push(Xattr {
-            name: b"user.note".to_vec(),
-            value,
-        });
+        found.xattrs.push(Xattr { name: b"user.note".to_vec(), value });
     }
     if dice.one_in(20) {
-        found.link_group = Some(LinkGroup {
-            device: 3,
-            inode: dice.below(100),
-        });
+        found.link_group = Some(LinkGroup { device: 3, inode: dice.below(100) });
     }
     found
 }
@@ -175,12 +148,7 @@ fn add_entry(model: &mut Model, directories: &mut Vec<Vec<u8>>, dice: &mut Dice)
         }
         _ => {
             let content = random_content(dice);
-            let kind = random_attributes(
-                dice,
-                Kind::File {
-                    size: content.len(),
-                },
-            );
+            let kind = random_attributes(dice, Kind::File { size: content.len() });
             insert(model, path, kind, content);
         }
     }
@@ -188,12 +156,7 @@ fn add_entry(model: &mut Model, directories: &mut Vec<Vec<u8>>, dice: &mut Dice)
 
 pub fn random_model(dice: &mut Dice, entries: u64) -> Model {
     let mut model = Model::new();
-    insert(
-        &mut model,
-        Vec::new(),
-        attributes(Kind::Directory),
-        ModelContent::None,
-    );
+    insert(&mut model, Vec::new(), attributes(Kind::Directory), ModelContent::None);
     let mut directories = vec![Vec::new()];
     for _ in 1..entries {
         add_entry(&mut model, &mut directories, dice);
@@ -202,9 +165,7 @@ pub fn random_model(dice: &mut Dice, entries: u64) -> Model {
 }
 
 fn directories_of(model: &Model) -> Vec<Vec<u8>> {
-    let directories = model
-        .values()
-        .filter(|entry| entry.attributes.is_directory());
+    let directories = model.values().filter(|entry| entry.attributes.is_directory());
     directories.map(|entry| entry.path.clone()).collect()
 }
 
@@ -219,12 +180,8 @@ fn below(model: &Model, path: &[u8]) -> Vec<Vec<u8>> {
 /// A stretch of entries goes, as far as no entry loses its parent: what page boundaries like least.
 fn delete_stretch(model: &mut Model, dice: &mut Dice) {
     let start = 1 + dice.below(model.len() as u64) as usize;
-    let goes: Vec<Vec<u8>> = model
-        .keys()
-        .skip(start)
-        .take(dice.below(60) as usize)
-        .cloned()
-        .collect();
+    let goes: Vec<Vec<u8>> =
+        model.keys().skip(start).take(dice.below(60) as usize).cloned().collect();
     for gone in goes {
         let path = match model.get(&gone) {
             Some(entry) => entry.path.clone(),
@@ -238,11 +195,7 @@ fn delete_stretch(model: &mut Model, dice: &mut Dice) {
 
 /// One thing that happens to a tree between two backups.
 pub fn edit(model: &mut Model, dice: &mut Dice) {
-    let paths: Vec<Vec<u8>> = model
-        .values()
-        .skip(1)
-        .map(|entry| entry.path.clone())
-        .collect();
+    let paths: Vec<Vec<u8>> = model.values().skip(1).map(|entry| entry.path.clone()).collect();
     if paths.is_empty() || dice.one_in(4) {
         let mut directories = directories_of(model);
         (0..=dice.below(3)).for_each(|_| add_entry(model, &mut directories, dice));
@@ -267,9 +220,7 @@ pub fn edit(model: &mut Model, dice: &mut Dice) {
             let entry = model.get_mut(&key(&path)).unwrap();
             if let Kind::File { .. } = entry.attributes.kind {
                 entry.content = random_content(dice);
-                let kind = Kind::File {
-                    size: entry.content.len(),
-                };
+                let kind = Kind::File { size: entry.content.len() };
                 entry.attributes = random_attributes(dice, kind);
             }
         }
@@ -307,11 +258,7 @@ fn content_mark(content: &ModelContent) -> ChunkId {
 /// A model that is no tree would blame the code for its own faults.
 pub fn assert_sound(model: &Model) {
     for entry in model.values().skip(1) {
-        let end = entry
-            .path
-            .iter()
-            .rposition(|byte| *byte == b'/')
-            .unwrap_or(0);
+        let end = entry.path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
         let parent = model.get(&key(&entry.path[..end]));
         assert!(parent.is_some_and(|parent| parent.attributes.is_directory()));
     }
@@ -329,30 +276,18 @@ pub fn items_between(old: &Model, new: &Model, dice: &mut Dice) -> Vec<Item> {
             && !dice.one_in(50)
         {
             match items.last_mut() {
-                Some(Item::Same {
-                    first: start,
-                    count,
-                }) if *start + *count == *first => {
+                Some(Item::Same { first: start, count }) if *start + *count == *first => {
                     if dice.one_in(300) {
-                        items.push(Item::Same {
-                            first: *first,
-                            count: 1,
-                        });
+                        items.push(Item::Same { first: *first, count: 1 });
                     } else {
                         *count += 1;
                     }
                 }
-                _ => items.push(Item::Same {
-                    first: *first,
-                    count: 1,
-                }),
+                _ => items.push(Item::Same { first: *first, count: 1 }),
             }
             continue;
         }
-        let held = dice
-            .one_in(2)
-            .then(|| holders.get(&content_mark(&entry.content)))
-            .flatten();
+        let held = dice.one_in(2).then(|| holders.get(&content_mark(&entry.content))).flatten();
         let content = match held {
             Some(ordinal) => NewContent::Basis { ordinal: *ordinal },
             None => entry.content.to_new(),

@@ -103,15 +103,11 @@ impl PageStore for MemoryStore {
         let next = FIRST_PAGE + numbers.len() as u64;
         let number = *numbers.entry(id).or_insert_with(|| {
             self.stored.set(self.stored.get() + 1);
-            self.stored_len
-                .set(self.stored_len.get() + bytes.len() as u64);
+            self.stored_len.set(self.stored_len.get() + bytes.len() as u64);
             self.pages.borrow_mut().insert(next, (bytes.into(), id));
             next
         });
-        Ok(PageRef {
-            number: ChunkNumber(number),
-            digest: self.key.span_digest([&id]),
-        })
+        Ok(PageRef { number: ChunkNumber(number), digest: self.key.span_digest([&id]) })
     }
 }
 

@@ -12,23 +12,12 @@ const CHUNK: u32 = 65_536;
 
 fn chunk(number: u64) -> ResolvedExtent {
     let id = test_key().id(&number.to_le_bytes());
-    ResolvedExtent::Chunk {
-        number: ChunkNumber(number),
-        id,
-        len: CHUNK,
-    }
+    ResolvedExtent::Chunk { number: ChunkNumber(number), id, len: CHUNK }
 }
 
 fn image(parts: u64, content: NewContent) -> Item {
-    let attributes = attributes(Kind::File {
-        size: parts * u64::from(CHUNK),
-    })
-    .to_bytes();
-    Item::Entry {
-        path: Vec::new(),
-        attributes,
-        content,
-    }
+    let attributes = attributes(Kind::File { size: parts * u64::from(CHUNK) }).to_bytes();
+    Item::Entry { path: Vec::new(), attributes, content }
 }
 
 /// An image whose chunks come from everywhere, so that every extent is short.
@@ -40,12 +29,8 @@ fn scattered(count: u64) -> Vec<ResolvedExtent> {
 fn a_streamed_image_is_the_same_as_one_given_at_once_and_holds_its_memory() {
     let store = MemoryStore::default();
     let parts = scattered(120_000);
-    let (at_once, change) = build(
-        &store,
-        None,
-        [image(120_000, NewContent::Extents(parts.clone()))],
-    )
-    .unwrap();
+    let (at_once, change) =
+        build(&store, None, [image(120_000, NewContent::Extents(parts.clone()))]).unwrap();
     store.reset_counts();
     let (streamed, other_change) = block_on(async {
         let mut builder = TreeBuilder::new(&store, test_key(), None);
@@ -53,10 +38,7 @@ fn a_streamed_image_is_the_same_as_one_given_at_once_and_holds_its_memory() {
         for piece in parts.chunks(1_000) {
             builder.extend_content(piece).await.unwrap();
         }
-        builder
-            .push(image(120_000, NewContent::Streamed))
-            .await
-            .unwrap();
+        builder.push(image(120_000, NewContent::Streamed)).await.unwrap();
         builder.finish().await.unwrap()
     });
     assert_eq!((at_once, change), (streamed, other_change));
@@ -70,9 +52,7 @@ fn an_offset_is_found_in_few_reads() {
     let (root, _) = build(&store, None, [image(300_000, NewContent::Extents(parts))]).unwrap();
     let reader = TreeReader::new(&store, root);
     let (_, entry) = block_on(reader.find(b"")).unwrap().unwrap();
-    let Content::Pages(content) = &entry.content else {
-        panic!("{:?}", entry.content)
-    };
+    let Content::Pages(content) = &entry.content else { panic!("{:?}", entry.content) };
     println!("{} levels", content.level + 1);
     let mut dice = Dice(1);
     for _ in 0..100 {
@@ -82,34 +62,20 @@ fn an_offset_is_found_in_few_reads() {
         let index = offset / u64::from(CHUNK);
         let (start, extent) = found[0];
         assert_eq!(start, index * u64::from(CHUNK));
-        let Extent::Span { first, .. } = extent else {
-            panic!("{extent:?}")
-        };
+        let Extent::Span { first, .. } = extent else { panic!("{extent:?}") };
         assert_eq!(first.0, index * 7_919 % (1 << 35));
         assert!(store.reads.get() <= u64::from(content.level) + 2);
         assert!(found.len() <= 2);
     }
-    assert!(
-        block_on(reader.extents_at(&entry, entry.size(), 1))
-            .unwrap()
-            .is_empty()
-    );
-    assert!(
-        block_on(reader.extents_at(&entry, 5, 0))
-            .unwrap()
-            .is_empty()
-    );
+    assert!(block_on(reader.extents_at(&entry, entry.size(), 1)).unwrap().is_empty());
+    assert!(block_on(reader.extents_at(&entry, 5, 0)).unwrap().is_empty());
 }
 
 #[test]
 fn a_changed_block_rewrites_one_page_of_a_large_image() {
     let store = MemoryStore::default();
     let mut parts = scattered(100_000);
-    let basis = build(
-        &store,
-        None,
-        [image(100_000, NewContent::Extents(parts.clone()))],
-    );
+    let basis = build(&store, None, [image(100_000, NewContent::Extents(parts.clone()))]);
     let (basis, _) = basis.unwrap();
     parts[44_444] = chunk(1 << 35);
     store.reset_counts();
@@ -127,9 +93,7 @@ fn new_attributes_cost_no_read_of_the_content() {
     let parts = NewContent::Extents(scattered(100_000));
     let (basis, _) = build(&store, None, [image(100_000, parts)]).unwrap();
     store.reset_counts();
-    let mut attributes = attributes(Kind::File {
-        size: 100_000 * u64::from(CHUNK),
-    });
+    let mut attributes = attributes(Kind::File { size: 100_000 * u64::from(CHUNK) });
     attributes.mode = 0o600;
     let item = Item::Entry {
         path: Vec::new(),
@@ -153,15 +117,9 @@ fn content_that_is_dropped_leaves_no_reference() {
         let mut builder = TreeBuilder::new(&store, test_key(), None);
         builder.begin_content().unwrap();
         builder.extend_content(&scattered(3_000)).await.unwrap();
-        assert!(matches!(
-            builder.begin_content(),
-            Err(BuildError::ContentOpen)
-        ));
+        assert!(matches!(builder.begin_content(), Err(BuildError::ContentOpen)));
         builder.abandon_content();
-        assert!(matches!(
-            builder.extend_content(&[]).await,
-            Err(BuildError::NoContent)
-        ));
+        assert!(matches!(builder.extend_content(&[]).await, Err(BuildError::NoContent)));
         for item in items {
             builder.push(item).await.unwrap();
         }

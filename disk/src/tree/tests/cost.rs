@@ -31,20 +31,10 @@ fn directory(path: &[u8]) -> Item {
 fn file(path: Vec<u8>, number: u64) -> Item {
     let id = test_key().id(&number.to_le_bytes());
     let len = 1 + (number % 30_000) as u32;
-    let mut attributes = attributes(Kind::File {
-        size: u64::from(len),
-    });
+    let mut attributes = attributes(Kind::File { size: u64::from(len) });
     attributes.mtime.nanos = (number * 7_919 % 1_000_000_000) as u32;
-    let parts = vec![ResolvedExtent::Chunk {
-        number: ChunkNumber(number),
-        id,
-        len,
-    }];
-    Item::Entry {
-        path,
-        attributes: attributes.to_bytes(),
-        content: NewContent::Extents(parts),
-    }
+    let parts = vec![ResolvedExtent::Chunk { number: ChunkNumber(number), id, len }];
+    Item::Entry { path, attributes: attributes.to_bytes(), content: NewContent::Extents(parts) }
 }
 
 /// Root, `usr`, `usr/share`, then directories of 99 files: entry n of `path_of` has ordinal n + 2.
@@ -54,9 +44,7 @@ fn tree(store: &MemoryStore, entries: u64) -> TreeRoot {
         0 => directory(&path_of(n)),
         _ => file(path_of(n), n),
     });
-    build(store, None, heads.into_iter().chain(others))
-        .unwrap()
-        .0
+    build(store, None, heads.into_iter().chain(others)).unwrap().0
 }
 
 #[test]
@@ -65,14 +53,10 @@ fn an_unchanged_tree_costs_nothing() {
     let root = tree(&store, 200_000);
     assert_eq!(root.entry_count, 200_000);
     store.reset_counts();
-    let whole = [Item::Same {
-        first: 0,
-        count: 200_000,
-    }];
-    let pieces = (0..200_000).step_by(777).map(|first| Item::Same {
-        first,
-        count: 777.min(200_000 - first),
-    });
+    let whole = [Item::Same { first: 0, count: 200_000 }];
+    let pieces = (0..200_000)
+        .step_by(777)
+        .map(|first| Item::Same { first, count: 777.min(200_000 - first) });
     for items in [whole.to_vec(), pieces.collect()] {
         let (same, change) = build(&store, Some(root), items).unwrap();
         assert_eq!((same, change.is_empty()), (root, true));
@@ -87,39 +71,18 @@ fn one_changed_file_rewrites_the_pages_above_it() {
     let depth = u64::from(root.level) + 1;
     assert_eq!(depth, 3);
     let mut split = 0;
-    for changed in (1..199_990)
-        .step_by(9_973)
-        .filter(|n| (n - 1) % PER_DIRECTORY != 0)
-    {
+    for changed in (1..199_990).step_by(9_973).filter(|n| (n - 1) % PER_DIRECTORY != 0) {
         let ordinal = changed + 2;
         let items = [
-            Item::Same {
-                first: 0,
-                count: ordinal,
-            },
+            Item::Same { first: 0, count: ordinal },
             file(path_of(changed), (1 << 30) + changed),
-            Item::Same {
-                first: ordinal + 1,
-                count: root.entry_count - ordinal - 1,
-            },
+            Item::Same { first: ordinal + 1, count: root.entry_count - ordinal - 1 },
         ];
         store.reset_counts();
         let (_, change) = build(&store, Some(root), items).unwrap();
-        assert!(
-            store.stored.get() <= depth + 1,
-            "{} pages stored",
-            store.stored.get()
-        );
-        assert!(
-            store.reads.get() <= depth + 1,
-            "{} pages read",
-            store.reads.get()
-        );
-        assert!(
-            store.stored_len.get() < 160 << 10,
-            "{} bytes",
-            store.stored_len.get()
-        );
+        assert!(store.stored.get() <= depth + 1, "{} pages stored", store.stored.get());
+        assert!(store.reads.get() <= depth + 1, "{} pages read", store.reads.get());
+        assert!(store.stored_len.get() < 160 << 10, "{} bytes", store.stored_len.get());
         split += u64::from(store.stored.get() > depth);
         assert_eq!(change.added.total(), store.stored.get() + 1);
         assert!(change.removed.total() <= depth + 2);
@@ -138,29 +101,13 @@ fn inserting_and_deleting_touch_the_neighbourhood_only() {
         let rest = root.entry_count - ordinal;
         let is_directory = (ordinal - 4) % PER_DIRECTORY == 0;
         let inserted = vec![
-            Item::Same {
-                first: 0,
-                count: ordinal,
-            },
-            if is_directory {
-                directory(&path)
-            } else {
-                file(path, 1 << 31)
-            },
-            Item::Same {
-                first: ordinal,
-                count: rest,
-            },
+            Item::Same { first: 0, count: ordinal },
+            if is_directory { directory(&path) } else { file(path, 1 << 31) },
+            Item::Same { first: ordinal, count: rest },
         ];
         let deleted = vec![
-            Item::Same {
-                first: 0,
-                count: ordinal,
-            },
-            Item::Same {
-                first: ordinal + 1,
-                count: rest - 1,
-            },
+            Item::Same { first: 0, count: ordinal },
+            Item::Same { first: ordinal + 1, count: rest - 1 },
         ];
         for (items, is_sound) in [(inserted, !is_directory), (deleted, true)] {
             store.reset_counts();
@@ -168,16 +115,8 @@ fn inserting_and_deleting_touch_the_neighbourhood_only() {
             if !is_sound || done.is_err() {
                 continue;
             }
-            assert!(
-                store.stored.get() <= depth + 2,
-                "{} pages stored",
-                store.stored.get()
-            );
-            assert!(
-                store.reads.get() <= depth + 3,
-                "{} pages read",
-                store.reads.get()
-            );
+            assert!(store.stored.get() <= depth + 2, "{} pages stored", store.stored.get());
+            assert!(store.reads.get() <= depth + 3, "{} pages read", store.reads.get());
         }
     }
 }
@@ -192,20 +131,9 @@ fn a_path_among_a_million_is_three_reads_away() {
         assert_eq!(found.map(|(ordinal, _)| ordinal), Some(n + 2));
         assert!(store.reads.get() <= 3, "{} reads", store.reads.get());
     }
-    let lens: Vec<usize> = store
-        .numbers()
-        .into_iter()
-        .map(|n| store.page(n).len())
-        .collect();
-    let (sum, longest) = (
-        lens.iter().sum::<usize>(),
-        lens.iter().max().copied().unwrap_or(0),
-    );
-    println!(
-        "{} pages, {} bytes an entry, longest {longest}",
-        lens.len(),
-        sum / 1_000_000
-    );
+    let lens: Vec<usize> = store.numbers().into_iter().map(|n| store.page(n).len()).collect();
+    let (sum, longest) = (lens.iter().sum::<usize>(), lens.iter().max().copied().unwrap_or(0));
+    println!("{} pages, {} bytes an entry, longest {longest}", lens.len(), sum / 1_000_000);
     assert!(longest < 64 << 10);
 }
 

@@ -18,11 +18,7 @@ fn directory(path: &str) -> Item {
 }
 
 fn entry(path: &str, kind: Kind, content: NewContent) -> Item {
-    Item::Entry {
-        path: path.into(),
-        attributes: attributes(kind).to_bytes(),
-        content,
-    }
+    Item::Entry { path: path.into(), attributes: attributes(kind).to_bytes(), content }
 }
 
 fn refusal(
@@ -48,45 +44,16 @@ fn entries_out_of_place_are_refused() {
     let fifo = |path| entry(path, Kind::Fifo, NewContent::None);
     let root = || directory("");
     assert_refused!(store, None, vec![directory("a")], BuildError::NoRoot { .. });
-    assert_refused!(
-        store,
-        None,
-        vec![root(), root()],
-        BuildError::Unsorted { .. }
-    );
-    assert_refused!(
-        store,
-        None,
-        vec![root(), fifo("b"), fifo("a")],
-        BuildError::Unsorted { .. }
-    );
-    assert_refused!(
-        store,
-        None,
-        vec![root(), fifo("a/b")],
-        BuildError::NoParent { .. }
-    );
+    assert_refused!(store, None, vec![root(), root()], BuildError::Unsorted { .. });
+    assert_refused!(store, None, vec![root(), fifo("b"), fifo("a")], BuildError::Unsorted { .. });
+    assert_refused!(store, None, vec![root(), fifo("a/b")], BuildError::NoParent { .. });
     let below_a_fifo = vec![root(), fifo("a"), fifo("a/b")];
     assert_refused!(store, None, below_a_fifo, BuildError::NoParent { .. });
-    assert_refused!(
-        store,
-        None,
-        vec![fifo(""), fifo("a")],
-        BuildError::NoParent { .. }
-    );
+    assert_refused!(store, None, vec![fifo(""), fifo("a")], BuildError::NoParent { .. });
     for path in ["/a", "a/", "a//b", "..", "a/../b", "."] {
-        assert_refused!(
-            store,
-            None,
-            vec![root(), fifo(path)],
-            BuildError::UnsoundPath { .. }
-        );
+        assert_refused!(store, None, vec![root(), fifo(path)], BuildError::UnsoundPath { .. });
     }
-    let garbage = Item::Entry {
-        path: vec![],
-        attributes: vec![9; 9],
-        content: NewContent::None,
-    };
+    let garbage = Item::Entry { path: vec![], attributes: vec![9; 9], content: NewContent::None };
     assert_refused!(store, None, vec![garbage], BuildError::Attributes { .. });
 }
 
@@ -95,11 +62,7 @@ fn content_that_does_not_fit_is_refused() {
     let store = &MemoryStore::default();
     let file = |size, content| vec![entry("", Kind::File { size }, content)];
     let id = test_key().id(b"");
-    let chunk = |number, len| ResolvedExtent::Chunk {
-        number: ChunkNumber(number),
-        id,
-        len,
-    };
+    let chunk = |number, len| ResolvedExtent::Chunk { number: ChunkNumber(number), id, len };
     let parts = |parts: &[ResolvedExtent]| NewContent::Extents(parts.to_vec());
     for items in [
         file(1, NewContent::None),
@@ -117,40 +80,18 @@ fn content_that_does_not_fit_is_refused() {
         parts(&[chunk(5, 0)]),
         parts(&[chunk(ChunkNumber::LIMIT, 10)]),
         parts(&[chunk(u64::MAX, 10)]),
-        parts(&[
-            ResolvedExtent::Hole(u64::MAX),
-            ResolvedExtent::Hole(u64::MAX),
-        ]),
+        parts(&[ResolvedExtent::Hole(u64::MAX), ResolvedExtent::Hole(u64::MAX)]),
     ];
     for content in unsound {
-        assert_refused!(
-            store,
-            None,
-            file(10, content),
-            BuildError::UnsoundExtent { .. }
-        );
+        assert_refused!(store, None, file(10, content), BuildError::UnsoundExtent { .. });
     }
     let too_much = parts(&[ResolvedExtent::Hole(u64::MAX), chunk(5, 10)]);
     assert_refused!(store, None, file(9, too_much), BuildError::TooLarge);
     let long = NewContent::Inline(vec![0; 4097]);
-    assert_refused!(
-        store,
-        None,
-        file(4097, long),
-        BuildError::InlineTooLong { len: 4097 }
-    );
-    assert_refused!(
-        store,
-        None,
-        file(1, NewContent::Streamed),
-        BuildError::NoContent
-    );
+    assert_refused!(store, None, file(4097, long), BuildError::InlineTooLong { len: 4097 });
+    assert_refused!(store, None, file(1, NewContent::Streamed), BuildError::NoContent);
     let hole = |path: &str| {
-        entry(
-            path,
-            Kind::File { size: u64::MAX },
-            parts(&[ResolvedExtent::Hole(u64::MAX)]),
-        )
+        entry(path, Kind::File { size: u64::MAX }, parts(&[ResolvedExtent::Hole(u64::MAX)]))
     };
     let overflow = vec![directory(""), hole("a"), hole("b")];
     assert_refused!(store, None, overflow, BuildError::TooLarge);
@@ -160,10 +101,8 @@ fn content_that_does_not_fit_is_refused() {
 fn ordinals_out_of_place_are_refused() {
     let store = &MemoryStore::default();
     let names = (0..2_000).map(|n| format!("{n:05}"));
-    let items: Vec<Item> = [directory("")]
-        .into_iter()
-        .chain(names.map(|name| directory(&name)))
-        .collect();
+    let items: Vec<Item> =
+        [directory("")].into_iter().chain(names.map(|name| directory(&name))).collect();
     let (root, _) = build(store, None, items).unwrap();
     let basis = Some(root);
     let same = |first, count| Item::Same { first, count };
@@ -191,12 +130,7 @@ fn ordinals_out_of_place_are_refused() {
 #[test]
 fn a_directory_that_goes_takes_what_is_in_it_along() {
     let store = &MemoryStore::default();
-    let items = vec![
-        directory(""),
-        directory("a"),
-        directory("a/b"),
-        directory("c"),
-    ];
+    let items = vec![directory(""), directory("a"), directory("a/b"), directory("c")];
     let (root, _) = build(store, None, items).unwrap();
     let same = |first, count| Item::Same { first, count };
     let orphan = vec![same(0, 1), same(2, 2)];
@@ -215,9 +149,7 @@ fn garbled_descriptions_never_make_an_unsound_tree() {
         let mut dice = Dice(seed);
         let store = MemoryStore::default();
         let old = random_model(&mut dice, 300);
-        let items = old
-            .values()
-            .map(|entry| entry.to_item(entry.content.to_new()));
+        let items = old.values().map(|entry| entry.to_item(entry.content.to_new()));
         let (root, change) = build_cut(&store, None, items, CutRules::TINY).unwrap();
         let mut new = old.clone();
         (0..20).for_each(|_| edit(&mut new, &mut dice));
@@ -247,10 +179,7 @@ async fn assert_sound_tree(reader: &TreeReader<&MemoryStore>) {
     while let Some((_, entry)) = scan.next().await.unwrap() {
         let path = entry.path.clone();
         assert!(last.is_none_or(|last| path_order(&last, &path).is_lt()));
-        let parent = path
-            .iter()
-            .rposition(|byte| *byte == b'/')
-            .map_or(0, |end| end);
+        let parent = path.iter().rposition(|byte| *byte == b'/').map_or(0, |end| end);
         above.retain(|directory| path[..parent].starts_with(directory));
         assert!(path.is_empty() || above.iter().any(|directory| *directory == path[..parent]));
         if entry.attributes.is_directory() {
@@ -260,11 +189,8 @@ async fn assert_sound_tree(reader: &TreeReader<&MemoryStore>) {
         while let Some((_, extent)) = extents.next().await.unwrap() {
             sum += extent.len();
         }
-        let inline = if let Content::Inline(bytes) = &entry.content {
-            bytes.len() as u64
-        } else {
-            0
-        };
+        let inline =
+            if let Content::Inline(bytes) = &entry.content { bytes.len() as u64 } else { 0 };
         assert_eq!(sum + inline, entry.size());
         (last, bytes) = (Some(path), bytes + entry.size());
     }
@@ -283,21 +209,13 @@ fn garble(items: &mut Vec<Item>, dice: &mut Dice) {
                 *first = first.wrapping_add(dice.below(3)).wrapping_sub(1);
                 *count = count.wrapping_add(dice.below(5)).wrapping_sub(2);
             }
-            Item::Entry {
-                path,
-                attributes,
-                content,
-            } => match dice.below(3) {
+            Item::Entry { path, attributes, content } => match dice.below(3) {
                 0 => path.push(dice.next() as u8),
                 1 => {
                     let place = dice.below(attributes.len() as u64) as usize;
                     attributes[place] ^= 1 << dice.below(8);
                 }
-                _ => {
-                    *content = NewContent::Basis {
-                        ordinal: dice.below(400),
-                    }
-                }
+                _ => *content = NewContent::Basis { ordinal: dice.below(400) },
             },
         },
     }
@@ -311,31 +229,17 @@ fn a_root_with_another_digest_or_other_sums_is_noticed() {
     let mut dice = Dice(5);
     let store = MemoryStore::default();
     let model = random_model(&mut dice, 500);
-    let items = model
-        .values()
-        .map(|entry| entry.to_item(entry.content.to_new()));
+    let items = model.values().map(|entry| entry.to_item(entry.content.to_new()));
     let (root, _) = build_cut(&store, None, items, CutRules::TINY).unwrap();
     let page = root.page.unwrap();
     let digest = SpanDigest::from_bytes([3; 16]);
-    let swapped = TreeRoot {
-        page: Some(PageRef { digest, ..page }),
-        ..root
-    };
+    let swapped = TreeRoot { page: Some(PageRef { digest, ..page }), ..root };
     let found = block_on(TreeReader::new(&store, swapped).find(b""));
     assert!(matches!(found, Err(ReadError::Store(StoreFault::Digest))));
     for wrong in [
-        TreeRoot {
-            entry_count: root.entry_count + 1,
-            ..root
-        },
-        TreeRoot {
-            byte_count: root.byte_count - 1,
-            ..root
-        },
-        TreeRoot {
-            level: root.level + 1,
-            ..root
-        },
+        TreeRoot { entry_count: root.entry_count + 1, ..root },
+        TreeRoot { byte_count: root.byte_count - 1, ..root },
+        TreeRoot { level: root.level + 1, ..root },
     ] {
         let found = block_on(TreeReader::new(&store, wrong).find(b""));
         assert!(found.unwrap_err().is_corruption());
@@ -344,10 +248,7 @@ fn a_root_with_another_digest_or_other_sums_is_noticed() {
     root.encode(&mut writer);
     let bytes = writer.finish();
     assert_eq!(TreeRoot::decode(&mut Reader::new(&bytes)), Ok(root));
-    assert_eq!(
-        TreeRoot::decode(&mut Reader::new(&[0])),
-        Ok(TreeRoot::default())
-    );
+    assert_eq!(TreeRoot::decode(&mut Reader::new(&[0])), Ok(TreeRoot::default()));
     assert!(TreeRoot::decode(&mut Reader::new(&bytes[..bytes.len() - 1])).is_err());
 }
 
@@ -361,9 +262,7 @@ fn damaged_pages_are_read_to_an_end() {
         let mut dice = Dice(seed);
         let store = MemoryStore::default();
         let model = random_model(&mut dice, 600);
-        let items = model
-            .values()
-            .map(|entry| entry.to_item(entry.content.to_new()));
+        let items = model.values().map(|entry| entry.to_item(entry.content.to_new()));
         let (root, _) = build_cut(&store, None, items, CutRules::TINY).unwrap();
         let numbers = store.numbers();
         for _ in 0..60 {
@@ -379,10 +278,7 @@ fn damaged_pages_are_read_to_an_end() {
             let walked = block_on(TreeReader::new(&store, root).walk_refs());
             let scanned = block_on(scan_all(&TreeReader::new(&store, root)));
             noticed += u64::from(walked.is_err() || scanned.is_err());
-            let whole = Item::Same {
-                first: 0,
-                count: root.entry_count - 1,
-            };
+            let whole = Item::Same { first: 0, count: root.entry_count - 1 };
             drop(build_cut(&store, Some(root), [whole], CutRules::TINY));
             store.restore(number, before);
         }

@@ -13,20 +13,12 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn entry(path: &str, kind: Kind, content: NewContent) -> Item {
-    Item::Entry {
-        path: path.into(),
-        attributes: attributes(kind).to_bytes(),
-        content,
-    }
+    Item::Entry { path: path.into(), attributes: attributes(kind).to_bytes(), content }
 }
 
 fn chunk(number: u64) -> ResolvedExtent {
     let id = test_key().id(&number.to_le_bytes());
-    ResolvedExtent::Chunk {
-        number: ChunkNumber(number),
-        id,
-        len: 1000,
-    }
+    ResolvedExtent::Chunk { number: ChunkNumber(number), id, len: 1000 }
 }
 
 #[test]
@@ -36,16 +28,8 @@ fn a_page_of_entries() {
     let items = [
         entry("", Kind::Directory, NewContent::None),
         entry("etc", Kind::Directory, NewContent::None),
-        entry(
-            "etc/hostname",
-            Kind::File { size: 5 },
-            NewContent::Inline(b"keel\n".to_vec()),
-        ),
-        entry(
-            "etc/hosts",
-            Kind::File { size: 3096 },
-            NewContent::Extents(parts),
-        ),
+        entry("etc/hostname", Kind::File { size: 5 }, NewContent::Inline(b"keel\n".to_vec())),
+        entry("etc/hosts", Kind::File { size: 3096 }, NewContent::Extents(parts)),
     ];
     let (root, _) = build(&store, None, items).unwrap();
     let page = root.page.unwrap();
@@ -60,10 +44,7 @@ fn a_page_of_entries() {
             "e9f6a9b9d75c3158f0006fc64e1b870060",
         )
     );
-    assert_eq!(
-        hex(&writer.finish()),
-        "01808080808002a8e9a4ffd1916fe0f97f7e1658317c7d049d180202"
-    );
+    assert_eq!(hex(&writer.finish()), "01808080808002a8e9a4ffd1916fe0f97f7e1658317c7d049d180202");
 }
 
 /// Cut points are format in so far as another writer would store everything again.
@@ -73,21 +54,14 @@ fn the_pages_of_a_larger_tree() {
     let files = (0..30_000).map(|n| {
         let parts = (0..if n == 7 { 900 } else { 1 }).map(|part| chunk(n * 3 + part * 77_777));
         let parts: Vec<_> = parts.collect();
-        let kind = Kind::File {
-            size: parts.len() as u64 * 1000,
-        };
+        let kind = Kind::File { size: parts.len() as u64 * 1000 };
         entry(&format!("file-{n:06}"), kind, NewContent::Extents(parts))
     });
-    let items = [entry("", Kind::Directory, NewContent::None)]
-        .into_iter()
-        .chain(files);
+    let items = [entry("", Kind::Directory, NewContent::None)].into_iter().chain(files);
     build(&store, None, items).unwrap();
     let key = IdKey::new([0; 32]);
     let pages = store.numbers();
-    let ids: Vec<_> = pages
-        .iter()
-        .map(|number| key.id(&store.page(*number)))
-        .collect();
+    let ids: Vec<_> = pages.iter().map(|number| key.id(&store.page(*number))).collect();
     assert_eq!(
         (pages.len(), hex(key.span_digest(&ids).as_bytes()).as_str()),
         (162, "4c92a097a291d5486c5f8a877518b51d")
@@ -98,9 +72,7 @@ fn the_pages_of_a_larger_tree() {
 fn sets() {
     let mut counts = RefCounts::new();
     counts.add_run(1000, 3000);
-    [5, 5, 5, 70_000, 1500, 1500, 1 << 39]
-        .into_iter()
-        .for_each(|number| counts.add(number));
+    [5, 5, 5, 70_000, 1500, 1500, 1 << 39].into_iter().for_each(|number| counts.add(number));
     let mut writer = Writer::new();
     counts.encode(&mut writer);
     SetDelta::between(&[1, 2].into_iter().collect(), &[2, 3].into_iter().collect())

@@ -11,9 +11,7 @@ use crate::tree::testing::{
 use crate::tree::{Content, Entry, Extent, ResolvedExtent, TreeReader, TreeRoot};
 
 fn items_of(model: &Model) -> impl Iterator<Item = crate::tree::Item> + '_ {
-    model
-        .values()
-        .map(|entry| entry.to_item(entry.content.to_new()))
+    model.values().map(|entry| entry.to_item(entry.content.to_new()))
 }
 
 /// Numbers of data chunks and holes, one by one.
@@ -68,14 +66,8 @@ fn check_reading(store: &MemoryStore, root: TreeRoot, model: &Model, dice: &mut 
         }
         assert!(expected.next().is_none());
         assert_eq!(root.entry_count, model.len() as u64);
-        assert_eq!(
-            root.byte_count,
-            model.values().map(|e| e.attributes.size()).sum::<u64>()
-        );
-        let directories = model
-            .values()
-            .filter(|entry| entry.attributes.is_directory())
-            .count();
+        assert_eq!(root.byte_count, model.values().map(|e| e.attributes.size()).sum::<u64>());
+        let directories = model.values().filter(|entry| entry.attributes.is_directory()).count();
         assert_eq!(root.directory_count, directories as u64);
         for _ in 0..30 {
             check_one(&reader, model, dice).await;
@@ -94,10 +86,7 @@ async fn check_one(reader: &TreeReader<&MemoryStore>, model: &Model, dice: &mut 
     assert_eq!(reader.find(&absent).await.unwrap(), None);
     let mut scan = reader.scan_from_path(&absent).await.unwrap();
     let next = scan.next().await.unwrap().map(|(ordinal, _)| ordinal);
-    let key: Vec<u8> = absent
-        .iter()
-        .map(|b| if *b == b'/' { 0 } else { *b })
-        .collect();
+    let key: Vec<u8> = absent.iter().map(|b| if *b == b'/' { 0 } else { *b }).collect();
     let place = model.range(..key).count() as u64;
     assert_eq!(next, (place < model.len() as u64).then_some(place));
     check_listing(reader, model, &expected.path, dice).await;
@@ -109,19 +98,12 @@ async fn check_listing(
     path: &[u8],
     dice: &mut Dice,
 ) {
-    let prefix = if path.is_empty() {
-        Vec::new()
-    } else {
-        [path, b"/"].concat()
-    };
-    let children = model
-        .values()
-        .map(|entry| entry.path.clone())
-        .filter(|other| {
-            other
-                .strip_prefix(&prefix[..])
-                .is_some_and(|rest| !rest.is_empty() && !rest.contains(&b'/'))
-        });
+    let prefix = if path.is_empty() { Vec::new() } else { [path, b"/"].concat() };
+    let children = model.values().map(|entry| entry.path.clone()).filter(|other| {
+        other
+            .strip_prefix(&prefix[..])
+            .is_some_and(|rest| !rest.is_empty() && !rest.contains(&b'/'))
+    });
     let limit = 1 + dice.below(20) as usize;
     let mut listed: Vec<Vec<u8>> = Vec::new();
     loop {
@@ -139,11 +121,7 @@ async fn check_listing(
 /// References of the data chunks, counted without any page.
 fn data_refs(model: &Model) -> BTreeMap<u64, u64> {
     let mut refs = BTreeMap::new();
-    for number in model
-        .values()
-        .flat_map(|entry| flatten(&entry.content))
-        .flatten()
-    {
+    for number in model.values().flat_map(|entry| flatten(&entry.content)).flatten() {
         *refs.entry(number).or_insert(0) += 1;
     }
     refs
@@ -151,10 +129,7 @@ fn data_refs(model: &Model) -> BTreeMap<u64, u64> {
 
 fn check_refs(store: &MemoryStore, root: TreeRoot, model: &Model) -> RefCounts {
     let refs = block_on(TreeReader::new(store, root).walk_refs()).unwrap();
-    let data: BTreeMap<u64, u64> = refs
-        .iter()
-        .filter(|(number, _)| *number < 1 << 36)
-        .collect();
+    let data: BTreeMap<u64, u64> = refs.iter().filter(|(number, _)| *number < 1 << 36).collect();
     assert_eq!(data, data_refs(model));
     refs
 }
@@ -171,11 +146,7 @@ fn history(seed: u64, entries: u64, steps: u64, rules: CutRules) {
     check_reading(&store, root, &model, &mut dice);
     for _ in 0..steps {
         let mut next = model.clone();
-        let edits = if dice.one_in(6) {
-            0
-        } else {
-            1 + dice.below(12)
-        };
+        let edits = if dice.one_in(6) { 0 } else { 1 + dice.below(12) };
         (0..edits).for_each(|_| edit(&mut next, &mut dice));
         assert_sound(&next);
         let items = items_between(&model, &next, &mut dice);

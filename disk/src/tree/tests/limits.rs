@@ -42,40 +42,22 @@ fn the_longest_paths_make_a_tree() {
 #[test]
 fn the_longest_attributes_make_a_tree() {
     let store = MemoryStore::default();
-    let mut largest = attributes(Kind::File {
-        size: INLINE_LEN_MAX as u64,
-    });
+    let mut largest = attributes(Kind::File { size: INLINE_LEN_MAX as u64 });
     let value = vec![7; 65_000];
     let names = (0..8).map(|n| format!("user.{n}").into_bytes());
-    largest.xattrs = names
-        .map(|name| Xattr {
-            name,
-            value: value.clone(),
-        })
-        .collect();
+    largest.xattrs = names.map(|name| Xattr { name, value: value.clone() }).collect();
     let root = attributes(Kind::Directory).to_bytes();
-    let root = Item::Entry {
-        path: Vec::new(),
-        attributes: root,
-        content: NewContent::None,
-    };
+    let root = Item::Entry { path: Vec::new(), attributes: root, content: NewContent::None };
     let files = (0..12).map(|n| Item::Entry {
         path: format!("{n:02}").into_bytes(),
         attributes: largest.to_bytes(),
         content: NewContent::Inline(vec![n; INLINE_LEN_MAX]),
     });
     let (root, _) = build(&store, None, [root].into_iter().chain(files)).unwrap();
-    assert!(
-        store
-            .numbers()
-            .iter()
-            .all(|number| store.page(*number).len() < PAGE_LEN_MAX)
-    );
+    assert!(store.numbers().iter().all(|number| store.page(*number).len() < PAGE_LEN_MAX));
     let reader = TreeReader::new(&store, root);
     for n in 0..12u8 {
-        let found = block_on(reader.find(format!("{n:02}").as_bytes()))
-            .unwrap()
-            .unwrap();
+        let found = block_on(reader.find(format!("{n:02}").as_bytes())).unwrap().unwrap();
         assert_eq!(found.1.attributes, largest);
     }
 }

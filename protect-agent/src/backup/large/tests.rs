@@ -54,9 +54,7 @@ fn a_large_file_comes_in_pieces_and_is_cut_as_if_it_were_one() {
     let mut lengths = Vec::new();
     while let Some(Piece::Parts(parts)) = large.pieces.blocking_recv() {
         for part in parts {
-            let Part::Chunk { bytes, .. } = part else {
-                panic!("no holes here")
-            };
+            let Part::Chunk { bytes, .. } = part else { panic!("no holes here") };
             lengths.push(bytes.len());
         }
     }
@@ -72,17 +70,9 @@ fn a_large_file_that_changes_in_the_middle_is_named() {
     let mut large = begin(dir.path());
     let first = large.pieces.blocking_recv().unwrap();
     assert!(matches!(first, Piece::Parts(_)));
-    fs::OpenOptions::new()
-        .append(true)
-        .open(&path)
-        .unwrap()
-        .write_all(b"more")
-        .unwrap();
+    fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"more").unwrap();
     let (content, facts) = drain(large);
-    assert!(
-        facts.size > content.len() as u64,
-        "the first piece was taken before"
-    );
+    assert!(facts.size > content.len() as u64, "the first piece was taken before");
     assert_eq!(facts.note.unwrap().reason, SkipReason::ChangedWhileRead);
     assert!(!facts.record.trusted);
 }
@@ -96,12 +86,7 @@ fn a_large_file_that_shrinks_ends_where_it_ends() {
     // The first piece is here: the file was open, and much of it is not read yet.
     let first = large.pieces.blocking_recv().unwrap();
     assert!(matches!(first, Piece::Parts(_)));
-    fs::OpenOptions::new()
-        .write(true)
-        .open(&path)
-        .unwrap()
-        .set_len(8 << 20)
-        .unwrap();
+    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(8 << 20).unwrap();
     let (rest, facts) = drain(large);
     assert!(rest.len() < LEN && facts.size <= 8 << 20);
     assert_eq!(facts.note.unwrap().reason, SkipReason::ChangedWhileRead);
@@ -123,11 +108,7 @@ fn holes_are_kept_and_none_follows_another() {
         }
     };
     let is_hole = |part: &Part| matches!(part, Part::Hole { .. });
-    assert!(
-        !parts
-            .windows(2)
-            .any(|pair| is_hole(&pair[0]) && is_hole(&pair[1]))
-    );
+    assert!(!parts.windows(2).any(|pair| is_hole(&pair[0]) && is_hole(&pair[1])));
     assert_eq!(facts.size, 1 << 40);
     assert!(facts.bytes_read < 1 << 20);
 }

@@ -51,10 +51,7 @@ pub(super) struct Point {
 
 impl Point {
     pub(super) fn basis(&self) -> Basis {
-        Basis {
-            id: self.id,
-            entries: self.entries.len() as u64,
-        }
+        Basis { id: self.id, entries: self.entries.len() as u64 }
     }
 }
 
@@ -71,25 +68,14 @@ struct Intake {
 
 impl Default for Session {
     fn default() -> Self {
-        Self {
-            basis: None,
-            read_again: Runs::new(),
-            mode: Mode::Backup,
-            cut_after: None,
-        }
+        Self { basis: None, read_again: Runs::new(), mode: Mode::Backup, cut_after: None }
     }
 }
 
 impl Server {
     pub(super) fn new(codec: Codec) -> Self {
         let id_key = IdKey::new([5; 32]);
-        Self {
-            chunks: HashMap::new(),
-            points: HashMap::new(),
-            id_key,
-            codec,
-            next_point: 1,
-        }
+        Self { chunks: HashMap::new(), points: HashMap::new(), id_key, codec, next_point: 1 }
     }
 
     pub(super) async fn serve(
@@ -115,10 +101,7 @@ impl Server {
         let mut intake = Intake::new();
         let mut sender = Sender::new(writer);
         let stats = loop {
-            if session
-                .cut_after
-                .is_some_and(|limit| receiver.received() > limit)
-            {
+            if session.cut_after.is_some_and(|limit| receiver.received() > limit) {
                 return Err("cut".to_owned());
             }
             let message = match receiver.receive::<FromAgent>().await.unwrap() {
@@ -139,20 +122,9 @@ impl Server {
         let id = [self.next_point; 16];
         self.next_point += 1;
         self.points.insert(id, entries.clone());
-        let basis = Basis {
-            id,
-            entries: entries.len() as u64,
-        };
-        let committed = Committed {
-            job: 7,
-            point: id,
-            basis,
-            partial: false,
-        };
-        sender
-            .send(&FromServer::Committed(committed))
-            .await
-            .unwrap();
+        let basis = Basis { id, entries: entries.len() as u64 };
+        let committed = Committed { job: 7, point: id, basis, partial: false };
+        sender.send(&FromServer::Committed(committed)).await.unwrap();
         sender.flush().await.unwrap();
         wait_for_the_end(&mut sender, &mut receiver).await;
         let trusted_by_the_file_system =
@@ -171,12 +143,7 @@ impl Server {
     }
 
     fn start(&self, tree: &Path, session: &Session) -> StartBackup {
-        let params = CutParams {
-            min: 2 << 10,
-            average: 8 << 10,
-            max: 32 << 10,
-            seed: [3; 32],
-        };
+        let params = CutParams { min: 2 << 10, average: 8 << 10, max: 32 << 10, seed: [3; 32] };
         let mut cut = Writer::new();
         params.encode(&mut cut);
         StartBackup {
@@ -211,11 +178,7 @@ impl Server {
                 let wanted = self.offered(intake, &items.items);
                 intake.items.extend(items.items);
                 let upto = intake.refs.len() as u64;
-                let want = FromServer::Want(Want {
-                    job: 7,
-                    upto,
-                    wanted,
-                });
+                let want = FromServer::Want(Want { job: 7, upto, wanted });
                 return vec![want, intake.credit()];
             }
             FromAgent::Frame(frame) => {
@@ -232,10 +195,7 @@ impl Server {
         let mut wanted = Runs::new();
         for item in items {
             let (Item::EntryMore { extents }
-            | Item::Entry {
-                content: Content::Extents(extents),
-                ..
-            }) = item
+            | Item::Entry { content: Content::Extents(extents), .. }) = item
             else {
                 continue;
             };
@@ -268,10 +228,7 @@ impl Server {
         assert_eq!(plain.len(), len);
         let mut plain = Bytes::from(plain);
         for reference in frame.refs.iter() {
-            assert!(
-                intake.wanted.remove(&reference),
-                "{reference} was not wanted"
-            );
+            assert!(intake.wanted.remove(&reference), "{reference} was not wanted");
             let (id, len) = intake.refs[reference as usize];
             let chunk = plain.split_to(len as usize);
             assert_eq!(self.id_key.id(&chunk), id);
@@ -292,11 +249,7 @@ impl Server {
                     entries.extend_from_slice(&basis.unwrap()[range]);
                     continue;
                 }
-                Item::Entry {
-                    path,
-                    attributes,
-                    content,
-                } => {
+                Item::Entry { path, attributes, content } => {
                     let content = match content {
                         Content::None => Vec::new(),
                         Content::Inline(bytes) => bytes.clone(),
@@ -322,18 +275,9 @@ impl Server {
             };
             let attributes = Attributes::from_bytes(attributes).unwrap();
             if let Kind::File { size } = attributes.kind {
-                assert_eq!(
-                    size,
-                    content.len() as u64,
-                    "{}",
-                    String::from_utf8_lossy(&path)
-                );
+                assert_eq!(size, content.len() as u64, "{}", String::from_utf8_lossy(&path));
             }
-            entries.push(Entry {
-                path,
-                attributes,
-                content,
-            });
+            entries.push(Entry { path, attributes, content });
         }
         assert!(open.is_none());
         let ordered = |pair: &[Entry]| {
@@ -372,11 +316,7 @@ impl Intake {
 
     fn credit(&self) -> FromServer {
         let items_seq = if self.wanted.is_empty() { self.seq } else { 0 };
-        FromServer::Credit(Credit {
-            job: 7,
-            items_seq,
-            frame_bytes: self.frame_bytes,
-        })
+        FromServer::Credit(Credit { job: 7, items_seq, frame_bytes: self.frame_bytes })
     }
 }
 

@@ -4,30 +4,14 @@ use keelhold_chunk::Timestamp;
 use keelhold_tree::{EntryKind, Identity};
 
 fn record(inode: u64) -> Record {
-    let ctime = Timestamp {
-        secs: inode as i64,
-        nanos: 7,
-    };
-    let identity = Identity {
-        kind: EntryKind::File,
-        device: 1,
-        inode,
-        size: inode * 3,
-        mtime: ctime,
-        ctime,
-    };
-    Record {
-        identity,
-        trusted: inode.is_multiple_of(2),
-        digest: inode.to_le_bytes(),
-    }
+    let ctime = Timestamp { secs: inode as i64, nanos: 7 };
+    let identity =
+        Identity { kind: EntryKind::File, device: 1, inode, size: inode * 3, mtime: ctime, ctime };
+    Record { identity, trusted: inode.is_multiple_of(2), digest: inode.to_le_bytes() }
 }
 
 fn entry(number: u64) -> (Vec<u8>, Record) {
-    (
-        format!("dir/{:03}/file-{number:06}", number / 100).into_bytes(),
-        record(number),
-    )
+    (format!("dir/{:03}/file-{number:06}", number / 100).into_bytes(), record(number))
 }
 
 fn write(store: &ShortcutStore, basis: u8, numbers: impl Iterator<Item = u64>) -> u64 {
@@ -57,27 +41,10 @@ fn what_is_written_is_read_for_the_same_basis_only() {
     let dir = tempfile::tempdir().unwrap();
     let store = ShortcutStore::new(dir.path(), "home/ä");
     let count = write(&store, 1, 0..5_000);
-    assert!(
-        store
-            .open(Some(([2; 16], count)))
-            .unwrap()
-            .entries()
-            .is_none()
-    );
-    assert!(
-        store
-            .open(Some(([1; 16], count + 1)))
-            .unwrap()
-            .entries()
-            .is_none()
-    );
+    assert!(store.open(Some(([2; 16], count))).unwrap().entries().is_none());
+    assert!(store.open(Some(([1; 16], count + 1))).unwrap().entries().is_none());
     assert!(store.open(None).unwrap().entries().is_none());
-    let read = store
-        .open(Some(([1; 16], count)))
-        .unwrap()
-        .entries()
-        .unwrap()
-        .collect_all();
+    let read = store.open(Some(([1; 16], count))).unwrap().entries().unwrap().collect_all();
     assert_eq!(read.unwrap(), (0..5_000).map(entry).collect::<Vec<_>>());
 }
 
@@ -93,13 +60,7 @@ fn an_unchanged_tree_keeps_its_entries_file() {
     writer.same(1_000, 2_000).unwrap();
     open.commit(writer.finish().unwrap(), [2; 16]).unwrap();
     assert_eq!(files(&store), before);
-    assert!(
-        store
-            .open(Some(([2; 16], count)))
-            .unwrap()
-            .entries()
-            .is_some()
-    );
+    assert!(store.open(Some(([2; 16], count))).unwrap().entries().is_some());
 }
 
 #[test]
@@ -132,10 +93,7 @@ fn a_tree_that_lost_its_end_is_written_anew() {
     writer.same(0, 200).unwrap();
     open.commit(writer.finish().unwrap(), [2; 16]).unwrap();
     let entries = store.open(Some(([2; 16], 200))).unwrap().entries().unwrap();
-    assert_eq!(
-        entries.collect_all().unwrap(),
-        (0..200).map(entry).collect::<Vec<_>>()
-    );
+    assert_eq!(entries.collect_all().unwrap(), (0..200).map(entry).collect::<Vec<_>>());
 }
 
 /// Every single changed byte is noticed, and no entry behind it is believed.
@@ -150,11 +108,7 @@ fn damage_ends_the_entries_and_invents_none() {
         let mut other = whole.clone();
         other[at] ^= 0x10;
         fs::write(&path, &other).unwrap();
-        let entries = store
-            .open(Some(([1; 16], count)))
-            .unwrap()
-            .entries()
-            .unwrap();
+        let entries = store.open(Some(([1; 16], count))).unwrap().entries().unwrap();
         assert!(entries.collect_all().is_err(), "byte {at}");
     }
     for len in 0..whole.len() {

@@ -17,11 +17,7 @@ pub struct Difference {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.escape_ascii();
-        write!(
-            f,
-            "{path}: {}: {} != {}",
-            self.aspect, self.left, self.right
-        )
+        write!(f, "{path}: {}: {} != {}", self.aspect, self.left, self.right)
     }
 }
 
@@ -30,9 +26,7 @@ pub fn compare(left: &Path, right: &Path) -> io::Result<Vec<Difference>> {
     std::thread::scope(|scope| {
         let left = scope.spawn(|| Listing::of(left));
         let right = Listing::of(right)?;
-        let left = left
-            .join()
-            .map_err(|_| io::Error::other("the listing was interrupted"))??;
+        let left = left.join().map_err(|_| io::Error::other("the listing was interrupted"))??;
         Ok(left.differences(&right))
     })
 }
@@ -53,10 +47,7 @@ impl Listing {
                 }),
             }
         }
-        let only_right = right
-            .entries
-            .iter()
-            .filter(|(path, _)| !self.entries.contains_key(*path));
+        let only_right = right.entries.iter().filter(|(path, _)| !self.entries.contains_key(*path));
         differences.extend(only_right.map(|(path, entry)| Difference {
             path: path.clone(),
             aspect: "entry",
@@ -73,41 +64,24 @@ impl Listed {
         let mut look = |aspect, left: &dyn Debug, right: &dyn Debug| {
             let (left, right) = (format!("{left:?}"), format!("{right:?}"));
             if left != right {
-                found.push(Difference {
-                    path: path.to_vec(),
-                    aspect,
-                    left,
-                    right,
-                });
+                found.push(Difference { path: path.to_vec(), aspect, left, right });
             }
         };
         if self == right {
             return;
         }
         look("type", &self.kind, &right.kind);
-        look(
-            "mode",
-            &format_args!("{:o}", self.mode),
-            &format_args!("{:o}", right.mode),
-        );
+        look("mode", &format_args!("{:o}", self.mode), &format_args!("{:o}", right.mode));
         look("owner", &(self.uid, self.gid), &(right.uid, right.gid));
         look("size", &self.size, &right.size);
         look("mtime", &self.mtime, &right.mtime);
-        let linked = |entry: &Self| {
-            entry
-                .linked_to
-                .as_ref()
-                .map(|path| path.escape_ascii().to_string())
-        };
+        let linked =
+            |entry: &Self| entry.linked_to.as_ref().map(|path| path.escape_ascii().to_string());
         look("link group", &linked(self), &linked(right));
         look("device number", &self.device_number, &right.device_number);
         look("target", &text(&self.target), &text(&right.target));
         let xattrs = |entry: &Self| -> Vec<(String, String)> {
-            entry
-                .xattrs
-                .iter()
-                .map(|xattr| (text(&xattr.name), text(&xattr.value)))
-                .collect()
+            entry.xattrs.iter().map(|xattr| (text(&xattr.name), text(&xattr.value))).collect()
         };
         look("xattrs", &xattrs(self), &xattrs(right));
         look("extents", &self.extents, &right.extents);

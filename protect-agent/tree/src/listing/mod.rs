@@ -56,9 +56,7 @@ impl Listing {
         let mut listing = Self::default();
         let mut groups: HashMap<LinkGroup, Vec<Vec<u8>>> = HashMap::new();
         let stat = Stat::at(&root, b"")?;
-        listing
-            .entries
-            .insert(Vec::new(), listed(&root, b"", &stat)?);
+        listing.entries.insert(Vec::new(), listed(&root, b"", &stat)?);
         let mut todo = vec![Vec::new()];
         let mut chain = Chain::default();
         while let Some(path) = todo.pop() {
@@ -76,9 +74,7 @@ impl Listing {
                 if let Some(group) = stat.link_group() {
                     groups.entry(group).or_default().push(entry_path.clone());
                 }
-                listing
-                    .entries
-                    .insert(entry_path, listed(&dir, &name, &stat)?);
+                listing.entries.insert(entry_path, listed(&dir, &name, &stat)?);
             }
         }
         for mut paths in groups.into_values() {
@@ -150,14 +146,8 @@ fn listed(dir: &OwnedFd, name: &[u8], stat: &Stat) -> io::Result<Listed> {
         EntryKind::Symlink => rustix::fs::readlinkat(dir, name, Vec::new())?.into_bytes(),
         _ => Vec::new(),
     };
-    let xattrs = Subject::at(dir.as_fd(), name)
-        .read()
-        .map_err(io::Error::other)?;
-    let size = if stat.kind() == EntryKind::File {
-        stat.identity.size
-    } else {
-        0
-    };
+    let xattrs = Subject::at(dir.as_fd(), name).read().map_err(io::Error::other)?;
+    let size = if stat.kind() == EntryKind::File { stat.identity.size } else { 0 };
     let (mut extents, mut content) = (Vec::new(), None);
     if stat.kind() == EntryKind::File
         && let Ok(fd) = open_component(dir, name, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())

@@ -30,31 +30,22 @@ fn no_aspect_is_overlooked() {
         ("owner", |entry| entry.gid = 1),
         ("size", |entry| entry.size = 2),
         ("mtime", |entry| entry.mtime.nanos = 1),
-        ("link group", |entry| {
-            entry.linked_to = Some(b"other".to_vec())
-        }),
+        ("link group", |entry| entry.linked_to = Some(b"other".to_vec())),
         ("device number", |entry| entry.device_number.1 = 1),
         ("target", |entry| entry.target = b"other".to_vec()),
         ("xattrs", |entry| {
             let (name, value) = (b"user.a".to_vec(), Vec::new());
             entry.xattrs.push(Xattr { name, value });
         }),
-        ("extents", |entry| {
-            entry.extents.push(Extent { offset: 0, len: 1 })
-        }),
+        ("extents", |entry| entry.extents.push(Extent { offset: 0, len: 1 })),
         ("content", |entry| entry.content = Some([0; 32])),
     ];
-    let tree = |entry: Listed| Listing {
-        entries: BTreeMap::from([(b"x".to_vec(), entry)]),
-    };
+    let tree = |entry: Listed| Listing { entries: BTreeMap::from([(b"x".to_vec(), entry)]) };
     for (aspect, change) in aspects {
         let mut other = listed();
         change(&mut other);
         let differences = tree(listed()).differences(&tree(other));
-        let named: Vec<&str> = differences
-            .iter()
-            .map(|difference| difference.aspect)
-            .collect();
+        let named: Vec<&str> = differences.iter().map(|difference| difference.aspect).collect();
         assert_eq!(named, [aspect]);
     }
     let missing = tree(listed()).differences(&Listing::default());

@@ -92,12 +92,8 @@ impl OpenFile {
     /// The first data at or behind `offset`, below the size the file had when it was opened; None if
     /// only hole is left. A file system that knows no holes shows one extent.
     pub fn next_extent(&self, offset: u64) -> Result<Option<Extent>, SkippedReason> {
-        next_extent(self.fd.as_fd(), self.stat.identity.size, offset).map_err(|errno| {
-            SkippedReason::Content {
-                offset,
-                errno: errno.into(),
-            }
-        })
+        next_extent(self.fd.as_fd(), self.stat.identity.size, offset)
+            .map_err(|errno| SkippedReason::Content { offset, errno: errno.into() })
     }
 
     /// All of them. For files with very many extents [`OpenFile::next_extent`] needs no memory.
@@ -121,10 +117,7 @@ impl OpenFile {
                 Ok(len) => filled += len,
                 Err(Errno::INTR) => {}
                 Err(errno) => {
-                    return Err(SkippedReason::Content {
-                        offset: at,
-                        errno: errno.into(),
-                    });
+                    return Err(SkippedReason::Content { offset: at, errno: errno.into() });
                 }
             }
         }
@@ -134,11 +127,7 @@ impl OpenFile {
     /// Whether what was read is one state of the file: nothing about it moved since it was opened.
     pub fn finish(self) -> Result<Stat, SkippedReason> {
         let after = Stat::at(&self.fd, b"").map_err(|errno| SkippedReason::Stat(errno.into()))?;
-        if after.identity == self.stat.identity {
-            Ok(after)
-        } else {
-            Err(SkippedReason::Changed)
-        }
+        if after.identity == self.stat.identity { Ok(after) } else { Err(SkippedReason::Changed) }
     }
 
     /// For reads by other means (io_uring).
@@ -172,10 +161,7 @@ pub(crate) fn next_extent(
         Ok(start) => start,
         Err(Errno::NXIO) => return Ok(None),
         Err(Errno::INVAL) => {
-            return Ok(Some(Extent {
-                offset,
-                len: size - offset,
-            }));
+            return Ok(Some(Extent { offset, len: size - offset }));
         }
         Err(errno) => return Err(errno),
     };
@@ -188,10 +174,7 @@ pub(crate) fn next_extent(
         Err(Errno::NXIO) => size,
         Err(errno) => return Err(errno),
     };
-    Ok(Some(Extent {
-        offset: start,
-        len: end.max(start) - start,
-    }))
+    Ok(Some(Extent { offset: start, len: end.max(start) - start }))
 }
 
 #[cfg(test)]

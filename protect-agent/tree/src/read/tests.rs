@@ -61,13 +61,7 @@ fn names_of_one_inode_share_a_group() {
     let scratch = Scratch::new();
     scratch.fill(&["a", "c"]);
     fs::hard_link(scratch.path("a"), scratch.path("b")).unwrap();
-    let group = |name| {
-        entry(&scratch.path(""), name)
-            .attributes()
-            .unwrap()
-            .1
-            .link_group
-    };
+    let group = |name| entry(&scratch.path(""), name).attributes().unwrap().1.link_group;
     assert!(group("a").is_some());
     assert_eq!(group("a"), group("b"));
     assert_eq!(group("c"), None);

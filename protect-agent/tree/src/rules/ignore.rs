@@ -69,14 +69,7 @@ impl IgnoreList {
                 Ok(Some(Err(_))) | Err(_) => bad.push(number),
             }
         }
-        (
-            Arc::new(Self {
-                above,
-                base_len,
-                lines,
-            }),
-            bad,
-        )
+        (Arc::new(Self { above, base_len, lines }), bad)
     }
 
     /// Whether the entry `path` below the list's directory is left out.
@@ -96,23 +89,14 @@ impl IgnoreList {
     fn decide(&self, path: &[u8], is_directory: bool) -> Option<bool> {
         let below = &path[self.base_len..];
         let below = below.strip_prefix(b"/").unwrap_or(below);
-        let name = &below[below
-            .iter()
-            .rposition(|byte| *byte == b'/')
-            .map_or(0, |at| at + 1)..];
+        let name = &below[below.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1)..];
         let below = Candidate::new(OsStr::from_bytes(below));
         let name = Candidate::new(OsStr::from_bytes(name));
         let fits = |line: &&Line| {
             (is_directory || !line.directories_only)
-                && line
-                    .glob
-                    .is_match_candidate(if line.whole_path { &below } else { &name })
+                && line.glob.is_match_candidate(if line.whole_path { &below } else { &name })
         };
-        self.lines
-            .iter()
-            .rev()
-            .find(fits)
-            .map(|line| !line.take_back)
+        self.lines.iter().rev().find(fits).map(|line| !line.take_back)
     }
 }
 
@@ -137,12 +121,7 @@ fn parse_line(line: &str) -> Option<Result<Line, super::RuleError>> {
     };
     let whole_path = line.contains('/');
     let pattern = line.strip_prefix('/').unwrap_or(line);
-    Some(matcher(pattern).map(|glob| Line {
-        glob,
-        whole_path,
-        directories_only,
-        take_back,
-    }))
+    Some(matcher(pattern).map(|glob| Line { glob, whole_path, directories_only, take_back }))
 }
 
 #[cfg(test)]
@@ -155,24 +134,12 @@ mod tests {
         let (list, bad) = IgnoreList::parse(text, 3, None);
         assert!(bad.is_empty());
         let out = |path: &str, is_directory| list.leave_out(path.as_bytes(), is_directory);
-        for path in [
-            "dir/a.tmp",
-            "dir/b/a.tmp",
-            "dir/only-here",
-            "dir/sub/x",
-            "dir/#odd",
-        ] {
+        for path in ["dir/a.tmp", "dir/b/a.tmp", "dir/only-here", "dir/sub/x", "dir/#odd"] {
             assert!(out(path, false), "{path}");
         }
         assert!(out("dir/!odd", false) && out("dir/sp ", false) && out("dir/a/b/deep", false));
         assert!(out("dir/x/build", true) && !out("dir/x/build", false));
-        for path in [
-            "dir/keep.tmp",
-            "dir/b/only-here",
-            "dir/a/sub/x",
-            "dir/no",
-            "dir/sp",
-        ] {
+        for path in ["dir/keep.tmp", "dir/b/only-here", "dir/a/sub/x", "dir/no", "dir/sp"] {
             assert!(!out(path, false), "{path}");
         }
     }

@@ -51,10 +51,7 @@ impl Rules {
                 reason: error.kind().to_string(),
             })
         };
-        Ok(Self {
-            anything: build(anything)?,
-            directories: build(directories)?,
-        })
+        Ok(Self { anything: build(anything)?, directories: build(directories)? })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -72,10 +69,7 @@ impl Rules {
 }
 
 fn glob(pattern: &str) -> Result<globset::Glob, RuleError> {
-    let failed = |reason: String| RuleError {
-        pattern: pattern.to_owned(),
-        reason,
-    };
+    let failed = |reason: String| RuleError { pattern: pattern.to_owned(), reason };
     if pattern.is_empty() {
         return Err(failed("it is empty".to_owned()));
     }
@@ -106,11 +100,7 @@ mod tests {
             (b"a*b", false),
             (b"x/y/z", false),
         ] {
-            assert!(
-                rules.leave_out(path, is_directory),
-                "{}",
-                path.escape_ascii()
-            );
+            assert!(rules.leave_out(path, is_directory), "{}", path.escape_ascii());
         }
         for (path, is_directory) in [
             (&b"srv/var/cache"[..], true),
@@ -120,11 +110,7 @@ mod tests {
             (b"acb", false),
             (b"x", true),
         ] {
-            assert!(
-                !rules.leave_out(path, is_directory),
-                "{}",
-                path.escape_ascii()
-            );
+            assert!(!rules.leave_out(path, is_directory), "{}", path.escape_ascii());
         }
     }
 

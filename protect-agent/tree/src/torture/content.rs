@@ -6,20 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 pub(super) fn sizes(maker: &mut Maker, dir: &OwnedFd) -> io::Result<()> {
-    let borders = [
-        1usize,
-        2,
-        511,
-        512,
-        4095,
-        4096,
-        4097,
-        16_384,
-        65_535,
-        65_536,
-        65_537,
-        1 << 20,
-    ];
+    let borders = [1usize, 2, 511, 512, 4095, 4096, 4097, 16_384, 65_535, 65_536, 65_537, 1 << 20];
     for size in borders {
         let content = maker.bytes(size);
         maker.file(dir, format!("random-{size}").as_bytes(), &content)?;
@@ -70,17 +57,9 @@ pub(super) fn sparse(maker: &mut Maker, dir: &OwnedFd) -> io::Result<()> {
         ("head", 2 * MIB, &[(MIB, MIB as usize)]),
         ("tail", 2 * MIB, &[(0, MIB as usize)]),
         ("tail-short", 4100, &[(0, 10)]),
-        (
-            "middle",
-            3 * MIB,
-            &[(0, MIB as usize), (2 * MIB, MIB as usize)],
-        ),
+        ("middle", 3 * MIB, &[(0, MIB as usize), (2 * MIB, MIB as usize)]),
         ("last-byte", MIB, &[(MIB - 1, 1)]),
-        (
-            "unaligned",
-            900 * KIB + 7,
-            &[(100 * KIB + 3, 5), (500 * KIB + 1, 9000)],
-        ),
+        ("unaligned", 900 * KIB + 7, &[(100 * KIB + 3, 5), (500 * KIB + 1, 9000)]),
         ("alternating", 201 * 64 * KIB, &alternating),
         ("beyond-4g", (4 << 30) + 8192, &[(4 << 30, 4096), (0, 1)]),
         ("tail-unaligned", 5 * MIB + 3, &[(4 * MIB, 100)]),

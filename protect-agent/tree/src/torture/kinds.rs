@@ -25,26 +25,10 @@ pub(super) fn every(maker: &mut Maker, dir: &OwnedFd) -> io::Result<()> {
     maker.dir(dir, b"empty-directory")?;
     node(maker, dir, "fifo", FileType::Fifo, 0)?;
     node(maker, dir, "socket", FileType::Socket, 0)?;
-    for (name, major, minor) in [
-        ("null", 1, 3),
-        ("zero-zero", 0, 0),
-        ("large", 4095, 1_048_575),
-    ] {
+    for (name, major, minor) in [("null", 1, 3), ("zero-zero", 0, 0), ("large", 4095, 1_048_575)] {
         let device = rustix::fs::makedev(major, minor);
-        node(
-            maker,
-            dir,
-            &format!("char-{name}"),
-            FileType::CharacterDevice,
-            device,
-        )?;
-        node(
-            maker,
-            dir,
-            &format!("block-{name}"),
-            FileType::BlockDevice,
-            device,
-        )?;
+        node(maker, dir, &format!("char-{name}"), FileType::CharacterDevice, device)?;
+        node(maker, dir, &format!("block-{name}"), FileType::BlockDevice, device)?;
     }
     Ok(())
 }
@@ -104,31 +88,17 @@ pub(super) fn hard_links(maker: &mut Maker, dir: &OwnedFd) -> io::Result<()> {
     }
     // Pairs that interleave: the group of a name cannot be told from its neighbour.
     for number in 0..100u32 {
-        maker.file(
-            &first,
-            format!("pair-{number}").as_bytes(),
-            &number.to_le_bytes(),
-        )?;
+        maker.file(&first, format!("pair-{number}").as_bytes(), &number.to_le_bytes())?;
         let other = format!("pair-{}", 99 - number);
-        rustix::fs::linkat(
-            &first,
-            format!("pair-{number}"),
-            &second,
-            other,
-            AtFlags::empty(),
-        )?;
+        rustix::fs::linkat(&first, format!("pair-{number}"), &second, other, AtFlags::empty())?;
         maker.made.entry_count += 1;
     }
     Ok(())
 }
 
 pub(super) fn modes(maker: &mut Maker, dir: &OwnedFd) -> io::Result<()> {
-    let odd = [
-        0o000, 0o001, 0o111, 0o200, 0o400, 0o444, 0o777, 0o4755, 0o2755, 0o6755, 0o1644,
-    ];
-    let all = odd
-        .into_iter()
-        .chain([0o4000, 0o2000, 0o1000, 0o7777, 0o7000, 0o2644, 0o0070]);
+    let odd = [0o000, 0o001, 0o111, 0o200, 0o400, 0o444, 0o777, 0o4755, 0o2755, 0o6755, 0o1644];
+    let all = odd.into_iter().chain([0o4000, 0o2000, 0o1000, 0o7777, 0o7000, 0o2644, 0o0070]);
     for mode in all {
         let bits = Mode::from_raw_mode(mode);
         let file = maker.file(dir, format!("file-{mode:04o}").as_bytes(), b"mode")?;

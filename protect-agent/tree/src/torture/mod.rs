@@ -28,10 +28,7 @@ pub struct Torture {
 pub fn make(root: &Path, seed: u64) -> io::Result<Torture> {
     std::fs::create_dir_all(root)?;
     let root = open(CWD, root.as_os_str().as_encoded_bytes())?;
-    let mut maker = Maker {
-        seed,
-        made: Torture::default(),
-    };
+    let mut maker = Maker { seed, made: Torture::default() };
     type Section = fn(&mut Maker, &OwnedFd) -> io::Result<()>;
     let sections: [(&str, Section); 14] = [
         ("names", names::odd),
@@ -129,14 +126,8 @@ fn write_at(fd: &OwnedFd, offset: u64, mut data: &[u8]) -> io::Result<()> {
 
 fn set_mtime(dir: &OwnedFd, name: &[u8], secs: i64, nanos: u32) -> rustix::io::Result<()> {
     let times = Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        },
-        last_modification: Timespec {
-            tv_sec: secs,
-            tv_nsec: i64::from(nanos),
-        },
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: secs, tv_nsec: i64::from(nanos) },
     };
     rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)
 }

@@ -52,14 +52,7 @@ pub(super) fn order(maker: &mut Maker, dir: &OwnedFd) -> io::Result<()> {
         }
         maker.dir(&inner, b"empty")?;
     }
-    for name in [
-        "a ",
-        "a!",
-        "a,b",
-        "a/".trim_end_matches('/'),
-        "A",
-        "a\u{7f}",
-    ] {
+    for name in ["a ", "a!", "a,b", "a/".trim_end_matches('/'), "A", "a\u{7f}"] {
         if name != "a" {
             maker.file(dir, name.as_bytes(), b"")?;
         }

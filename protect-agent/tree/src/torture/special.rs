@@ -6,14 +6,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 pub(super) fn owners(maker: &mut Maker, dir: &OwnedFd) -> io::Result<()> {
-    let pairs = [
-        (0, 1),
-        (1, 0),
-        (1000, 1000),
-        (65_534, 65_534),
-        (1 << 31, 7),
-        (u32::MAX - 1, 1),
-    ];
+    let pairs = [(0, 1), (1, 0), (1000, 1000), (65_534, 65_534), (1 << 31, 7), (u32::MAX - 1, 1)];
     for (uid, gid) in pairs {
         let name = format!("{uid}-{gid}");
         maker.file(dir, name.as_bytes(), b"owned")?;
@@ -90,23 +83,13 @@ fn set(maker: &mut Maker, fd: &OwnedFd, name: &[u8], value: &[u8]) -> io::Result
 pub(super) fn xattrs(maker: &mut Maker, dir: &OwnedFd) -> io::Result<()> {
     let file = maker.file(dir, b"few", b"")?;
     set(maker, &file, b"user.empty", b"")?;
-    set(
-        maker,
-        &file,
-        b"user.binary",
-        &(0..=255).collect::<Vec<u8>>(),
-    )?;
+    set(maker, &file, b"user.binary", &(0..=255).collect::<Vec<u8>>())?;
     set(maker, &file, b"user.\xff\n odd", b"odd name")?;
     set(maker, &file, b"trusted.note", b"only for root")?;
     set(maker, &file, b"security.note", b"a label")?;
     let file = maker.file(dir, b"many", b"")?;
     for number in 0..60 {
-        set(
-            maker,
-            &file,
-            format!("user.number-{number}").as_bytes(),
-            &[number; 16],
-        )?;
+        set(maker, &file, format!("user.number-{number}").as_bytes(), &[number; 16])?;
     }
     let file = maker.file(dir, b"large", b"")?;
     let large = maker.bytes(60_000);
@@ -115,12 +98,7 @@ pub(super) fn xattrs(maker: &mut Maker, dir: &OwnedFd) -> io::Result<()> {
         set(maker, &file, b"user.large", &large[..3000])?;
     }
     let read_only = maker.file(dir, b"read-only", b"x")?;
-    set(
-        maker,
-        &read_only,
-        b"user.note",
-        b"on a file nobody may write",
-    )?;
+    set(maker, &read_only, b"user.note", b"on a file nobody may write")?;
     rustix::fs::fchmod(&read_only, Mode::from_raw_mode(0o444))?;
     let inner = maker.dir(dir, b"directory")?;
     set(maker, &inner, b"user.note", b"on a directory")?;

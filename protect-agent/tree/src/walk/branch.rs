@@ -36,15 +36,8 @@ pub(crate) struct Listing {
 
 #[derive(Debug)]
 pub(crate) enum Item {
-    Entry {
-        name: usize,
-        stat: Stat,
-        below: Option<Arc<Branch>>,
-    },
-    Skipped {
-        name: usize,
-        reason: Box<SkippedReason>,
-    },
+    Entry { name: usize, stat: Stat, below: Option<Arc<Branch>> },
+    Skipped { name: usize, reason: Box<SkippedReason> },
 }
 
 impl Branch {
@@ -60,12 +53,7 @@ impl Branch {
         let names = Names::read(fd.as_fd())
             .map_err(|errno| SkippedReason::unless_vanished(errno, SkippedReason::List))?;
         let (branch, ignore) = (self.clone(), self.above.clone());
-        let mut listing = Listing {
-            branch,
-            names,
-            ignore,
-            remarks: Vec::new(),
-        };
+        let mut listing = Listing { branch, names, ignore, remarks: Vec::new() };
         listing.prepare(fd.as_fd(), decide);
         Ok(listing)
     }
@@ -96,8 +84,7 @@ impl Listing {
                 // It is named when its content is read for the backup, too.
                 Err(errno) => {
                     let list_path = crate::dirs::join(&path, ignore::NAME);
-                    self.remarks
-                        .push((list_path, SkippedReason::Open(errno.into())));
+                    self.remarks.push((list_path, SkippedReason::Open(errno.into())));
                 }
             }
         }
@@ -120,10 +107,7 @@ impl Listing {
             Ok(dir) => dir,
             Err(errno) => {
                 let reason = SkippedReason::unless_vanished(errno, SkippedReason::Stat);
-                let skip = |name| Item::Skipped {
-                    name,
-                    reason: Box::new(reason.clone()),
-                };
+                let skip = |name| Item::Skipped { name, reason: Box::new(reason.clone()) };
                 return range.map(skip).collect();
             }
         };
@@ -155,24 +139,13 @@ impl Listing {
     ) {
         let name = self.names.get(index);
         let listed = self.names.listed(index);
-        let is_directory = stat
-            .as_ref()
-            .map_or(listed.is_directory, Stat::is_directory);
+        let is_directory = stat.as_ref().map_or(listed.is_directory, Stat::is_directory);
         let no_dump = stat.as_ref().is_ok_and(|stat| stat.no_dump);
-        if decide.leaves_out(
-            dir_path,
-            name,
-            is_directory,
-            no_dump,
-            self.ignore.as_deref(),
-        ) {
+        if decide.leaves_out(dir_path, name, is_directory, no_dump, self.ignore.as_deref()) {
             decide.count_excluded(1);
             return;
         }
-        let skip = |reason| Item::Skipped {
-            name: index,
-            reason: Box::new(reason),
-        };
+        let skip = |reason| Item::Skipped { name: index, reason: Box::new(reason) };
         if name.len() > NAME_LEN_MAX {
             let limit = NAME_LEN_MAX;
             return items.push(skip(SkippedReason::NameTooLong { limit }));
@@ -194,30 +167,16 @@ impl Listing {
         }
         let enter = is_directory && border.is_none();
         let below = enter.then(|| {
-            let dir = self
-                .branch
-                .dir
-                .child(name, stat.identity.device, stat.identity.inode);
-            Arc::new(Branch {
-                dir,
-                above: self.ignore.clone(),
-            })
+            let dir = self.branch.dir.child(name, stat.identity.device, stat.identity.inode);
+            Arc::new(Branch { dir, above: self.ignore.clone() })
         });
-        items.push(Item::Entry {
-            name: index,
-            stat,
-            below,
-        });
+        items.push(Item::Entry { name: index, stat, below });
         items.extend(border.map(skip));
     }
 }
 
 fn read_beginning(dir: BorrowedFd<'_>, name: &[u8], len_max: usize) -> rustix::io::Result<Vec<u8>> {
-    let fd = open_quietly(
-        dir,
-        name,
-        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
-    )?;
+    let fd = open_quietly(dir, name, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
     if !FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode).is_file() {
         return Err(rustix::io::Errno::INVAL);
     }

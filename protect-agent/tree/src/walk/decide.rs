@@ -22,23 +22,13 @@ pub(crate) struct Decide {
 impl Decide {
     pub(crate) fn new(options: WalkOptions, mounts: Mounts) -> Self {
         // What is not there cannot be entered.
-        let inode = |path| {
-            rustix::fs::stat(path)
-                .ok()
-                .map(|stat| (stat.st_dev, stat.st_ino))
-        };
+        let inode = |path| rustix::fs::stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino));
         let keep_out = options.keep_out.iter().filter_map(inode).collect();
-        Self {
-            options,
-            mounts,
-            keep_out,
-            excluded_count: AtomicU64::new(0),
-        }
+        Self { options, mounts, keep_out, excluded_count: AtomicU64::new(0) }
     }
 
     pub(crate) fn count_excluded(&self, count: usize) {
-        self.excluded_count
-            .fetch_add(count as u64, Ordering::Relaxed);
+        self.excluded_count.fetch_add(count as u64, Ordering::Relaxed);
     }
 
     /// Whether somebody said that `name` is not to be protected. `dir_path` is there if any rule is.

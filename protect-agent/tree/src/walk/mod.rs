@@ -72,12 +72,7 @@ impl WalkOptions {
     /// Everything on the root's file system: what the default leaves out is switched off.
     #[must_use]
     pub fn no_default_excludes(self) -> Self {
-        Self {
-            cache_tags: false,
-            ignore_files: false,
-            no_dump: false,
-            ..self
-        }
+        Self { cache_tags: false, ignore_files: false, no_dump: false, ..self }
     }
 }
 
@@ -161,44 +156,25 @@ impl Walk {
             Err(rustix::io::Errno::NOTDIR) => {
                 return Err(WalkError::NotDirectory { path: path() });
             }
-            done => done.map_err(|errno| WalkError::Open {
-                path: path(),
-                source: errno.into(),
-            })?,
+            done => done.map_err(|errno| WalkError::Open { path: path(), source: errno.into() })?,
         };
-        let opened = |errno: rustix::io::Errno| WalkError::Open {
-            path: path(),
-            source: errno.into(),
-        };
+        let opened =
+            |errno: rustix::io::Errno| WalkError::Open { path: path(), source: errno.into() };
         let stat = Stat::at(&fd, b"").map_err(opened)?;
         let mounts = Mounts::read();
         let file_system = mounts.file_system(stat.identity.device, &fd);
         if file_system.is_kernel() {
             let file_system = file_system.name;
-            return Err(WalkError::KernelFileSystem {
-                path: path(),
-                file_system,
-            });
+            return Err(WalkError::KernelFileSystem { path: path(), file_system });
         }
         let root = Dir::root(fd).map_err(opened)?;
         let (thread_count, read_ahead) = (options.threads, options.read_ahead);
         let decide = Decide::new(options, mounts);
         let schedule = Arc::new(Schedule::new(decide, read_ahead));
         let branch = Arc::new(Branch::root(root.clone()));
-        let entry = Entry {
-            dir: root.clone(),
-            path: Vec::new(),
-            stat,
-        };
-        let threads = (0..thread_count)
-            .map_while(|_| Schedule::spawn(&schedule))
-            .collect();
-        Ok(Self {
-            reader: Reader::new(schedule, entry, branch),
-            root,
-            file_system,
-            threads,
-        })
+        let entry = Entry { dir: root.clone(), path: Vec::new(), stat };
+        let threads = (0..thread_count).map_while(|_| Schedule::spawn(&schedule)).collect();
+        Ok(Self { reader: Reader::new(schedule, entry, branch), root, file_system, threads })
     }
 
     /// The file system the root stands on.
@@ -217,11 +193,7 @@ impl Walk {
     /// Entries left out by exclusions so far; not counted is what lies below them.
     #[must_use]
     pub fn excluded_count(&self) -> u64 {
-        self.reader
-            .schedule()
-            .decide
-            .excluded_count
-            .load(Ordering::Relaxed)
+        self.reader.schedule().decide.excluded_count.load(Ordering::Relaxed)
     }
 }
 

@@ -41,9 +41,7 @@ impl Names {
     }
 
     pub(crate) fn find(&self, wanted: &[u8]) -> Option<usize> {
-        self.names
-            .binary_search_by(|name| self.text(name).cmp(wanted))
-            .ok()
+        self.names.binary_search_by(|name| self.text(name).cmp(wanted)).ok()
     }
 
     pub(crate) fn read(fd: BorrowedFd<'_>) -> rustix::io::Result<Self> {
@@ -63,12 +61,7 @@ impl Names {
             let start = read.bytes.len();
             read.bytes.extend_from_slice(name);
             let is_directory = entry.file_type() == FileType::Directory;
-            read.names.push(Name {
-                start,
-                len,
-                is_directory,
-                inode: entry.ino(),
-            });
+            read.names.push(Name { start, len, is_directory, inode: entry.ino() });
         }
         let Self { bytes, names } = &mut read;
         let text = |name: &Name| &bytes[name.start..name.start + usize::from(name.len)];

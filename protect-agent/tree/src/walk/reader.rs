@@ -59,10 +59,7 @@ impl Reader {
             match frame.items.next() {
                 Some(Item::Skipped { name, reason }) => {
                     let path = join(&self.path, frame.listing.names.get(name));
-                    return Some(Found::Skipped(Skipped {
-                        path,
-                        reason: *reason,
-                    }));
+                    return Some(Found::Skipped(Skipped { path, reason: *reason }));
                 }
                 Some(Item::Entry { name, stat, below }) => {
                     let path = join(&self.path, frame.listing.names.get(name));
@@ -102,8 +99,7 @@ impl Reader {
                 self.path = path;
             }
             Done::Unlisted(reason) => {
-                self.first
-                    .push_back(Found::Skipped(Skipped { path, reason }));
+                self.first.push_back(Found::Skipped(Skipped { path, reason }));
             }
             Done::Statted(_) => {}
         }

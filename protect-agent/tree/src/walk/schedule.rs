@@ -60,19 +60,11 @@ impl Work {
         match self {
             Self::List(branch) => {
                 let dir = branch.dir.parent().unwrap_or(&branch.dir).clone();
-                Position {
-                    dir,
-                    name: branch.dir.name().into(),
-                    block: false,
-                }
+                Position { dir, name: branch.dir.name().into(), block: false }
             }
             Self::Stat(listing, block) => {
                 let name = listing.block_name(*block).into();
-                Position {
-                    dir: listing.branch.dir.clone(),
-                    name,
-                    block: true,
-                }
+                Position { dir: listing.branch.dir.clone(), name, block: true }
             }
         }
     }
@@ -97,10 +89,7 @@ impl Work {
 /// The work that a result brings: directories found, and the other blocks of a large directory.
 fn consequences(done: &Done) -> Vec<Work> {
     let below = |item: &Item| match item {
-        Item::Entry {
-            below: Some(branch),
-            ..
-        } => Some(Work::List(branch.clone())),
+        Item::Entry { below: Some(branch), .. } => Some(Work::List(branch.clone())),
         _ => None,
     };
     let mut works: Vec<Work> = done.items().iter().filter_map(below).collect();
@@ -113,22 +102,13 @@ fn consequences(done: &Done) -> Vec<Work> {
 impl Schedule {
     pub(crate) fn new(decide: Decide, read_ahead: usize) -> Self {
         let (state, work, done) = (Mutex::default(), Condvar::new(), Condvar::new());
-        Self {
-            decide,
-            read_ahead: read_ahead.max(1),
-            state,
-            work,
-            done,
-        }
+        Self { decide, read_ahead: read_ahead.max(1), state, work, done }
     }
 
     /// None if the machine grants no more threads; the reader goes on alone.
     pub(crate) fn spawn(schedule: &Arc<Self>) -> Option<JoinHandle<()>> {
         let schedule = schedule.clone();
-        std::thread::Builder::new()
-            .name("walk".to_owned())
-            .spawn(move || schedule.serve())
-            .ok()
+        std::thread::Builder::new().name("walk".to_owned()).spawn(move || schedule.serve()).ok()
     }
 
     fn serve(&self) {
@@ -136,10 +116,7 @@ impl Schedule {
         while !state.stopped {
             let room = state.ready_count < self.read_ahead;
             let Some((position, work)) = room.then(|| state.waiting.pop_first()).flatten() else {
-                state = self
-                    .work
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
             state.begun.insert(position.clone(), None);
@@ -165,9 +142,7 @@ impl Schedule {
             1 => self.work.notify_one(),
             _ => self.work.notify_all(),
         }
-        state
-            .waiting
-            .extend(works.into_iter().map(|work| (work.position(), work)));
+        state.waiting.extend(works.into_iter().map(|work| (work.position(), work)));
     }
 
     /// The result of `work`, wherever it stands: done before, begun by a worker, or done here and now.
@@ -176,10 +151,7 @@ impl Schedule {
         let mut state = lock(&self.state);
         while let Some(begun) = state.begun.get_mut(&position) {
             let Some(done) = begun.take() else {
-                state = self
-                    .done
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+                state = self.done.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
             state.begun.remove(&position);

@@ -18,17 +18,11 @@ fn walk(root: &Path, options: WalkOptions) -> (Vec<Vec<u8>>, Vec<Skipped>) {
 }
 
 fn shown(paths: &[Vec<u8>]) -> Vec<String> {
-    paths
-        .iter()
-        .map(|path| path.escape_ascii().to_string())
-        .collect()
+    paths.iter().map(|path| path.escape_ascii().to_string()).collect()
 }
 
 fn excluding(patterns: &[&str]) -> WalkOptions {
-    WalkOptions {
-        excludes: Rules::new(patterns).unwrap(),
-        ..WalkOptions::default()
-    }
+    WalkOptions { excludes: Rules::new(patterns).unwrap(), ..WalkOptions::default() }
 }
 
 /// Whoever helps and however little may wait: the same entries in the same order, each once.
@@ -41,11 +35,7 @@ fn every_number_of_threads_gives_the_same_order() {
     let mut expected: Vec<Vec<u8>> = listing.entries.into_keys().collect();
     expected.sort_by(|left, right| path_order(left, right));
     for (threads, read_ahead) in [(0, 1), (1, 1), (2, 100), (8, 32 << 10), (16, 3)] {
-        let options = WalkOptions {
-            threads,
-            read_ahead,
-            ..WalkOptions::default()
-        };
+        let options = WalkOptions { threads, read_ahead, ..WalkOptions::default() };
         let (paths, skipped) = walk(&root, options);
         assert_eq!(skipped, []);
         assert!(paths == expected, "{threads} threads, {read_ahead} ahead");
@@ -68,9 +58,7 @@ fn an_entry_outlives_its_walk() {
     let scratch = Scratch::new();
     scratch.fill(&["a/b/file"]);
     let walk = Walk::new(&scratch.path(""), WalkOptions::default()).unwrap();
-    let Some(Found::Entry(entry)) = walk.last() else {
-        panic!("no entry")
-    };
+    let Some(Found::Entry(entry)) = walk.last() else { panic!("no entry") };
     let (stat, attributes) = entry.attributes().unwrap();
     assert_eq!(stat, *entry.stat());
     assert_eq!(attributes.size(), 8);
@@ -82,14 +70,7 @@ fn an_entry_outlives_its_walk() {
 #[test]
 fn exclusions_take_what_is_below_along() {
     let scratch = Scratch::new();
-    scratch.fill(&[
-        "var/cache/x",
-        "var/lib/y",
-        "a.o",
-        "src/b.o",
-        "src/b.c",
-        "tmp",
-    ]);
+    scratch.fill(&["var/cache/x", "var/lib/y", "a.o", "src/b.o", "src/b.c", "tmp"]);
     let options = excluding(&["/var/cache", "**/*.o", "tmp/"]);
     let mut walk = Walk::new(&scratch.path(""), options).unwrap();
     let paths: Vec<Vec<u8>> = walk
@@ -134,10 +115,7 @@ fn what_directories_say_of_themselves_is_heard_unless_switched_off() {
         "home/d",
     ];
     assert_eq!(shown(&paths), expected);
-    let (paths, _) = walk(
-        &scratch.path(""),
-        WalkOptions::default().no_default_excludes(),
-    );
+    let (paths, _) = walk(&scratch.path(""), WalkOptions::default().no_default_excludes());
     assert_eq!(paths.len(), 15);
 }
 
@@ -167,10 +145,7 @@ fn no_dump_is_heard_where_the_file_system_knows_it() {
     }
     let (paths, _) = walk(&scratch.path(""), WalkOptions::default());
     assert_eq!(shown(&paths), ["", "plain"]);
-    let (paths, _) = walk(
-        &scratch.path(""),
-        WalkOptions::default().no_default_excludes(),
-    );
+    let (paths, _) = walk(&scratch.path(""), WalkOptions::default().no_default_excludes());
     assert_eq!(shown(&paths), ["", "marked", "plain"]);
 }
 
@@ -196,13 +171,7 @@ fn what_is_kept_out_is_named_and_stays_empty() {
     let (paths, skipped) = walk(&scratch.path(""), options);
     assert_eq!(shown(&paths), ["", "data", "pool"]);
     let reason = SkippedReason::KeptOut;
-    assert_eq!(
-        skipped,
-        [Skipped {
-            path: b"pool".to_vec(),
-            reason
-        }]
-    );
+    assert_eq!(skipped, [Skipped { path: b"pool".to_vec(), reason }]);
 }
 
 /// With nobody reading ahead, what goes away between two steps of the reader is seen to vanish.
@@ -211,10 +180,7 @@ fn what_vanishes_or_is_swapped_is_named() {
     let scratch = Scratch::new();
     scratch.fill(&["gone/x", "swapped/x", "elsewhere/secret", "link/x"]);
     let root = scratch.path("");
-    let options = WalkOptions {
-        threads: 0,
-        ..WalkOptions::default()
-    };
+    let options = WalkOptions { threads: 0, ..WalkOptions::default() };
     let mut walk = Walk::new(&root, options).unwrap();
     // The root, and its first directory with its content.
     let first: Vec<Found> = walk.by_ref().take(2).collect();
@@ -232,10 +198,7 @@ fn what_vanishes_or_is_swapped_is_named() {
             Found::Skipped(Skipped { path, reason }) => skipped.push((path, reason)),
         }
     }
-    assert_eq!(
-        shown(&paths),
-        ["elsewhere/secret", "gone", "link", "swapped"]
-    );
+    assert_eq!(shown(&paths), ["elsewhere/secret", "gone", "link", "swapped"]);
     assert_eq!(skipped[0], (b"gone".to_vec(), SkippedReason::Vanished));
     assert_eq!(skipped[1].0, b"link".to_vec());
     assert!(matches!(skipped[1].1, SkippedReason::Open(_)));
@@ -247,23 +210,10 @@ fn what_vanishes_or_is_swapped_is_named() {
 fn a_root_that_cannot_be_walked_is_an_error() {
     let scratch = Scratch::new();
     scratch.fill(&["file"]);
-    let walk = |path: &Path| {
-        Walk::new(path, WalkOptions::default())
-            .map(|_| ())
-            .unwrap_err()
-    };
-    assert!(matches!(
-        walk(&scratch.path("none")),
-        WalkError::Open { .. }
-    ));
-    assert!(matches!(
-        walk(&scratch.path("file")),
-        WalkError::NotDirectory { .. }
-    ));
-    assert!(matches!(
-        walk(Path::new("/proc")),
-        WalkError::KernelFileSystem { .. }
-    ));
+    let walk = |path: &Path| Walk::new(path, WalkOptions::default()).map(|_| ()).unwrap_err();
+    assert!(matches!(walk(&scratch.path("none")), WalkError::Open { .. }));
+    assert!(matches!(walk(&scratch.path("file")), WalkError::NotDirectory { .. }));
+    assert!(matches!(walk(Path::new("/proc")), WalkError::KernelFileSystem { .. }));
 }
 
 /// A mount that is taken away again when the test ends, however it ends.
@@ -273,8 +223,7 @@ impl Mount {
     fn new(arguments: &[&str], at: PathBuf) -> Option<Self> {
         let mut command = std::process::Command::new("mount");
         let done = command.args(arguments).arg(&at).output();
-        done.is_ok_and(|output| output.status.success())
-            .then_some(Self(at))
+        done.is_ok_and(|output| output.status.success()).then_some(Self(at))
     }
 }
 
@@ -298,53 +247,24 @@ fn mounts_are_borders() {
         Mount::new(&["--bind", aside.to_str().unwrap()], scratch.path("bound")),
     ];
     if mounts.iter().any(Option::is_none) {
-        assert!(
-            !is_root() || std::env::var_os("CI").is_none(),
-            "mounts are refused"
-        );
+        assert!(!is_root() || std::env::var_os("CI").is_none(), "mounts are refused");
         println!("nothing may be mounted here: borders of mounts are not covered");
         return;
     }
     fs::write(scratch.path("other/file"), "").unwrap();
     let (paths, skipped) = walk(&scratch.path(""), WalkOptions::default());
-    let expected = [
-        "",
-        "aside",
-        "aside/file",
-        "bound",
-        "other",
-        "proc",
-        "self",
-        "self/file",
-    ];
+    let expected = ["", "aside", "aside/file", "bound", "other", "proc", "self", "self/file"];
     assert_eq!(shown(&paths), expected);
     let skip = |path: &str, reason| Skipped::new(path.as_bytes(), reason);
     let name = |name: &str| name.to_owned();
     let bound = skipped[0].clone();
     assert_eq!(bound.path, b"bound");
-    assert!(matches!(
-        bound.reason,
-        SkippedReason::OtherFileSystem { .. }
-    ));
-    let tmpfs = SkippedReason::OtherFileSystem {
-        file_system: name("tmpfs"),
-    };
-    let proc = SkippedReason::KernelFileSystem {
-        file_system: name("proc"),
-    };
-    assert_eq!(
-        skipped[1..],
-        [skip("other", tmpfs), skip("proc", proc.clone())]
-    );
-    assert!(
-        skipped
-            .iter()
-            .all(|skipped| !skipped.reason.makes_partial())
-    );
-    let options = WalkOptions {
-        all_file_systems: true,
-        ..WalkOptions::default()
-    };
+    assert!(matches!(bound.reason, SkippedReason::OtherFileSystem { .. }));
+    let tmpfs = SkippedReason::OtherFileSystem { file_system: name("tmpfs") };
+    let proc = SkippedReason::KernelFileSystem { file_system: name("proc") };
+    assert_eq!(skipped[1..], [skip("other", tmpfs), skip("proc", proc.clone())]);
+    assert!(skipped.iter().all(|skipped| !skipped.reason.makes_partial()));
+    let options = WalkOptions { all_file_systems: true, ..WalkOptions::default() };
     let (paths, skipped) = walk(&scratch.path(""), options);
     assert_eq!(skipped, [skip("proc", proc)]);
     assert!(paths.contains(&b"other/file".to_vec()) && paths.contains(&b"bound/file".to_vec()));

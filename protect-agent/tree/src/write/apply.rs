@@ -115,9 +115,7 @@ fn set_xattrs(
             Err(errno) => report(UnwrittenReason::ListXattrs(errno.into())),
         }
     }
-    let present = present
-        .split(|byte| *byte == 0)
-        .filter(|name| !name.is_empty());
+    let present = present.split(|byte| *byte == 0).filter(|name| !name.is_empty());
     for name in present {
         // A label the system gives by itself is not the restore's to take away.
         let wanted = attributes.xattrs.iter().any(|xattr| xattr.name == name);
@@ -125,10 +123,7 @@ fn set_xattrs(
             continue;
         }
         if let Err(errno) = subject.remove(name) {
-            report(UnwrittenReason::Xattr {
-                name: name.to_vec(),
-                errno: errno.into(),
-            });
+            report(UnwrittenReason::Xattr { name: name.to_vec(), errno: errno.into() });
         }
     }
     for xattr in &attributes.xattrs {
@@ -136,10 +131,7 @@ fn set_xattrs(
         if !asked(&name, shared) {
             report(UnwrittenReason::XattrNotAsked { name });
         } else if let Err(errno) = subject.set(&name, &xattr.value) {
-            report(UnwrittenReason::Xattr {
-                name,
-                errno: errno.into(),
-            });
+            report(UnwrittenReason::Xattr { name, errno: errno.into() });
         }
     }
 }
@@ -171,10 +163,7 @@ fn set_mode(onto: Onto<'_>, mode: u16, shared: &Shared, report: impl Fn(Unwritte
     let (done, fd) = match onto {
         Onto::Open(fd) => (rustix::fs::fchmod(fd, bits), fd),
         // The kernel resolves this to the inode the descriptor holds, whatever its name is now.
-        Onto::Pinned(fd) => (
-            rustix::fs::chmodat(CWD, proc_path(fd), bits, AtFlags::empty()),
-            fd,
-        ),
+        Onto::Pinned(fd) => (rustix::fs::chmodat(CWD, proc_path(fd), bits, AtFlags::empty()), fd),
     };
     if let Err(errno) = done {
         return report(UnwrittenReason::Mode(errno.into()));
@@ -190,14 +179,8 @@ fn set_mode(onto: Onto<'_>, mode: u16, shared: &Shared, report: impl Fn(Unwritte
 
 fn set_mtime(onto: Onto<'_>, mtime: Timestamp) -> rustix::io::Result<()> {
     let times = Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        },
-        last_modification: Timespec {
-            tv_sec: mtime.secs,
-            tv_nsec: i64::from(mtime.nanos),
-        },
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: mtime.secs, tv_nsec: i64::from(mtime.nanos) },
     };
     match onto {
         Onto::Open(fd) => rustix::fs::futimens(fd, &times),

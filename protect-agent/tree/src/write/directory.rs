@@ -49,15 +49,7 @@ impl WriteDir {
         }
         let before = before(&stat, plain);
         let (attributes, shared) = (OnceLock::new(), shared.clone());
-        Ok(Arc::new(Self {
-            dir,
-            parent: None,
-            attributes,
-            before,
-            fresh: ours,
-            plain,
-            shared,
-        }))
+        Ok(Arc::new(Self { dir, parent: None, attributes, before, fresh: ours, plain, shared }))
     }
 
     /// The root's attributes: for a target that is new, or that is to be overwritten.
@@ -76,10 +68,7 @@ impl WriteDir {
         shared: &Arc<Shared>,
     ) -> Result<Arc<Self>, UnwrittenReason> {
         let failed = |errno| UnwrittenReason::create(&Kind::Directory, errno);
-        let fd = parent
-            .dir
-            .open()
-            .map_err(|_| UnwrittenReason::DirectoryMissing)?;
+        let fd = parent.dir.open().map_err(|_| UnwrittenReason::DirectoryMissing)?;
         match rustix::fs::mkdirat(&fd, name, Mode::RWXU) {
             Ok(()) => Self::made(parent, name, attributes, shared),
             Err(rustix::io::Errno::EXIST) => Self::there(parent, name, attributes, shared),
@@ -161,10 +150,7 @@ impl WriteDir {
         attributes: Option<Attributes>,
         shared: &Arc<Shared>,
     ) -> Result<Arc<Self>, UnwrittenReason> {
-        let fd = parent
-            .dir
-            .open()
-            .map_err(|_| UnwrittenReason::DirectoryMissing)?;
+        let fd = parent.dir.open().map_err(|_| UnwrittenReason::DirectoryMissing)?;
         match shared.on_clash {
             OnClash::Skip => Err(UnwrittenReason::Exists),
             OnClash::Overwrite => {
@@ -205,13 +191,7 @@ impl WriteDir {
         match self.dir.open() {
             Ok(fd) => {
                 let path = || self.dir.path();
-                apply(
-                    Onto::Open(fd.as_fd()),
-                    &attributes,
-                    self.before,
-                    &self.shared,
-                    path,
-                );
+                apply(Onto::Open(fd.as_fd()), &attributes, self.before, &self.shared, path);
             }
             Err(errno) => {
                 let reason = match errno {
@@ -238,12 +218,7 @@ impl Drop for WriteDir {
 }
 
 fn before(stat: &Stat, plain: bool) -> Before {
-    Before {
-        uid: stat.uid,
-        gid: Some(stat.gid),
-        mode: Some(stat.mode),
-        may_have_xattrs: !plain,
-    }
+    Before { uid: stat.uid, gid: Some(stat.gid), mode: Some(stat.mode), may_have_xattrs: !plain }
 }
 
 /// Takes away what a new directory inherited, so that nothing below inherits it again.
@@ -265,11 +240,8 @@ fn make_plain(fd: &OwnedFd, stat: &Stat, shared: &Shared) -> rustix::io::Result<
 pub(crate) fn copy_names(name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     const COPIES_MAX: usize = 100;
     (1..=COPIES_MAX).map(move |number| {
-        let suffix = if number == 1 {
-            ".restored".to_owned()
-        } else {
-            format!(".restored-{number}")
-        };
+        let suffix =
+            if number == 1 { ".restored".to_owned() } else { format!(".restored-{number}") };
         let room = keelhold_chunk::entry::NAME_LEN_MAX - suffix.len();
         let mut copy = name[..name.len().min(room)].to_vec();
         copy.extend_from_slice(suffix.as_bytes());

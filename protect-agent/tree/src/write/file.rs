@@ -37,9 +37,7 @@ pub(crate) struct Open {
 
 impl FileWriter {
     pub(crate) fn new(open: Open) -> Self {
-        Self {
-            open: Some(Box::new(open)),
-        }
+        Self { open: Some(Box::new(open)) }
     }
 
     #[must_use]
@@ -133,29 +131,14 @@ impl Open {
         if let Some(reason) = lock(&self.failed).take() {
             return Err(reason);
         }
-        let Self {
-            fd,
-            place,
-            landing,
-            before,
-            end,
-            ..
-        } = self;
+        let Self { fd, place, landing, before, end, .. } = self;
         let size = place.attributes.size();
         if *end.get_mut() != size {
-            rustix::fs::ftruncate(&*fd, size).map_err(|errno| UnwrittenReason::Write {
-                offset: size,
-                errno: errno.into(),
-            })?;
+            rustix::fs::ftruncate(&*fd, size)
+                .map_err(|errno| UnwrittenReason::Write { offset: size, errno: errno.into() })?;
         }
         let path = || place.path().to_vec();
-        apply(
-            Onto::Open(fd.as_fd()),
-            &place.attributes,
-            *before,
-            &place.shared,
-            path,
-        );
+        apply(Onto::Open(fd.as_fd()), &place.attributes, *before, &place.shared, path);
         landing.land(place)?;
         place.shared.count(&place.shared.counts.files, 1);
         Ok(())
@@ -171,11 +154,7 @@ impl Open {
             return;
         }
         self.landing.remove(&self.place);
-        for (dir, name) in self
-            .group
-            .map(|group| shared.links.abandon(group))
-            .unwrap_or_default()
-        {
+        for (dir, name) in self.group.map(|group| shared.links.abandon(group)).unwrap_or_default() {
             shared.unwritten(&dir.path_of(&name), UnwrittenReason::Unfinished);
             if let Ok(fd) = dir.open() {
                 // If it cannot be removed the report names it all the same.

@@ -26,21 +26,11 @@ impl Place {
         &self,
         make: impl Fn(&OwnedFd, &[u8]) -> Result<T, UnwrittenReason>,
     ) -> Result<(T, Landing), UnwrittenReason> {
-        let dir = self
-            .dir
-            .dir
-            .open()
-            .map_err(|_| UnwrittenReason::DirectoryMissing)?;
+        let dir = self.dir.dir.open().map_err(|_| UnwrittenReason::DirectoryMissing)?;
         match make(&dir, &self.name) {
             Err(reason) if reason.is_taken() => {}
             done => {
-                return Ok((
-                    done?,
-                    Landing {
-                        name: self.name.clone(),
-                        replaces: None,
-                    },
-                ));
+                return Ok((done?, Landing { name: self.name.clone(), replaces: None }));
             }
         }
         if self.dir.fresh {
@@ -59,13 +49,7 @@ impl Place {
                 Err(reason) if reason.is_taken() => {}
                 done => {
                     let replaces = overwrite.then(|| self.name.clone());
-                    return Ok((
-                        done?,
-                        Landing {
-                            name: name.into(),
-                            replaces,
-                        },
-                    ));
+                    return Ok((done?, Landing { name: name.into(), replaces }));
                 }
             }
         }
@@ -83,11 +67,7 @@ impl Landing {
         let Some(replaced) = &self.replaces else {
             return Ok(());
         };
-        let dir = place
-            .dir
-            .dir
-            .open()
-            .map_err(|_| UnwrittenReason::DirectoryMissing)?;
+        let dir = place.dir.dir.open().map_err(|_| UnwrittenReason::DirectoryMissing)?;
         let rename = || rustix::fs::renameat(&dir, &self.name[..], &dir, &replaced[..]);
         let done = match rename() {
             Err(Errno::ISDIR) => {

@@ -55,17 +55,11 @@ impl Links {
             match groups.get(&group) {
                 None => {
                     groups.insert(group, Group::Making);
-                    return Claim::Make(Making {
-                        links: self,
-                        group: Some(group),
-                    });
+                    return Claim::Make(Making { links: self, group: Some(group) });
                 }
                 Some(Group::Made(made, _)) => return Claim::LinkTo(made.clone()),
                 Some(Group::Making) => {
-                    groups = self
-                        .decided
-                        .wait(groups)
-                        .unwrap_or_else(PoisonError::into_inner);
+                    groups = self.decided.wait(groups).unwrap_or_else(PoisonError::into_inner);
                 }
             }
         }

@@ -129,18 +129,11 @@ impl TreeWriter {
                 ),
             })?;
         }
-        let made = make_directory(rustix::fs::CWD, target.as_os_str().as_encoded_bytes()).map_err(
-            |source| WriteError::Create {
-                path: target.to_owned(),
-                source,
-            },
-        )?;
+        let made = make_directory(rustix::fs::CWD, target.as_os_str().as_encoded_bytes())
+            .map_err(|source| WriteError::Create { path: target.to_owned(), source })?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd =
-            rustix::fs::open(target, flags, Mode::empty()).map_err(|errno| WriteError::Open {
-                path: target.to_owned(),
-                source: errno.into(),
-            })?;
+        let fd = rustix::fs::open(target, flags, Mode::empty())
+            .map_err(|errno| WriteError::Open { path: target.to_owned(), source: errno.into() })?;
         Self::over(fd, made, target, options)
     }
 
@@ -157,29 +150,19 @@ impl TreeWriter {
         }
         let open = |dir: &OwnedFd, name: &[u8]| {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-            open_component(dir, name, flags, Mode::empty()).map_err(|errno| WriteError::Open {
-                path: shown(),
-                source: errno.into(),
-            })
+            open_component(dir, name, flags, Mode::empty())
+                .map_err(|errno| WriteError::Open { path: shown(), source: errno.into() })
         };
-        let mut fd = root
-            .as_fd()
-            .try_clone_to_owned()
-            .map_err(|_| WriteError::Open {
-                path: shown(),
-                source: Errno(rustix::io::Errno::MFILE),
-            })?;
+        let mut fd = root.as_fd().try_clone_to_owned().map_err(|_| WriteError::Open {
+            path: shown(),
+            source: Errno(rustix::io::Errno::MFILE),
+        })?;
         // The descriptor given may be O_PATH; its copy must be one that can be synced.
         fd = open(&fd, b".")?;
         let mut made = false;
-        for name in path
-            .split(|byte| *byte == b'/')
-            .filter(|name| !name.is_empty())
-        {
-            made = make_directory(&fd, name).map_err(|source| WriteError::Create {
-                path: shown(),
-                source,
-            })?;
+        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+            made = make_directory(&fd, name)
+                .map_err(|source| WriteError::Create { path: shown(), source })?;
             fd = open(&fd, name)?;
         }
         Self::over(fd, made, &shown(), options)
@@ -196,27 +179,15 @@ impl TreeWriter {
             source: errno.into(),
         };
         if options.on_clash.is_none() && !made && !is_empty(&fd).map_err(opened)? {
-            return Err(WriteError::NotEmpty {
-                path: shown.to_owned(),
-            });
+            return Err(WriteError::NotEmpty { path: shown.to_owned() });
         }
         let ours = made || options.on_clash.is_none();
         let shared = Arc::new(Shared::new(options));
         let dir = Dir::root(fd).map_err(opened)?;
         let root_fd = dir.open().map_err(opened)?;
         let root = WriteDir::root(dir, made, ours, &shared).map_err(opened)?;
-        let frames = vec![Frame {
-            path_len: 0,
-            dir: Some(root.clone()),
-        }];
-        Ok(Self {
-            shared,
-            root,
-            root_fd,
-            frames,
-            frames_path: Vec::new(),
-            last_path: None,
-        })
+        let frames = vec![Frame { path_len: 0, dir: Some(root.clone()) }];
+        Ok(Self { shared, root, root_fd, frames, frames_path: Vec::new(), last_path: None })
     }
 
     /// Takes the next entry. A directory is made here; anything else comes back as a place. None
@@ -229,11 +200,7 @@ impl TreeWriter {
             self.shared.unwritten(path, UnwrittenReason::UnsoundPath);
             return None;
         }
-        if self
-            .last_path
-            .as_ref()
-            .is_some_and(|last| path_order(last, path) != Ordering::Less)
-        {
+        if self.last_path.as_ref().is_some_and(|last| path_order(last, path) != Ordering::Less) {
             self.shared.unwritten(path, UnwrittenReason::OutOfOrder);
             return None;
         }
@@ -244,15 +211,12 @@ impl TreeWriter {
         }
         let (dir_path, name) = split(path);
         let Some(dir) = self.enter(dir_path) else {
-            self.shared
-                .unwritten(path, UnwrittenReason::DirectoryMissing);
+            self.shared.unwritten(path, UnwrittenReason::DirectoryMissing);
             return None;
         };
         if attributes.is_directory() {
             let made = WriteDir::make(&dir, name, Some(attributes), &self.shared);
-            let dir = made
-                .map_err(|reason| self.shared.unwritten(path, reason))
-                .ok();
+            let dir = made.map_err(|reason| self.shared.unwritten(path, reason)).ok();
             self.push(path, dir);
             return None;
         }
@@ -262,10 +226,7 @@ impl TreeWriter {
     fn push(&mut self, path: &[u8], dir: Option<Arc<WriteDir>>) {
         self.frames_path.clear();
         self.frames_path.extend_from_slice(path);
-        self.frames.push(Frame {
-            path_len: path.len(),
-            dir,
-        });
+        self.frames.push(Frame { path_len: path.len(), dir });
     }
 
     /// The directory `path`; those on the way that did not come as entries are made.
@@ -285,8 +246,7 @@ impl TreeWriter {
             let parent = self.frames.last()?.dir.clone();
             let dir = parent.and_then(|parent| {
                 let made = WriteDir::make(&parent, &path[start..end], None, &self.shared);
-                made.map_err(|reason| self.shared.unwritten(&path[..end], reason))
-                    .ok()
+                made.map_err(|reason| self.shared.unwritten(&path[..end], reason)).ok()
             });
             self.push(&path[..end], dir);
         }
@@ -297,13 +257,7 @@ impl TreeWriter {
     /// [`FileWriter`] must be done before.
     #[must_use]
     pub fn finish(self) -> Report {
-        let Self {
-            shared,
-            root,
-            root_fd,
-            frames,
-            ..
-        } = self;
+        let Self { shared, root, root_fd, frames, .. } = self;
         drop((frames, root));
         if let Err(errno) = rustix::fs::syncfs(&root_fd) {
             shared.unwritten(b"", UnwrittenReason::Sync(errno.into()));

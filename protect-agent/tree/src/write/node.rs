@@ -32,23 +32,11 @@ impl Place {
         }
         let before = self.dir.before_of_new(0o600);
         let path = || self.path().to_vec();
-        apply(
-            Onto::Pinned(pinned.as_fd()),
-            &self.attributes,
-            before,
-            &self.shared,
-            path,
-        );
+        apply(Onto::Pinned(pinned.as_fd()), &self.attributes, before, &self.shared, path);
         landing.land(self)?;
         let identity = stat.identity;
         let (device, inode, name) = (identity.device, identity.inode, landing.final_name().into());
-        Ok(Made {
-            dir: self.dir.dir.clone(),
-            name,
-            device,
-            inode,
-            fd: Weak::new(),
-        })
+        Ok(Made { dir: self.dir.dir.clone(), name, device, inode, fd: Weak::new() })
     }
 }
 
@@ -57,10 +45,9 @@ fn make_node(dir: &OwnedFd, name: &[u8], kind: &Kind) -> rustix::io::Result<()> 
         Kind::Symlink { target } => return rustix::fs::symlinkat(&target[..], dir, name),
         Kind::Fifo => (FileType::Fifo, 0),
         Kind::Socket => (FileType::Socket, 0),
-        Kind::CharDevice { major, minor } => (
-            FileType::CharacterDevice,
-            rustix::fs::makedev(*major, *minor),
-        ),
+        Kind::CharDevice { major, minor } => {
+            (FileType::CharacterDevice, rustix::fs::makedev(*major, *minor))
+        }
         Kind::BlockDevice { major, minor } => {
             (FileType::BlockDevice, rustix::fs::makedev(*major, *minor))
         }

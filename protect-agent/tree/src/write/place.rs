@@ -49,13 +49,7 @@ impl Place {
         attributes: Attributes,
         shared: Arc<Shared>,
     ) -> Self {
-        Self {
-            dir,
-            path: path.to_vec(),
-            name: name.into(),
-            attributes,
-            shared,
-        }
+        Self { dir, path: path.to_vec(), name: name.into(), attributes, shared }
     }
 
     #[must_use]
@@ -98,11 +92,7 @@ impl Place {
             let stat = Stat::at(&fd, b"")?;
             let (seen, now) = (existing.stat().identity, stat.identity);
             let same = (seen.device, seen.inode) == (now.device, now.inode);
-            if same && stat.link_count == 1 {
-                Ok((fd, stat))
-            } else {
-                Err(Errno::STALE)
-            }
+            if same && stat.link_count == 1 { Ok((fd, stat)) } else { Err(Errno::STALE) }
         });
         let Ok((fd, stat)) = opened else {
             return self.create();
@@ -114,10 +104,7 @@ impl Place {
             mode: None,
             may_have_xattrs: true,
         };
-        let landing = Landing {
-            name: self.name.clone(),
-            replaces: None,
-        };
+        let landing = Landing { name: self.name.clone(), replaces: None };
         Created::Content(FileWriter::new(Open {
             fd: Arc::new(fd),
             place: self,
@@ -228,9 +215,7 @@ impl Place {
             Ok(landing) => {
                 self.shared.count(&self.shared.counts.links, 1);
                 if let Some(group) = self.attributes.link_group {
-                    self.shared
-                        .links
-                        .linked(group, &self.dir.dir, landing.final_name());
+                    self.shared.links.linked(group, &self.dir.dir, landing.final_name());
                 }
             }
             Err(reason) => self.shared.unwritten(&self.path, reason),

@@ -24,15 +24,11 @@ impl Report {
     }
 
     pub fn failed(&self) -> impl Iterator<Item = &Unwritten> {
-        self.unwritten
-            .iter()
-            .filter(|unwritten| unwritten.reason.is_failure())
+        self.unwritten.iter().filter(|unwritten| unwritten.reason.is_failure())
     }
 
     pub fn skipped(&self) -> impl Iterator<Item = &Unwritten> {
-        self.unwritten
-            .iter()
-            .filter(|unwritten| !unwritten.reason.is_failure())
+        self.unwritten.iter().filter(|unwritten| !unwritten.reason.is_failure())
     }
 }
 
@@ -92,10 +88,7 @@ pub enum UnwrittenReason {
 
 impl UnwrittenReason {
     pub(crate) fn create(kind: &Kind, errno: rustix::io::Errno) -> Self {
-        Self::Create {
-            kind: kind.word(),
-            errno: errno.into(),
-        }
+        Self::Create { kind: kind.word(), errno: errno.into() }
     }
 
     /// The name was not free.

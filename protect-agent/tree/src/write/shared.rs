@@ -46,10 +46,7 @@ impl Shared {
     }
 
     pub(crate) fn unwritten(&self, path: &[u8], reason: UnwrittenReason) {
-        lock(&self.unwritten).push(Unwritten {
-            path: path.to_vec(),
-            reason,
-        });
+        lock(&self.unwritten).push(Unwritten { path: path.to_vec(), reason });
     }
 
     pub(crate) fn count(&self, counter: &AtomicU64, by: u64) {

@@ -56,20 +56,13 @@ fn try_body<M: Message + PartialEq + std::fmt::Debug>(kind: u8, body: &Bytes) ->
     assert_eq!(message.kind(), kind);
     let mut writer = Writer::new();
     message.put_body(&mut writer);
-    assert_eq!(
-        writer.finish(),
-        body.as_ref(),
-        "accepted and not canonical: {message:?}"
-    );
+    assert_eq!(writer.finish(), body.as_ref(), "accepted and not canonical: {message:?}");
     Some(message)
 }
 
 fn bodies() -> Vec<(u8, Vec<u8>)> {
     fn body(message: &impl Message) -> (u8, Vec<u8>) {
-        (
-            message.kind(),
-            message.to_bytes()[crate::header::HEADER_LEN..].to_vec(),
-        )
+        (message.kind(), message.to_bytes()[crate::header::HEADER_LEN..].to_vec())
     }
     let mut all: Vec<(u8, Vec<u8>)> = samples::from_agent().iter().map(body).collect();
     all.extend(samples::from_server().iter().map(body));
@@ -94,21 +87,11 @@ fn changed_messages_do_no_harm() {
         let server = try_body::<FromServer>(*kind, &body);
         try_body::<FromNewcomer>(*kind, &body);
         try_body::<ToNewcomer>(*kind, &body);
-        let held = agent
-            .as_ref()
-            .map_or(0, agent_len)
-            .max(server.as_ref().map_or(0, server_len));
-        assert!(
-            held <= 16 * body.len() + (1 << 20),
-            "{held} bytes from {}",
-            body.len()
-        );
+        let held = agent.as_ref().map_or(0, agent_len).max(server.as_ref().map_or(0, server_len));
+        assert!(held <= 16 * body.len() + (1 << 20), "{held} bytes from {}", body.len());
         accepted += usize::from(agent.is_some() || server.is_some());
     }
-    assert!(
-        accepted > 1_000,
-        "{accepted} changed messages were still valid"
-    );
+    assert!(accepted > 1_000, "{accepted} changed messages were still valid");
 }
 
 /// The worst that can be said in one message, by hand: each is refused or stays small.
@@ -186,9 +169,7 @@ fn runs_len(runs: &Runs) -> usize {
 }
 
 fn skipped_len(entries: &[SkippedEntry]) -> usize {
-    let held = entries
-        .iter()
-        .map(|entry| entry.path.capacity() + entry.text.capacity());
+    let held = entries.iter().map(|entry| entry.path.capacity() + entry.text.capacity());
     size_of_val(entries) * GROWTH + held.sum::<usize>()
 }
 
@@ -196,11 +177,7 @@ fn items_len(items: &Items) -> usize {
     let extents = |extents: &[Extent]| size_of_val(extents) * GROWTH;
     let held = items.items.iter().map(|item| match item {
         Item::Same { .. } => 0,
-        Item::Entry {
-            path,
-            attributes,
-            content,
-        } => {
+        Item::Entry { path, attributes, content } => {
             let content = match content {
                 Content::None | Content::Basis { .. } => 0,
                 Content::Inline(bytes) => bytes.capacity(),

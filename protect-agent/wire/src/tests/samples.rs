@@ -28,20 +28,14 @@ pub(super) fn hello() -> Hello {
 }
 
 pub(super) fn items() -> Vec<Item> {
-    let chunk = |number| Extent::Chunk {
-        id: id(number),
-        len: 70_000,
-    };
+    let chunk = |number| Extent::Chunk { id: id(number), len: 70_000 };
     let entry = |path: &[u8], content| Item::Entry {
         path: path.to_vec(),
         attributes: vec![1, 2, 3],
         content,
     };
     vec![
-        Item::Same {
-            first: 0,
-            count: 12,
-        },
+        Item::Same { first: 0, count: 12 },
         entry(b"etc", Content::None),
         entry(b"etc/hostname", Content::Inline(b"box\n".to_vec())),
         entry(b"etc/hosts", Content::Basis { ordinal: 14 }),
@@ -49,22 +43,11 @@ pub(super) fn items() -> Vec<Item> {
             b"etc/x\xff\n",
             Content::Extents(vec![chunk(1), Extent::Hole { len: 1 << 40 }, chunk(2)]),
         ),
-        Item::EntryOpen {
-            path: b"etd".to_vec(),
-        },
-        Item::EntryMore {
-            extents: vec![chunk(3), chunk(1)],
-        },
-        Item::EntryMore {
-            extents: Vec::new(),
-        },
-        Item::EntryClose {
-            attributes: vec![9; 40],
-        },
-        Item::Same {
-            first: 20,
-            count: u64::MAX - 20,
-        },
+        Item::EntryOpen { path: b"etd".to_vec() },
+        Item::EntryMore { extents: vec![chunk(3), chunk(1)] },
+        Item::EntryMore { extents: Vec::new() },
+        Item::EntryClose { attributes: vec![9; 40] },
+        Item::Same { first: 20, count: u64::MAX - 20 },
     ]
 }
 
@@ -85,10 +68,7 @@ pub(super) fn start_backup() -> StartBackup {
         frame_len: 256 << 10,
         codec: Codec::Zstd,
         mode: Mode::Check,
-        basis: Some(Basis {
-            id: [7; 16],
-            entries: 190_000,
-        }),
+        basis: Some(Basis { id: [7; 16], entries: 190_000 }),
         read_again: runs(&[3, 4, 5, 100]),
     }
 }
@@ -125,10 +105,7 @@ fn stats() -> BackupStats {
 
 pub(super) fn from_agent() -> Vec<FromAgent> {
     let job = 7;
-    let no = || JobRefusal {
-        job,
-        refusal: refusal(),
-    };
+    let no = || JobRefusal { job, refusal: refusal() };
     let restored = RestoreStats {
         entries: 9,
         files: 8,
@@ -141,56 +118,20 @@ pub(super) fn from_agent() -> Vec<FromAgent> {
         FromAgent::Hello(hello()),
         FromAgent::Ping(Ping { number: 300 }),
         FromAgent::Pong(Pong { number: u64::MAX }),
-        FromAgent::Ask(Ask {
-            ask: 1,
-            wish: Wish::Backup { source: None },
-        }),
-        FromAgent::Ask(Ask {
-            ask: 2,
-            wish: Wish::Backup {
-                source: Some("home".to_owned()),
-            },
-        }),
-        FromAgent::Ask(Ask {
-            ask: 3,
-            wish: Wish::Overdue,
-        }),
-        FromAgent::Renew(Renew {
-            request: vec![0x30, 0x82],
-        }),
+        FromAgent::Ask(Ask { ask: 1, wish: Wish::Backup { source: None } }),
+        FromAgent::Ask(Ask { ask: 2, wish: Wish::Backup { source: Some("home".to_owned()) } }),
+        FromAgent::Ask(Ask { ask: 3, wish: Wish::Overdue }),
+        FromAgent::Renew(Renew { request: vec![0x30, 0x82] }),
         FromAgent::Started(Started { job }),
         FromAgent::Declined(no()),
-        FromAgent::Finish(Finish {
-            job,
-            stats: stats(),
-        }),
+        FromAgent::Finish(Finish { job, stats: stats() }),
         FromAgent::Aborted(no()),
-        FromAgent::Skipped(Skipped {
-            job,
-            entries: vec![skipped(), skipped()],
-        }),
-        FromAgent::Progress(Progress {
-            job,
-            entries: 1,
-            files: 2,
-            bytes: 3,
-        }),
-        FromAgent::Items(Items {
-            job,
-            seq: 1,
-            items: items(),
-        }),
-        FromAgent::Want(Want {
-            job,
-            upto: 9,
-            wanted: runs(&[1, 8]),
-        }),
+        FromAgent::Skipped(Skipped { job, entries: vec![skipped(), skipped()] }),
+        FromAgent::Progress(Progress { job, entries: 1, files: 2, bytes: 3 }),
+        FromAgent::Items(Items { job, seq: 1, items: items() }),
+        FromAgent::Want(Want { job, upto: 9, wanted: runs(&[1, 8]) }),
         FromAgent::Frame(frame()),
-        FromAgent::Credit(Credit {
-            job,
-            items_seq: 3,
-            frame_bytes: 1 << 33,
-        }),
+        FromAgent::Credit(Credit { job, items_seq: 3, frame_bytes: 1 << 33 }),
         FromAgent::Restored(Restored {
             job,
             stats: restored,
@@ -202,10 +143,7 @@ pub(super) fn from_agent() -> Vec<FromAgent> {
 
 pub(super) fn from_server() -> Vec<FromServer> {
     let job = 7;
-    let basis = Basis {
-        id: [8; 16],
-        entries: 190_001,
-    };
+    let basis = Basis { id: [8; 16], entries: 190_001 };
     vec![
         FromServer::Welcome(Welcome {
             version: 1,
@@ -216,45 +154,17 @@ pub(super) fn from_server() -> Vec<FromServer> {
         FromServer::Refuse(refusal()),
         FromServer::Ping(Ping { number: 1 }),
         FromServer::Pong(Pong { number: 2 }),
-        FromServer::Answer(Answer {
-            ask: 1,
-            outcome: Outcome::Accepted { jobs: vec![7, 300] },
-        }),
-        FromServer::Answer(Answer {
-            ask: 2,
-            outcome: Outcome::Refused(refusal()),
-        }),
-        FromServer::Renewed(Renewed {
-            certificate: vec![0x30, 0x83],
-        }),
+        FromServer::Answer(Answer { ask: 1, outcome: Outcome::Accepted { jobs: vec![7, 300] } }),
+        FromServer::Answer(Answer { ask: 2, outcome: Outcome::Refused(refusal()) }),
+        FromServer::Renewed(Renewed { certificate: vec![0x30, 0x83] }),
         FromServer::StartBackup(start_backup()),
-        FromServer::Committed(Committed {
-            job,
-            point: [8; 16],
-            basis,
-            partial: true,
-        }),
-        FromServer::Failed(JobRefusal {
-            job,
-            refusal: refusal(),
-        }),
+        FromServer::Committed(Committed { job, point: [8; 16], basis, partial: true }),
+        FromServer::Failed(JobRefusal { job, refusal: refusal() }),
         FromServer::Cancel(Cancel { job }),
-        FromServer::Items(Items {
-            job,
-            seq: 2,
-            items: items(),
-        }),
-        FromServer::Want(Want {
-            job,
-            upto: 9,
-            wanted: Runs::new(),
-        }),
+        FromServer::Items(Items { job, seq: 2, items: items() }),
+        FromServer::Want(Want { job, upto: 9, wanted: Runs::new() }),
         FromServer::Frame(frame()),
-        FromServer::Credit(Credit {
-            job,
-            items_seq: 0,
-            frame_bytes: 0,
-        }),
+        FromServer::Credit(Credit { job, items_seq: 0, frame_bytes: 0 }),
         FromServer::StartRestore(StartRestore {
             job,
             target: b"/srv/restore/a".to_vec(),
@@ -279,10 +189,6 @@ pub(super) fn to_newcomer() -> Vec<ToNewcomer> {
     let (certificate, ca) = (vec![0x30; 500], vec![0x31; 400]);
     vec![
         ToNewcomer::Refuse(refusal()),
-        ToNewcomer::Enrolled(Enrolled {
-            certificate,
-            ca,
-            machine_name: "box".to_owned(),
-        }),
+        ToNewcomer::Enrolled(Enrolled { certificate, ca, machine_name: "box".to_owned() }),
     ]
 }

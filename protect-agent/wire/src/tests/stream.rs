@@ -62,13 +62,7 @@ async fn a_length_beyond_the_limit_is_refused_before_it_is_read() {
     let mut bytes = FromAgent::Hello(samples::hello()).to_bytes();
     bytes[2] = 0xff;
     let (_, error) = receive_all(&bytes).await;
-    assert!(
-        matches!(
-            error,
-            Some(ReceiveError::Protocol(WireError::TooLong { .. }))
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, Some(ReceiveError::Protocol(WireError::TooLong { .. }))), "{error:?}");
     let hello = FromAgent::Hello(samples::hello()).to_bytes();
     let mut receiver = Receiver::with_limit(hello.as_slice(), 8);
     assert!(receiver.receive::<FromAgent>().await.is_err());

@@ -57,15 +57,13 @@ impl Story {
         let pool = rig.create().map_err(|error| error.to_string())?;
         let mut stage = Stage::new(&rig, pool);
         let machines = [1, 2, 3].map(Machine::new);
-        let told = self
-            .prelude(&mut rig, &stage, machines)
-            .and_then(|machines| {
-                rig.world.record();
-                match self {
-                    Self::Restart => restart(&mut rig, &mut stage, seed, machines),
-                    _ => rig.run(self.chapters(&stage, seed, machines)),
-                }
-            });
+        let told = self.prelude(&mut rig, &stage, machines).and_then(|machines| {
+            rig.world.record();
+            match self {
+                Self::Restart => restart(&mut rig, &mut stage, seed, machines),
+                _ => rig.run(self.chapters(&stage, seed, machines)),
+            }
+        });
         told.map_err(|error| format!("{self:?}: {error}"))?;
         Ok((rig, stage))
     }
@@ -80,11 +78,7 @@ impl Story {
         rig.run(async {
             match self {
                 Self::First | Self::Records | Self::TwoAtOnce => {}
-                _ => {
-                    stage
-                        .backup(&mut machines[0], &some_tree(7, 5, 3000))
-                        .await?
-                }
+                _ => stage.backup(&mut machines[0], &some_tree(7, 5, 3000)).await?,
             }
             stage.record("group/a", b"before").await?;
             stage.checkpoint().await
@@ -113,11 +107,8 @@ impl Story {
                 stage.backup(&mut one, &new).await
             }
             Self::TwoAtOnce => {
-                let (left, right) = join(
-                    stage.backup(&mut one, &other),
-                    stage.backup(&mut two, &other),
-                )
-                .await;
+                let (left, right) =
+                    join(stage.backup(&mut one, &other), stage.backup(&mut two, &other)).await;
                 left.and(right)
             }
             Self::Records => records(stage, 4).await,

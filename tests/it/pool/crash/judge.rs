@@ -41,21 +41,13 @@ impl Judge<'_> {
         rig.world.record();
         let opened = rig.open();
         if again && let Some(history) = rig.world.take_history() {
-            let plan = CrashPlan {
-                samples: 8,
-                ..CrashPlan::new(case.seed)
-            };
+            let plan = CrashPlan { samples: 8, ..CrashPlan::new(case.seed) };
             let mut images = Vec::new();
             history.crashes(&plan, |image| images.push(image));
             let chosen = images.swap_remove(Rng::new(case.seed).index(images.len()));
             self.tally.crashed_again += 1;
-            let case = Case {
-                disks: &chosen.disks,
-                ..*case
-            };
-            return self
-                .judge(&case, false)
-                .map_err(|words| format!("crashed again: {words}"));
+            let case = Case { disks: &chosen.disks, ..*case };
+            return self.judge(&case, false).map_err(|words| format!("crashed again: {words}"));
         }
         let pool = opened.map_err(|error| format!("does not open: {}", chain(&error)))?;
         self.tally.images += 1;
@@ -78,27 +70,16 @@ impl Judge<'_> {
             let twice = found.insert(point.at.0, point.id);
             ensure!(twice.is_none(), "point {} is there twice", point.at.0);
         }
-        let facts: Vec<(Fact, bool)> = self
-            .facts(answered)
-            .map(|(fact, answered)| (fact.clone(), answered))
-            .collect();
+        let facts: Vec<(Fact, bool)> =
+            self.facts(answered).map(|(fact, answered)| (fact.clone(), answered)).collect();
         let mut newest: BTreeMap<_, i64> = BTreeMap::new();
         for (fact, answered) in &facts {
-            let Fact::Point {
-                at,
-                source,
-                files,
-                working,
-            } = fact
-            else {
+            let Fact::Point { at, source, files, working } = fact else {
                 continue;
             };
             let id = match working {
                 false => found.remove(at),
-                true => pool
-                    .working_state(source)
-                    .filter(|state| state.at.0 == *at)
-                    .map(|p| p.id),
+                true => pool.working_state(source).filter(|state| state.at.0 == *at).map(|p| p.id),
             };
             let superseded = *working
                 && facts.iter().any(|(other, _)| {
@@ -113,21 +94,12 @@ impl Judge<'_> {
             newest.insert(*source, *at);
             let read = rig.run(read_point(pool, &id));
             let read = read.map_err(|error| format!("point {at}: {}", chain(&error)))?;
-            ensure!(
-                read == *files,
-                "point {at} holds other bytes than were backed up"
-            );
+            ensure!(read == *files, "point {at} holds other bytes than were backed up");
             self.tally.points_read += 1;
         }
-        ensure!(
-            found.is_empty(),
-            "points nobody asked for: {:?}",
-            found.keys()
-        );
+        ensure!(found.is_empty(), "points nobody asked for: {:?}", found.keys());
         for (source, at) in newest {
-            let record = pool
-                .record(&last_record(source))
-                .map(|record| record.bytes.to_vec());
+            let record = pool.record(&last_record(source)).map(|record| record.bytes.to_vec());
             ensure!(
                 record == Some(at.to_le_bytes().to_vec()),
                 "the record of point {at} did not come with it: {record:?}"
@@ -150,10 +122,7 @@ impl Judge<'_> {
         }
         for (name, values) in allowed {
             let found = pool.record(name).map(|record| record.bytes);
-            ensure!(
-                values.contains(&found.as_deref()),
-                "record {name} holds {found:?}"
-            );
+            ensure!(values.contains(&found.as_deref()), "record {name} holds {found:?}");
         }
         Ok(())
     }
@@ -161,11 +130,7 @@ impl Judge<'_> {
     fn check_series(&self, pool: &SimPool, answered: usize) -> Verdict {
         let mut series: BTreeMap<&str, (Vec<&[u8]>, usize)> = BTreeMap::new();
         for (fact, answered) in self.facts(answered) {
-            let Fact::Entry {
-                series: name,
-                bytes,
-            } = fact
-            else {
+            let Fact::Entry { series: name, bytes } = fact else {
                 continue;
             };
             let (entries, kept) = series.entry(name).or_default();
@@ -177,14 +142,8 @@ impl Judge<'_> {
         for (name, (entries, kept)) in series {
             let found = pool.series(name, 0, usize::MAX);
             ensure!(found.len() >= kept, "series {name} lost what was announced");
-            let same = found
-                .iter()
-                .zip(&entries)
-                .all(|((_, found), entry)| found == entry);
-            ensure!(
-                same && found.len() <= entries.len(),
-                "series {name} holds other entries"
-            );
+            let same = found.iter().zip(&entries).all(|((_, found), entry)| found == entry);
+            ensure!(same && found.len() <= entries.len(), "series {name} holds other entries");
         }
         Ok(())
     }
@@ -200,11 +159,7 @@ impl Judge<'_> {
                 Fact::Ended { source } => drop(open.remove(source)),
                 Fact::Point { at, source, .. } => {
                     let there = pool.points().iter().any(|point| point.at.0 == *at);
-                    if there
-                        || pool
-                            .working_state(source)
-                            .is_some_and(|state| state.at.0 == *at)
-                    {
+                    if there || pool.working_state(source).is_some_and(|state| state.at.0 == *at) {
                         open.remove(source);
                     }
                 }
@@ -212,20 +167,14 @@ impl Judge<'_> {
             }
         }
         for (machine, chunks) in open.into_values() {
-            let parked = pool
-                .sessions()
-                .iter()
-                .any(|session| session.source == machine.source);
+            let parked = pool.sessions().iter().any(|session| session.source == machine.source);
             ensure!(parked, "a parked session is gone");
             let have = rig.run(async {
                 let session = machine.begin(pool, UnixNanos(1 << 40)).await?;
                 pool.offer(session, chunks).await
             });
             let have = have.map_err(|error| chain(&error))?;
-            ensure!(
-                have.iter().all(|have| *have),
-                "a parked session forgot what it was sent"
-            );
+            ensure!(have.iter().all(|have| *have), "a parked session forgot what it was sent");
         }
         Ok(())
     }
@@ -233,9 +182,7 @@ impl Judge<'_> {
     fn next_backup(&self, rig: &mut Rig, pool: &SimPool, seed: u64) -> Verdict {
         let content = |at: i64| {
             self.ledger.tried.iter().find_map(|fact| match fact {
-                Fact::Point {
-                    at: other, files, ..
-                } if *other == at => Some(files.clone()),
+                Fact::Point { at: other, files, .. } if *other == at => Some(files.clone()),
                 _ => None,
             })
         };
@@ -252,17 +199,10 @@ impl Judge<'_> {
         let point = rig.run(machine.backup(pool, &files, now));
         let point = point.map_err(|error| format!("the next backup: {}", chain(&error)))?;
         let read = rig.run(read_point(pool, &point.id));
-        ensure!(
-            read.is_ok_and(|read| read == files),
-            "the next backup does not come back"
-        );
+        ensure!(read.is_ok_and(|read| read == files), "the next backup does not come back");
         if seed.is_multiple_of(4) {
             let report = rig.run(pool.verify(|_, _| {}));
-            ensure!(
-                report.findings.is_empty(),
-                "verify finds {:?}",
-                report.findings
-            );
+            ensure!(report.findings.is_empty(), "verify finds {:?}", report.findings);
         }
         Ok(())
     }

@@ -59,12 +59,7 @@ pub fn last_record(source: SourceId) -> String {
 
 impl Stage {
     pub fn new(rig: &Rig, pool: SimPool) -> Self {
-        Self {
-            pool,
-            world: rig.world.clone(),
-            ledger: RefCell::default(),
-            next_at: Cell::new(1),
-        }
+        Self { pool, world: rig.world.clone(), ledger: RefCell::default(), next_at: Cell::new(1) }
     }
 
     fn tries(&self, fact: Fact) -> usize {
@@ -103,24 +98,15 @@ impl Stage {
         working: bool,
     ) -> Result<(), IngestError> {
         let (now, source) = (self.now(), machine.source);
-        let fact = Fact::Point {
-            at: now.0,
-            source,
-            files: files.clone(),
-            working,
-        };
+        let fact = Fact::Point { at: now.0, source, files: files.clone(), working };
         let fact = self.tries(fact);
         let record = RecordChange {
             name: last_record(source),
             expected: None,
             bytes: Some(now.0.to_le_bytes().to_vec()),
         };
-        let commit = CommitPoint {
-            at: now,
-            working,
-            records: vec![record],
-            ..CommitPoint::default()
-        };
+        let commit =
+            CommitPoint { at: now, working, records: vec![record], ..CommitPoint::default() };
         machine.backup_as(&self.pool, files, commit, now).await?;
         self.answered(fact);
         Ok(())
@@ -128,15 +114,8 @@ impl Stage {
 
     pub async fn record(&self, name: &str, value: &[u8]) -> Result<(), IngestError> {
         let (name, value) = (name.to_owned(), value.to_owned());
-        let fact = self.tries(Fact::Record {
-            name: name.clone(),
-            value: value.clone(),
-        });
-        let change = RecordChange {
-            name,
-            expected: None,
-            bytes: Some(value),
-        };
+        let fact = self.tries(Fact::Record { name: name.clone(), value: value.clone() });
+        let change = RecordChange { name, expected: None, bytes: Some(value) };
         self.pool.write_records(vec![change], self.now()).await?;
         self.answered(fact);
         Ok(())
@@ -144,10 +123,7 @@ impl Stage {
 
     pub async fn append(&self, series: &str, bytes: &[u8]) -> Result<(), IngestError> {
         let (series, bytes) = (series.to_owned(), bytes.to_owned());
-        let fact = self.tries(Fact::Entry {
-            series: series.clone(),
-            bytes: bytes.clone(),
-        });
+        let fact = self.tries(Fact::Entry { series: series.clone(), bytes: bytes.clone() });
         self.pool.append(&series, bytes, self.now()).await?;
         self.answered(fact);
         Ok(())
@@ -162,10 +138,7 @@ impl Stage {
         let session = machine.begin(&self.pool, self.now()).await?;
         machine.send(&self.pool, session, files).await?;
         let chunks = chunks_of(&self.pool, files);
-        let fact = self.tries(Fact::Step {
-            machine: machine.clone(),
-            chunks,
-        });
+        let fact = self.tries(Fact::Step { machine: machine.clone(), chunks });
         self.pool.park(session, self.now()).await?;
         self.answered(fact);
         Ok(())
@@ -173,9 +146,7 @@ impl Stage {
 
     pub async fn cancel(&self, machine: &Machine) -> Result<(), IngestError> {
         let session = machine.begin(&self.pool, self.now()).await?;
-        let fact = self.tries(Fact::Ended {
-            source: machine.source,
-        });
+        let fact = self.tries(Fact::Ended { source: machine.source });
         self.pool.cancel(session, self.now()).await?;
         self.answered(fact);
         Ok(())

@@ -30,30 +30,18 @@ pub fn enumerate(
     let (rig, stage) = story.tell(seed, disk_count, mutants.0)?;
     let history = rig.world.take_history().expect("stories record");
     let ledger = stage.ledger.take();
-    let plan = CrashPlan {
-        samples: 12,
-        torn_per_subset: 2,
-        mutant: mutants.1,
-        ..CrashPlan::new(seed)
-    };
+    let plan =
+        CrashPlan { samples: 12, torn_per_subset: 2, mutant: mutants.1, ..CrashPlan::new(seed) };
     let mut images = Vec::new();
     history.crashes(&plan, |image| images.push(image));
     let mut rng = Rng::new(seed ^ 0xc0ffee);
     // Whole and torn images stand beside each other: a choice among all keeps their shares.
     rng.shuffle(&mut images);
     images.truncate(limit);
-    let mut judge = Judge {
-        ledger: &ledger,
-        mutants: mutants.0,
-        tally: Tally::default(),
-    };
+    let mut judge = Judge { ledger: &ledger, mutants: mutants.0, tally: Tally::default() };
     for image in images {
         let answered = image.mark.unwrap_or_else(|| before(story)) as usize;
-        let case = Case {
-            seed: rng.next_u64(),
-            disks: &image.disks,
-            answered,
-        };
+        let case = Case { seed: rng.next_u64(), disks: &image.disks, answered };
         judge.tally.torn += u64::from(image.torn);
         let again = rng.below(10) == 0;
         judge.judge(&case, again).map_err(|words| {
@@ -107,11 +95,9 @@ fn no_crash_loses_what_was_announced() {
 
 #[test]
 fn a_disk_that_breaks_its_word_is_noticed() {
-    for mutant in [
-        DeviceMutant::IgnoresFlush,
-        DeviceMutant::ReordersAcrossFlush,
-        DeviceMutant::Tears,
-    ] {
+    for mutant in
+        [DeviceMutant::IgnoresFlush, DeviceMutant::ReordersAcrossFlush, DeviceMutant::Tears]
+    {
         let noticed = Story::ALL.iter().any(|story| {
             let mutants = (Mutants::default(), mutant);
             survive(|| enumerate(*story, 1, 1, mutants, 60)).is_err()

@@ -56,11 +56,8 @@ pub async fn perform(
     match action {
         Action::One(attempt) => vec![try_one(pool, model, attempt, now).await],
         Action::Both(one, other) => {
-            let (one, other) = join(
-                try_one(pool, model, one, now),
-                try_one(pool, model, other, now),
-            )
-            .await;
+            let (one, other) =
+                join(try_one(pool, model, one, now), try_one(pool, model, other, now)).await;
             vec![one, other]
         }
         Action::Checkpoint => {
@@ -77,37 +74,23 @@ pub async fn perform(
 
 fn machine(model: &Model, source: SourceId) -> Machine {
     let mut machine = Machine::new(source.0[0]);
-    machine.basis = model
-        .basis(source)
-        .map(|point| (point.id, point.files.clone()));
+    machine.basis = model.basis(source).map(|point| (point.id, point.files.clone()));
     machine
 }
 
 async fn try_one(pool: &SimPool, model: &Model, attempt: &Attempt, now: UnixNanos) -> Answer {
     match attempt {
-        Attempt::Point {
-            at,
-            source,
-            files,
-            working,
-        } => {
+        Attempt::Point { at, source, files, working } => {
             let machine = machine(model, *source);
             let session = machine.begin(pool, now).await?;
             let sent = machine.send(pool, session, files).await?;
-            let commit = CommitPoint {
-                at: UnixNanos(*at),
-                working: *working,
-                ..CommitPoint::default()
-            };
+            let commit =
+                CommitPoint { at: UnixNanos(*at), working: *working, ..CommitPoint::default() };
             let point = pool.commit(session, commit, now).await?;
             Ok((Some(point.id), sent))
         }
         Attempt::Record { name, value } => {
-            let change = RecordChange {
-                name: name.clone(),
-                expected: None,
-                bytes: value.clone(),
-            };
+            let change = RecordChange { name: name.clone(), expected: None, bytes: value.clone() };
             pool.write_records(vec![change], now).await?;
             Ok((None, 0))
         }

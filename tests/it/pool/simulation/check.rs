@@ -10,12 +10,7 @@ use crate::pool::verdict::{Verdict, chain, ensure};
 pub fn settle(pool: &SimPool, model: &mut Model, attempts: Vec<Attempt>) {
     for attempt in attempts {
         match &attempt {
-            Attempt::Point {
-                at,
-                source,
-                working,
-                ..
-            } => {
+            Attempt::Point { at, source, working, .. } => {
                 let found = match working {
                     true => pool.working_state(source).filter(|state| state.at.0 == *at),
                     false => pool.points().into_iter().find(|point| point.at.0 == *at),
@@ -41,11 +36,7 @@ pub fn settle(pool: &SimPool, model: &mut Model, attempts: Vec<Attempt>) {
             }
             Attempt::Park { .. } => {}
             Attempt::Cancel { source } => {
-                if !pool
-                    .sessions()
-                    .iter()
-                    .any(|session| session.source == *source)
-                {
+                if !pool.sessions().iter().any(|session| session.source == *source) {
                     model.happened(attempt, None);
                 }
             }
@@ -56,58 +47,28 @@ pub fn settle(pool: &SimPool, model: &mut Model, attempts: Vec<Attempt>) {
 /// Everything that can be compared without reading content.
 pub fn compare(pool: &SimPool, model: &Model) -> Verdict {
     // Of two committed at once either may be the first.
-    let mut found: Vec<_> = pool
-        .points()
-        .iter()
-        .map(|point| (point.at.0, point.id))
-        .collect();
-    let mut expected: Vec<_> = model
-        .points
-        .iter()
-        .map(|point| (point.at, point.id))
-        .collect();
+    let mut found: Vec<_> = pool.points().iter().map(|point| (point.at.0, point.id)).collect();
+    let mut expected: Vec<_> = model.points.iter().map(|point| (point.at, point.id)).collect();
     found.sort_unstable();
     expected.sort_unstable();
     ensure!(found == expected, "points are {found:?}, not {expected:?}");
     for (source, state) in &model.working {
         let found = pool.working_state(source).map(|found| found.id);
-        ensure!(
-            found == Some(state.id),
-            "the working state of {source} is {found:?}"
-        );
+        ensure!(found == Some(state.id), "the working state of {source} is {found:?}");
     }
     let records = pool.records("");
-    let found = records
-        .iter()
-        .map(|(name, record)| (name, record.version, &record.bytes[..]));
-    let expected = model
-        .records
-        .iter()
-        .map(|(name, (version, value))| (name, *version, &value[..]));
-    ensure!(
-        found.eq(expected),
-        "records are {records:?}, not {:?}",
-        model.records
-    );
+    let found = records.iter().map(|(name, record)| (name, record.version, &record.bytes[..]));
+    let expected =
+        model.records.iter().map(|(name, (version, value))| (name, *version, &value[..]));
+    ensure!(found.eq(expected), "records are {records:?}, not {:?}", model.records);
     for (name, entries) in &model.series {
         let found = pool.series(name, 0, usize::MAX);
         let same = found.len() == entries.len()
-            && found
-                .iter()
-                .zip(entries)
-                .all(|((_, found), entry)| found == entry);
-        ensure!(
-            same,
-            "series {name} has {} entries, not {}",
-            found.len(),
-            entries.len()
-        );
+            && found.iter().zip(entries).all(|((_, found), entry)| found == entry);
+        ensure!(same, "series {name} has {} entries, not {}", found.len(), entries.len());
     }
     for source in model.parked.keys() {
-        let parked = pool
-            .sessions()
-            .iter()
-            .any(|session| session.source == *source);
+        let parked = pool.sessions().iter().any(|session| session.source == *source);
         ensure!(parked, "the parked session of {source} is gone");
     }
     Ok(())
@@ -130,7 +91,5 @@ pub fn read_some(rig: &mut Rig, pool: &SimPool, model: &Model, pick: usize) -> V
     if !model.points.is_empty() {
         chosen.push(&model.points[pick % model.points.len()]);
     }
-    chosen
-        .into_iter()
-        .try_for_each(|point| read_back(rig, pool, point))
+    chosen.into_iter().try_for_each(|point| read_back(rig, pool, point))
 }

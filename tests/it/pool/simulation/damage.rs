@@ -25,11 +25,7 @@ const FAULTS: [(DeviceOp, Fault); 6] = [
 /// Adds what struck in this world to the tally.
 pub fn count_faults(rig: &Rig, tally: &mut Tally) {
     for ((op, fault), times) in rig.world.faults_struck() {
-        let known = tally
-            .faults
-            .get(&format!("{op} {fault}"))
-            .copied()
-            .unwrap_or(0);
+        let known = tally.faults.get(&format!("{op} {fault}")).copied().unwrap_or(0);
         // The world counts from its beginning: what the tally has is not added again.
         tally.fault(format!("{op} {fault}"), times.saturating_sub(known));
     }
@@ -49,12 +45,7 @@ pub fn episode(life: &mut Life, mutants: Mutants) -> Verdict {
     let verdict = suffer(&mut rig, life, fault, &mut tally);
     count_faults(&rig, &mut tally);
     life.tally.add(&tally);
-    verdict.map_err(|words| {
-        format!(
-            "{} by a {op} of disk {disk}, {when:?}: {words}",
-            fault.name()
-        )
-    })
+    verdict.map_err(|words| format!("{} by a {op} of disk {disk}, {when:?}: {words}", fault.name()))
 }
 
 fn suffer(rig: &mut Rig, life: &mut Life, fault: Fault, tally: &mut Tally) -> Verdict {
@@ -67,10 +58,7 @@ fn suffer(rig: &mut Rig, life: &mut Life, fault: Fault, tally: &mut Tally) -> Ve
         return Ok(());
     };
     let mut machine = Machine::new(point.source.0[0]);
-    let basis = life
-        .model
-        .newest(point.source)
-        .map(|point| (point.id, point.files.clone()));
+    let basis = life.model.newest(point.source).map(|point| (point.id, point.files.clone()));
     machine.basis = basis;
     let mut files = point.files.clone();
     change_tree(&mut files, &mut life.rng, 1500);
@@ -96,10 +84,7 @@ fn suffer(rig: &mut Rig, life: &mut Life, fault: Fault, tally: &mut Tally) -> Ve
         ensure!(found, "point {} is gone without a word", point.at);
     }
     if let Ok(point) = backup {
-        ensure!(
-            there.iter().any(|found| found.id == point.id),
-            "the new point is gone"
-        );
+        ensure!(there.iter().any(|found| found.id == point.id), "the new point is gone");
         read(rig, &pool, (&point.id, &files), fault, tally)?;
     }
     read_all(rig, &pool, &life.model, fault, tally)

@@ -29,27 +29,11 @@ pub struct Model {
 /// What was asked for and not answered: after the next opening it happened, or it did not.
 #[derive(Debug, Clone)]
 pub enum Attempt {
-    Point {
-        at: i64,
-        source: SourceId,
-        files: Files,
-        working: bool,
-    },
-    Record {
-        name: String,
-        value: Option<Vec<u8>>,
-    },
-    Entry {
-        series: String,
-        bytes: Vec<u8>,
-    },
-    Park {
-        source: SourceId,
-        files: Files,
-    },
-    Cancel {
-        source: SourceId,
-    },
+    Point { at: i64, source: SourceId, files: Files, working: bool },
+    Record { name: String, value: Option<Vec<u8>> },
+    Entry { series: String, bytes: Vec<u8> },
+    Park { source: SourceId, files: Files },
+    Cancel { source: SourceId },
 }
 
 impl Model {
@@ -65,19 +49,9 @@ impl Model {
     /// The attempt happened. A point brings the id it got.
     pub fn happened(&mut self, attempt: Attempt, id: Option<PointId>) {
         match attempt {
-            Attempt::Point {
-                at,
-                source,
-                files,
-                working,
-            } => {
+            Attempt::Point { at, source, files, working } => {
                 let Some(id) = id else { return };
-                let point = Point {
-                    id,
-                    at,
-                    source,
-                    files,
-                };
+                let point = Point { id, at, source, files };
                 self.parked.remove(&source);
                 if working {
                     self.working.insert(source, point);

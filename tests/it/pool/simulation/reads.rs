@@ -62,18 +62,11 @@ pub fn one(life: &mut Life) -> Verdict {
                 .map(String::as_bytes)
                 .collect();
             let listed = life.rig.run(async {
-                life.pool
-                    .reader(&point.id)
-                    .await?
-                    .list(directory.as_bytes(), None, 1000)
-                    .await
+                life.pool.reader(&point.id).await?.list(directory.as_bytes(), None, 1000).await
             });
             let listed = listed.map_err(|error| chain(&error))?;
             let listed: Vec<&[u8]> = listed.iter().map(|(_, entry)| &entry.path[..]).collect();
-            ensure!(
-                listed == expected,
-                "{directory} lists {listed:?}, not {expected:?}"
-            );
+            ensure!(listed == expected, "{directory} lists {listed:?}, not {expected:?}");
             Ok(())
         }
         _ => small(life),
@@ -87,35 +80,19 @@ pub fn small(life: &mut Life) -> Verdict {
     }
     let at = life.rng.index(life.model.points.len());
     let point = &life.model.points[at];
-    let Some((path, content)) = point
-        .files
-        .iter()
-        .nth(life.rng.index(point.files.len().max(1)))
+    let Some((path, content)) = point.files.iter().nth(life.rng.index(point.files.len().max(1)))
     else {
         return Ok(());
     };
     let whole = life.rng.below(2) == 0;
     let (start, len) = match whole {
         true => (0, content.len()),
-        false => (
-            life.rng.index(content.len() + 1),
-            life.rng.index(content.len() + 1),
-        ),
+        false => (life.rng.index(content.len() + 1), life.rng.index(content.len() + 1)),
     };
-    life.tally.count(if whole {
-        "read file"
-    } else {
-        "read part of file"
-    });
+    life.tally.count(if whole { "read file" } else { "read part of file" });
     let read = read_part(&life.pool, &point.id, path, start as u64, len as u64);
-    let read = life
-        .rig
-        .run(read)
-        .map_err(|error| format!("{path}: {}", chain(&error)))?;
+    let read = life.rig.run(read).map_err(|error| format!("{path}: {}", chain(&error)))?;
     let expected = &content[start..(start + len).min(content.len())];
-    ensure!(
-        read.as_deref() == Some(expected),
-        "{path} from {start} holds other bytes"
-    );
+    ensure!(read.as_deref() == Some(expected), "{path} from {start} holds other bytes");
     Ok(())
 }

@@ -48,17 +48,10 @@ impl Tally {
 
     /// What was done more seldom than `least`.
     pub fn rare(&self, least: u64) -> Vec<String> {
-        let operations = self
-            .operations
-            .iter()
-            .map(|(name, count)| (name.to_string(), *count));
-        let faults = self
-            .faults
-            .iter()
-            .map(|(name, count)| (name.clone(), *count));
+        let operations = self.operations.iter().map(|(name, count)| (name.to_string(), *count));
+        let faults = self.faults.iter().map(|(name, count)| (name.clone(), *count));
         let rare = operations.chain(faults).filter(|(_, count)| *count < least);
-        rare.map(|(name, count)| format!("{name} {count}"))
-            .collect()
+        rare.map(|(name, count)| format!("{name} {count}")).collect()
     }
 }
 
@@ -68,16 +61,10 @@ impl fmt::Display for Tally {
             writeln!(f, "    {name:<28} {count:>9}")
         };
         writeln!(f, "  operations ({} in sum)", self.operation_count())?;
-        self.operations
-            .iter()
-            .try_for_each(|(name, count)| row(f, name, count))?;
+        self.operations.iter().try_for_each(|(name, count)| row(f, name, count))?;
         writeln!(f, "  faults")?;
-        self.faults
-            .iter()
-            .try_for_each(|(name, count)| row(f, name, count))?;
+        self.faults.iter().try_for_each(|(name, count)| row(f, name, count))?;
         writeln!(f, "  outcomes")?;
-        self.outcomes
-            .iter()
-            .try_for_each(|(name, count)| row(f, name, count))
+        self.outcomes.iter().try_for_each(|(name, count)| row(f, name, count))
     }
 }

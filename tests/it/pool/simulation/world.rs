@@ -37,23 +37,11 @@ impl Life {
     pub fn begin(seed: u64, mutants: Mutants) -> Verdict<Self> {
         let mut rng = Rng::new(seed);
         let disk_count = 1 + rng.index(3);
-        let shape = Shape {
-            disk_len: 24 << 20,
-            journal_len: 160 << 10,
-            ..Shape::toy(disk_count)
-        };
+        let shape = Shape { disk_len: 24 << 20, journal_len: 160 << 10, ..Shape::toy(disk_count) };
         let mut rig = Rig::shaped(seed, shape, mutants);
         let pool = rig.create().map_err(|error| chain(&error))?;
         let (model, tally) = (Model::default(), Tally::default());
-        Ok(Self {
-            rig,
-            pool,
-            model,
-            rng,
-            tally,
-            mutants,
-            next_at: 1,
-        })
+        Ok(Self { rig, pool, model, rng, tally, mutants, next_at: 1 })
     }
 
     pub fn trace_hash(&self) -> [u8; 32] {
@@ -118,11 +106,7 @@ impl Life {
     }
 
     fn other_point(&mut self, first: &Attempt) -> Attempt {
-        let Attempt::Point {
-            source: SourceId([number, ..]),
-            ..
-        } = first
-        else {
+        let Attempt::Point { source: SourceId([number, ..]), .. } = first else {
             return self.some_entry();
         };
         self.point_of(SourceId([1 + number % 3; 16]), false)
@@ -134,12 +118,7 @@ impl Life {
         if self.rng.below(4) > 0 {
             change_tree(&mut files, &mut self.rng, LONGEST);
         }
-        Attempt::Point {
-            at: self.next_at,
-            source,
-            files,
-            working,
-        }
+        Attempt::Point { at: self.next_at, source, files, working }
     }
 
     /// What the machine has now: what a parked session was sent, its basis, another machine's tree
@@ -149,11 +128,7 @@ impl Life {
             return files.clone();
         }
         let other = SourceId([1 + self.rng.index(3) as u8; 16]);
-        let from = if self.rng.below(8) == 0 {
-            other
-        } else {
-            source
-        };
+        let from = if self.rng.below(8) == 0 { other } else { source };
         match self.model.basis(from) {
             Some(point) if self.rng.below(30) > 0 => point.files.clone(),
             _ => some_tree(self.rng.next_u64(), 4, LONGEST),
@@ -169,10 +144,7 @@ impl Life {
 
     fn some_entry(&mut self) -> Attempt {
         let series = format!("series/{}", self.rng.below(2));
-        Attempt::Entry {
-            series,
-            bytes: some_file(&mut self.rng, 100),
-        }
+        Attempt::Entry { series, bytes: some_file(&mut self.rng, 100) }
     }
 
     fn some_park(&mut self) -> Attempt {
@@ -203,10 +175,7 @@ impl Life {
                 && self.model.parked.get(source) == Some(files)
             {
                 self.tally.count("resume session");
-                ensure!(
-                    sent == 0,
-                    "a resumed session was asked for {sent} bytes again"
-                );
+                ensure!(sent == 0, "a resumed session was asked for {sent} bytes again");
             }
             self.model.happened(attempt, id);
         }
@@ -228,16 +197,9 @@ impl Life {
     fn conflict(&mut self) -> Verdict {
         self.tally.count("conflicting record");
         let name = format!("record/{}", self.rng.below(6));
-        let version = self
-            .model
-            .records
-            .get(&name)
-            .map_or(0, |(version, _)| *version);
-        let change = RecordChange {
-            name,
-            expected: Some(version + 1),
-            bytes: Some(b"never".to_vec()),
-        };
+        let version = self.model.records.get(&name).map_or(0, |(version, _)| *version);
+        let change =
+            RecordChange { name, expected: Some(version + 1), bytes: Some(b"never".to_vec()) };
         let now = self.now();
         let answer = self.rig.run(self.pool.write_records(vec![change], now));
         let refused = matches!(answer, Err(CommitError::Version { .. }));
@@ -248,11 +210,7 @@ impl Life {
     fn verify(&mut self) -> Verdict {
         self.tally.count("verify");
         let report = self.rig.run(self.pool.verify(|_, _| {}));
-        ensure!(
-            report.findings.is_empty(),
-            "verify finds {:?}",
-            report.findings
-        );
+        ensure!(report.findings.is_empty(), "verify finds {:?}", report.findings);
         Ok(())
     }
 
@@ -275,9 +233,7 @@ impl Life {
         self.tally.count("crash in the midst");
         let action = self.choose();
         let (now, nanos) = (self.now(), 1 + self.rng.below(MIDST_NANOS));
-        let answers = self
-            .rig
-            .run_at_most(nanos, perform(&self.pool, &self.model, &action, now));
+        let answers = self.rig.run_at_most(nanos, perform(&self.pool, &self.model, &action, now));
         let mut attempts = Vec::new();
         match answers {
             Some(answers) => self.take(&action, answers)?,
@@ -305,11 +261,7 @@ impl Life {
         let pool = self.rig.open();
         self.pool = pool.map_err(|error| format!("does not open: {}", chain(&error)))?;
         for source in unsure {
-            let gone = !self
-                .pool
-                .sessions()
-                .iter()
-                .any(|session| session.source == source);
+            let gone = !self.pool.sessions().iter().any(|session| session.source == source);
             if gone {
                 self.model.parked.remove(&source);
             }
@@ -328,9 +280,7 @@ impl Life {
         let disk = self.rng.index(self.rig.disks.len());
         let when = When::Nth(self.rng.below(if op == DeviceOp::Read { 3 } else { 12 }));
         let fault = Fault::Error(Errno::EIO);
-        self.rig
-            .world
-            .add_fault(FaultRule::new(disk, op, when, fault));
+        self.rig.world.add_fault(FaultRule::new(disk, op, when, fault));
         if op == DeviceOp::Read {
             self.tally.count("backup with a failing read");
             // Everything is to be read from the disks: a pool just opened has nothing cached.
@@ -346,22 +296,14 @@ impl Life {
         let answers = self.rig.run(perform(&self.pool, &self.model, &action, now));
         let failed = answers.iter().any(Result::is_err);
         for error in answers.iter().filter_map(|answer| answer.as_ref().err()) {
-            ensure!(
-                is_of_the_disk(error),
-                "a failing disk gave {}",
-                chain(error)
-            );
+            ensure!(is_of_the_disk(error), "a failing disk gave {}", chain(error));
         }
         let mut attempts = Vec::new();
         match failed {
             false => self.take(&action, answers)?,
             true => attempts = action.attempts(),
         }
-        self.tally.outcome(if failed {
-            "failed, nothing lost"
-        } else {
-            "went well all the same"
-        });
+        self.tally.outcome(if failed { "failed, nothing lost" } else { "went well all the same" });
         damage::count_faults(&self.rig, &mut self.tally);
         self.rig.world.clear_faults();
         // A crash, or a new opening by a process that goes on.

@@ -11,10 +11,7 @@ fn zeroes_are_empty_and_one_byte_is_not() {
     let empty = disk(0, b"");
     assert_eq!(recognise(&empty, &empty), Contents::Empty);
     assert_eq!(recognise(&disk(777, b"x"), &empty), Contents::Unknown);
-    assert_eq!(
-        recognise(&empty, &disk((256 << 10) - 1, b"x")),
-        Contents::Unknown
-    );
+    assert_eq!(recognise(&empty, &disk((256 << 10) - 1, b"x")), Contents::Unknown);
     assert_eq!(recognise(&[], &[]), Contents::Empty);
 }
 
@@ -36,10 +33,7 @@ fn well_known_contents_are_named() {
         assert_eq!(found, Contents::Known(signature), "{signature}");
     }
     let last_sector = disk((256 << 10) - 512, b"EFI PART");
-    assert_eq!(
-        recognise(&empty, &last_sector),
-        Contents::Known(Signature::Gpt)
-    );
+    assert_eq!(recognise(&empty, &last_sector), Contents::Known(Signature::Gpt));
 }
 
 #[test]

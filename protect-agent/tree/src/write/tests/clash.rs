@@ -20,13 +20,7 @@ fn tree(writer: &mut TreeWriter) {
 
 fn there() -> Scratch {
     let scratch = Scratch::new();
-    scratch.fill(&[
-        "to/dir/file",
-        "to/file",
-        "to/was-file",
-        "to/was-full/x",
-        "aside/in",
-    ]);
+    scratch.fill(&["to/dir/file", "to/file", "to/was-file", "to/was-full/x", "aside/in"]);
     link("old", scratch.path("to/link")).unwrap();
     link("../aside", scratch.path("to/was-link")).unwrap();
     scratch
@@ -72,10 +66,7 @@ fn skip_leaves_what_is_there() {
     assert_eq!(read(&scratch, "to/dir/fresh"), "fresh");
     assert_eq!(read(&scratch, "aside/in"), "aside/in");
     // A directory that was there keeps its own mode.
-    assert_ne!(
-        fs::metadata(scratch.path("to/dir")).unwrap().mode() & 0o777,
-        0o711
-    );
+    assert_ne!(fs::metadata(scratch.path("to/dir")).unwrap().mode() & 0o777, 0o711);
 }
 
 #[test]
@@ -87,18 +78,12 @@ fn copy_puts_the_new_beside_the_old() {
         let report = writer.finish();
         assert_eq!(report.unwritten, [], "round {round:?}");
         assert_eq!(read(&scratch, &format!("to/file.restored{round}")), "new");
-        assert_eq!(
-            read(&scratch, &format!("to/was-full.restored{round}")),
-            "new"
-        );
+        assert_eq!(read(&scratch, &format!("to/was-full.restored{round}")), "new");
     }
     assert_eq!(read(&scratch, "to/was-link.restored/in"), "in");
     assert_eq!(read(&scratch, "to/file"), "to/file");
     assert_eq!(read(&scratch, "aside/in"), "aside/in");
-    assert_eq!(
-        fs::read_link(scratch.path("to/link")).unwrap(),
-        Path::new("old")
-    );
+    assert_eq!(fs::read_link(scratch.path("to/link")).unwrap(), Path::new("old"));
 }
 
 #[test]
@@ -115,14 +100,8 @@ fn overwrite_takes_the_place_but_removes_no_tree() {
     assert_eq!(read(&scratch, "to/was-file/in"), "in");
     assert_eq!(read(&scratch, "to/was-link/in"), "in");
     assert_eq!(read(&scratch, "to/was-full/x"), "to/was-full/x");
-    assert_eq!(
-        fs::read_link(scratch.path("to/link")).unwrap(),
-        Path::new("new")
-    );
-    assert_eq!(
-        fs::metadata(scratch.path("to/dir")).unwrap().mode() & 0o777,
-        0o711
-    );
+    assert_eq!(fs::read_link(scratch.path("to/link")).unwrap(), Path::new("new"));
+    assert_eq!(fs::metadata(scratch.path("to/dir")).unwrap().mode() & 0o777, 0o711);
     // Not through the other name of the old inode, and not through the old link.
     assert_eq!(read(&scratch, "aside/other-name"), "to/file");
     assert_eq!(read(&scratch, "aside/in"), "aside/in");
@@ -145,9 +124,7 @@ fn only_what_differs_is_written() {
     let place = writer.place(b"file", wanted).unwrap();
     let existing = place.existing().unwrap();
     assert_eq!(existing.stat().identity.size, old.len() as u64);
-    let Created::Content(file) = place.patch(&existing) else {
-        panic!("no file")
-    };
+    let Created::Content(file) = place.patch(&existing) else { panic!("no file") };
     file.punch(0, 8192).unwrap();
     file.write_at(8192, &[9; 10]).unwrap();
     assert!(file.finish());
@@ -180,10 +157,7 @@ fn one_tree_over_itself_changes_nothing() {
     link("e", scratch.path("from/f")).unwrap();
     fs::hard_link(scratch.path("from/e"), scratch.path("from/g")).unwrap();
     for on_clash in [None, Some(OnClash::Overwrite), Some(OnClash::Skip)] {
-        let options = WriteOptions {
-            on_clash,
-            ..WriteOptions::default()
-        };
+        let options = WriteOptions { on_clash, ..WriteOptions::default() };
         crate::scratch::copy(&scratch.path("from"), &scratch.path("to"), options, 2);
         assert_equal(&scratch.path("from"), &scratch.path("to"));
     }

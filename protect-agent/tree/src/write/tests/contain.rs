@@ -23,15 +23,7 @@ fn assert_untouched(scratch: &Scratch, before: &Listing) {
 fn paths_that_lead_out_are_refused() {
     let (scratch, before) = surroundings();
     let mut writer = TreeWriter::create(&scratch.path("to"), WriteOptions::default()).unwrap();
-    let paths = [
-        "../outside/file",
-        "/etc/x",
-        "a/../../outside/file",
-        ".",
-        "..",
-        "a//b",
-        "a\0b",
-    ];
+    let paths = ["../outside/file", "/etc/x", "a/../../outside/file", ".", "..", "a//b", "a\0b"];
     for path in paths {
         put(&mut writer, path, file("x"), "x");
         put(&mut writer, path, directory(), "");
@@ -41,11 +33,7 @@ fn paths_that_lead_out_are_refused() {
     let report = writer.finish();
     let unsound = UnwrittenReason::UnsoundPath.to_string();
     assert_eq!(report.unwritten.len(), 15);
-    assert!(
-        reasons(&report)
-            .into_iter()
-            .all(|(_, reason)| reason == unsound)
-    );
+    assert!(reasons(&report).into_iter().all(|(_, reason)| reason == unsound));
     assert_eq!(names(&scratch.path("to")), [""; 0]);
     assert_untouched(&scratch, &before);
 }
@@ -76,14 +64,8 @@ fn links_of_the_tree_itself_are_no_ways() {
     put(&mut writer, "a/dir/file", file("x"), "x");
     put(&mut writer, "b", symlink("/etc"), "");
     put(&mut writer, "b/new", directory(), "");
-    let group = Some(keelhold_chunk::LinkGroup {
-        device: 0,
-        inode: 0,
-    });
-    let linked = |attributes| Attributes {
-        link_group: group,
-        ..attributes
-    };
+    let group = Some(keelhold_chunk::LinkGroup { device: 0, inode: 0 });
+    let linked = |attributes| Attributes { link_group: group, ..attributes };
     put(&mut writer, "c", linked(symlink("../outside/file")), "");
     put(&mut writer, "d", linked(file("x")), "x");
     let report = writer.finish();
@@ -110,10 +92,7 @@ fn links_in_the_target_are_no_ways() {
         put(&mut writer, "dir/dir", entry(Kind::Directory, 0o777), "");
         put(&mut writer, "dir/dir/file", file("x"), "x");
         put(&mut writer, "dir/file", file("x"), "x");
-        let noted = Attributes {
-            xattrs: vec![xattr("user.note", b"x")],
-            ..file("x")
-        };
+        let noted = Attributes { xattrs: vec![xattr("user.note", b"x")], ..file("x") };
         let place = writer.place(b"file", noted.clone()).unwrap();
         assert!(place.existing().is_none());
         drop(place);
@@ -133,20 +112,14 @@ fn only_inodes_made_here_are_linked_to() {
     let mut writer = TreeWriter::create(&scratch.path("to"), WriteOptions::default()).unwrap();
     let group = |inode| Some(keelhold_chunk::LinkGroup { device: 0, inode });
     for (name, inode) in [("a", 1), ("b", 2)] {
-        let attributes = Attributes {
-            link_group: group(inode),
-            ..file("made")
-        };
+        let attributes = Attributes { link_group: group(inode), ..file("made") };
         put(&mut writer, name, attributes, "made");
     }
     fs::rename(scratch.path("outside/file"), scratch.path("to/a")).unwrap();
     fs::remove_file(scratch.path("to/b")).unwrap();
     link("../outside/dir/file", scratch.path("to/b")).unwrap();
     for (name, inode) in [("c", 1), ("d", 2)] {
-        let attributes = Attributes {
-            link_group: group(inode),
-            ..file("made")
-        };
+        let attributes = Attributes { link_group: group(inode), ..file("made") };
         put(&mut writer, name, attributes, "made");
     }
     let report = writer.finish();
@@ -234,36 +207,11 @@ fn restore_into_a_race(scratch: &Scratch, on_clash: OnClash) {
     let mut writer = TreeWriter::create(&scratch.path("to"), clashing(on_clash)).unwrap();
     for dir in ["a", "b"] {
         put(&mut writer, dir, entry(Kind::Directory, 0o777), "");
-        put(
-            &mut writer,
-            &format!("{dir}/dir"),
-            entry(Kind::Directory, 0o777),
-            "",
-        );
-        put(
-            &mut writer,
-            &format!("{dir}/dir/file"),
-            entry(Kind::File { size: 1 }, 0o666),
-            "x",
-        );
-        put(
-            &mut writer,
-            &format!("{dir}/file"),
-            entry(Kind::File { size: 1 }, 0o666),
-            "x",
-        );
-        put(
-            &mut writer,
-            &format!("{dir}/fifo"),
-            entry(Kind::Fifo, 0o666),
-            "",
-        );
-        put(
-            &mut writer,
-            &format!("{dir}/link"),
-            symlink("../outside/file"),
-            "",
-        );
+        put(&mut writer, &format!("{dir}/dir"), entry(Kind::Directory, 0o777), "");
+        put(&mut writer, &format!("{dir}/dir/file"), entry(Kind::File { size: 1 }, 0o666), "x");
+        put(&mut writer, &format!("{dir}/file"), entry(Kind::File { size: 1 }, 0o666), "x");
+        put(&mut writer, &format!("{dir}/fifo"), entry(Kind::Fifo, 0o666), "");
+        put(&mut writer, &format!("{dir}/link"), symlink("../outside/file"), "");
     }
     drop(writer.finish());
 }

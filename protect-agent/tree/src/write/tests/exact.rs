@@ -16,10 +16,7 @@ fn a_torture_tree_comes_back_exactly() {
     let scratch = Scratch::new();
     let (from, to) = (scratch.path("from"), scratch.path("to"));
     let made = torture::make(&from, 7).unwrap();
-    println!(
-        "{} entries, left out: {:?}",
-        made.entry_count, made.left_out
-    );
+    println!("{} entries, left out: {:?}", made.entry_count, made.left_out);
     assert!(made.entry_count > 5_000);
     for (name, threads) in [("one", 1), ("eight", 8)] {
         let to = to.join(name);
@@ -40,18 +37,11 @@ fn what_linux_forbids_is_skipped_by_name() {
     }
     let executable = std::env::current_exe().unwrap();
     let mut command = std::process::Command::new(executable);
-    command.args([
-        "--exact",
-        "write::tests::exact::what_linux_forbids_is_skipped_by_name",
-    ]);
+    command.args(["--exact", "write::tests::exact::what_linux_forbids_is_skipped_by_name"]);
     match command.arg("--nocapture").uid(65_534).gid(65_534).output() {
         Ok(output) => {
             println!("{}", String::from_utf8_lossy(&output.stdout));
-            assert!(
-                output.status.success(),
-                "{}",
-                String::from_utf8_lossy(&output.stderr)
-            );
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         }
         Err(error) => println!("not covered: this program cannot be run by others: {error}"),
     }
@@ -61,11 +51,7 @@ fn without_privileges() {
     let scratch = Scratch::new();
     let mut writer = TreeWriter::create(&scratch.path("to"), WriteOptions::default()).unwrap();
     writer.place(b"", directory());
-    let foreign = Attributes {
-        uid: 1,
-        gid: 1,
-        ..entry(Kind::File { size: 1 }, 0o6755)
-    };
+    let foreign = Attributes { uid: 1, gid: 1, ..entry(Kind::File { size: 1 }, 0o6755) };
     put(&mut writer, "a-foreign", foreign, "x");
     let device = Kind::CharDevice { major: 1, minor: 3 };
     put(&mut writer, "b-device", entry(device, 0o600), "");
@@ -75,12 +61,7 @@ fn without_privileges() {
         ..file("content")
     };
     put(&mut writer, "d-noted", noted, "content");
-    put(
-        &mut writer,
-        "e-setuid",
-        entry(Kind::File { size: 0 }, 0o4711),
-        "",
-    );
+    put(&mut writer, "e-setuid", entry(Kind::File { size: 0 }, 0o4711), "");
     let closed = entry(Kind::Directory, 0o000);
     put(&mut writer, "f-closed", closed, "");
     put(&mut writer, "f-closed/in", file("in"), "in");
@@ -88,22 +69,14 @@ fn without_privileges() {
     assert_eq!(report.failed().count(), 0, "{report:?}");
     let skipped = reasons(&report);
     let paths: Vec<&str> = skipped.iter().map(|(path, _)| &path[..]).collect();
-    assert_eq!(
-        paths,
-        ["a-foreign", "a-foreign", "b-device", "d-noted"],
-        "{skipped:?}"
-    );
+    assert_eq!(paths, ["a-foreign", "a-foreign", "b-device", "d-noted"], "{skipped:?}");
     let mode = |name: &str| scratch.path(name).symlink_metadata().unwrap().mode() & 0o7777;
     // Setuid of another owner would lend this one's rights.
     assert_eq!(mode("to/a-foreign"), 0o755);
     assert_eq!(mode("to/c-fifo"), 0o611);
     assert_eq!(mode("to/e-setuid"), 0o4711);
     assert_eq!(mode("to/f-closed"), 0o000);
-    fs::set_permissions(
-        scratch.path("to/f-closed"),
-        fs::Permissions::from_mode(0o700),
-    )
-    .unwrap();
+    fs::set_permissions(scratch.path("to/f-closed"), fs::Permissions::from_mode(0o700)).unwrap();
     assert_eq!(fs::read(scratch.path("to/f-closed/in")).unwrap(), b"in");
     // A directory that may not be read is skipped by the walk, not fatal to it.
     scratch.fill(&["from/closed/x", "from/open/y"]);
@@ -120,10 +93,7 @@ fn without_privileges() {
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
     assert_eq!((entries, skipped.len()), (4, 1));
     assert_eq!(skipped[0].path, b"closed");
-    println!(
-        "as another user: {} skipped by name",
-        report.unwritten.len()
-    );
+    println!("as another user: {} skipped by name", report.unwritten.len());
 }
 
 #[test]
@@ -137,21 +107,10 @@ fn options_leave_out_what_lends_rights() {
         ..WriteOptions::default()
     };
     let mut writer = TreeWriter::create(&scratch.path("to"), options).unwrap();
-    let foreign = Attributes {
-        uid: 1234,
-        ..entry(Kind::File { size: 0 }, 0o4755)
-    };
+    let foreign = Attributes { uid: 1234, ..entry(Kind::File { size: 0 }, 0o4755) };
     put(&mut writer, "a", foreign, "");
-    put(
-        &mut writer,
-        "b",
-        entry(Kind::BlockDevice { major: 8, minor: 0 }, 0o600),
-        "",
-    );
-    let capable = Attributes {
-        xattrs: vec![xattr("security.note", b"x")],
-        ..file("")
-    };
+    put(&mut writer, "b", entry(Kind::BlockDevice { major: 8, minor: 0 }, 0o600), "");
+    let capable = Attributes { xattrs: vec![xattr("security.note", b"x")], ..file("") };
     put(&mut writer, "c", capable, "");
     let report = writer.finish();
     assert!(report.is_complete());
@@ -189,12 +148,7 @@ fn nothing_is_inherited_from_where_the_target_stands() {
     }
     std::os::unix::fs::chown(&outer, None, Some(4321)).unwrap();
     fs::set_permissions(&outer, fs::Permissions::from_mode(0o2775)).unwrap();
-    let report = copy(
-        &scratch.path("from"),
-        &outer.join("new"),
-        WriteOptions::default(),
-        2,
-    );
+    let report = copy(&scratch.path("from"), &outer.join("new"), WriteOptions::default(), 2);
     assert_eq!(report.unwritten, []);
     assert_equal(&scratch.path("from"), &outer.join("new"));
     // The same into an existing directory that hands them down itself.
@@ -203,10 +157,7 @@ fn nothing_is_inherited_from_where_the_target_stands() {
     for name in ["a", "c"] {
         let existing = crate::listing::Listing::of(&outer).unwrap();
         let wanted = crate::listing::Listing::of(&scratch.path("from")).unwrap();
-        assert_eq!(
-            existing.entries[name.as_bytes()],
-            wanted.entries[name.as_bytes()]
-        );
+        assert_eq!(existing.entries[name.as_bytes()], wanted.entries[name.as_bytes()]);
     }
 }
 
@@ -223,10 +174,7 @@ fn chosen_paths_come_without_their_parents() {
     assert_eq!(fs::read(scratch.path("x/y/to/a/b/d/e")).unwrap(), b"2");
     let metadata = fs::metadata(scratch.path("x/y/to/a/b")).unwrap();
     assert_eq!(metadata.mode() & 0o777, 0o700);
-    assert_eq!(
-        fs::metadata(scratch.path("x/y/to/a/f")).unwrap().mtime(),
-        1_000_000_000
-    );
+    assert_eq!(fs::metadata(scratch.path("x/y/to/a/f")).unwrap().mtime(), 1_000_000_000);
 }
 
 /// Whoever of a group comes first makes the inode; if that fails, the next one does.
@@ -234,14 +182,8 @@ fn chosen_paths_come_without_their_parents() {
 fn a_link_group_survives_its_first_name() {
     let scratch = Scratch::new();
     scratch.fill(&["to/a"]);
-    let group = Some(keelhold_chunk::LinkGroup {
-        device: 1,
-        inode: 2,
-    });
-    let linked = || Attributes {
-        link_group: group,
-        ..file("shared")
-    };
+    let group = Some(keelhold_chunk::LinkGroup { device: 1, inode: 2 });
+    let linked = || Attributes { link_group: group, ..file("shared") };
     let mut writer = TreeWriter::create(&scratch.path("to"), clashing(OnClash::Skip)).unwrap();
     for name in ["a", "b", "c"] {
         put(&mut writer, name, linked(), "shared");
@@ -259,16 +201,10 @@ fn a_link_group_survives_its_first_name() {
 fn many_threads_make_one_inode_of_a_group() {
     let scratch = Scratch::new();
     let mut writer = TreeWriter::create(&scratch.path("to"), WriteOptions::default()).unwrap();
-    let group = Some(keelhold_chunk::LinkGroup {
-        device: 1,
-        inode: 2,
-    });
+    let group = Some(keelhold_chunk::LinkGroup { device: 1, inode: 2 });
     let mut places = Vec::new();
     for number in 0..64 {
-        let attributes = Attributes {
-            link_group: group,
-            ..file("shared")
-        };
+        let attributes = Attributes { link_group: group, ..file("shared") };
         let path = format!("{number:02}/name");
         places.extend(writer.place(path.as_bytes(), attributes));
     }
@@ -285,24 +221,15 @@ fn many_threads_make_one_inode_of_a_group() {
     let report = writer.finish();
     assert_eq!(report.unwritten, []);
     assert_eq!((report.files, report.links), (1, 63));
-    assert_eq!(
-        fs::metadata(scratch.path("to/00/name")).unwrap().nlink(),
-        64
-    );
+    assert_eq!(fs::metadata(scratch.path("to/00/name")).unwrap().nlink(), 64);
 }
 
 #[test]
 fn what_is_not_finished_does_not_stay() {
     let scratch = Scratch::new();
     let mut writer = TreeWriter::create(&scratch.path("to"), WriteOptions::default()).unwrap();
-    let group = Some(keelhold_chunk::LinkGroup {
-        device: 1,
-        inode: 2,
-    });
-    let linked = || Attributes {
-        link_group: group,
-        ..file("whole")
-    };
+    let group = Some(keelhold_chunk::LinkGroup { device: 1, inode: 2 });
+    let linked = || Attributes { link_group: group, ..file("whole") };
     let Created::Content(half) = writer.place(b"a", linked()).unwrap().create() else {
         panic!("no file")
     };
@@ -314,10 +241,7 @@ fn what_is_not_finished_does_not_stay() {
     let unfinished = UnwrittenReason::Unfinished.to_string();
     assert_eq!(
         reasons(&report),
-        [
-            ("a".to_owned(), unfinished.clone()),
-            ("b".to_owned(), unfinished)
-        ]
+        [("a".to_owned(), unfinished.clone()), ("b".to_owned(), unfinished)]
     );
     assert!(!report.is_complete());
     assert_eq!(names(&scratch.path("to")), ["c"]);

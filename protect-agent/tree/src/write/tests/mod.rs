@@ -12,16 +12,8 @@ use keelhold_chunk::{Kind, Timestamp, Xattr};
 
 fn assert_equal(left: &Path, right: &Path) {
     let differences = compare(left, right).unwrap();
-    let shown: Vec<String> = differences
-        .iter()
-        .take(20)
-        .map(ToString::to_string)
-        .collect();
-    assert!(
-        differences.is_empty(),
-        "{} differences: {shown:#?}",
-        differences.len()
-    );
+    let shown: Vec<String> = differences.iter().take(20).map(ToString::to_string).collect();
+    assert!(differences.is_empty(), "{} differences: {shown:#?}", differences.len());
 }
 
 /// An entry of this process's owner.
@@ -31,10 +23,7 @@ fn entry(kind: Kind, mode: u16) -> Attributes {
         mode,
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
-        mtime: Timestamp {
-            secs: 1_000_000_000,
-            nanos: 5,
-        },
+        mtime: Timestamp { secs: 1_000_000_000, nanos: 5 },
         link_group: None,
         xattrs: Vec::new(),
     }
@@ -45,35 +34,19 @@ fn directory() -> Attributes {
 }
 
 fn file(content: &str) -> Attributes {
-    entry(
-        Kind::File {
-            size: content.len() as u64,
-        },
-        0o644,
-    )
+    entry(Kind::File { size: content.len() as u64 }, 0o644)
 }
 
 fn symlink(target: &str) -> Attributes {
-    entry(
-        Kind::Symlink {
-            target: target.into(),
-        },
-        0o777,
-    )
+    entry(Kind::Symlink { target: target.into() }, 0o777)
 }
 
 fn xattr(name: &str, value: &[u8]) -> Xattr {
-    Xattr {
-        name: name.into(),
-        value: value.into(),
-    }
+    Xattr { name: name.into(), value: value.into() }
 }
 
 fn clashing(on_clash: OnClash) -> WriteOptions {
-    WriteOptions {
-        on_clash: Some(on_clash),
-        ..WriteOptions::default()
-    }
+    WriteOptions { on_clash: Some(on_clash), ..WriteOptions::default() }
 }
 
 /// Places an entry and, if it wants content, fills it.
@@ -89,19 +62,15 @@ fn put(writer: &mut TreeWriter, path: &str, attributes: Attributes, content: &st
 
 fn reasons(report: &Report) -> Vec<(String, String)> {
     let shown = |unwritten: &Unwritten| {
-        (
-            unwritten.path.escape_ascii().to_string(),
-            unwritten.reason.to_string(),
-        )
+        (unwritten.path.escape_ascii().to_string(), unwritten.reason.to_string())
     };
     report.unwritten.iter().map(shown).collect()
 }
 
 fn names(path: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(path).unwrap();
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
