@@ -85,7 +85,12 @@ impl<D: Device, W: Work> Inner<D, W> {
         let mut walk = Walk::default();
         let rows: Vec<ContainerRow> = {
             let tables = self.tables.borrow();
-            tables.containers.values().map(|container| container.row).collect()
+            tables
+                .containers
+                .values()
+                .filter(|container| container.journaled)
+                .map(|container| container.row)
+                .collect()
         };
         // Headers and footers of these may be on their way. A pool that failed to write says so
         // elsewhere; what can be read is looked at.

@@ -290,6 +290,7 @@ fn tables_state(tables: &Tables, freed: &[u32]) -> State {
         containers: tables
             .containers
             .values()
+            .filter(|container| container.journaled)
             .map(|container| container.row)
             .filter(|row| !freed.contains(&row.container))
             .collect(),

@@ -75,6 +75,10 @@ impl<D: Device, W: Work> Inner<D, W> {
                 let ContainerHeader { container, generation, salt, .. } = header;
                 let mut tables = self.tables.borrow_mut();
                 tables.open_container(container, generation, Purpose::State, salt);
+                if let Some(opened) = tables.containers.get_mut(&container) {
+                    // Its header was just read from the disk.
+                    opened.journaled = true;
+                }
             }
         }
         Ok(())
@@ -311,7 +315,7 @@ fn load_tables(tables: &mut Tables, state: State) -> Result<(), OpenError> {
         if !tables.free.get_mut(disk).is_some_and(|free| free.remove(&slot)) {
             return Err(OpenError::Contradiction { what: "a container outside the disks" });
         }
-        tables.containers.insert(row.container, Container { row });
+        tables.containers.insert(row.container, Container { row, journaled: true });
     }
     for row in state.sources {
         let what = "sets of a source";

@@ -461,6 +461,13 @@ impl<D: Device, W: Work> Pool<D, W> {
         let mut batch = inner.record_ops(commit.records)?;
         let op = Op::PointCommitted { session, point: point.clone() };
         batch.push(Pending { op, effect });
+        let leasing = match inner.is_lease_due(live.source) {
+            true => Some(inner.leasing.lock().await),
+            false => None,
+        };
+        if leasing.is_some() {
+            batch.extend(inner.lease_ahead(live.source, live.domain));
+        }
         inner.append(batch).await?;
         self.forget_live(session);
         Ok(PointInfo::from_row(&point))

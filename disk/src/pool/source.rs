@@ -2,7 +2,7 @@
 
 use keelhold_chunk::ChunkId;
 
-use super::tables::{Effect, Pending};
+use super::tables::{Effect, Pending, Source};
 use super::{Inner, Work};
 use crate::device::Device;
 use crate::error::CommitError;
@@ -47,6 +47,22 @@ impl<D: Device, W: Work> Inner<D, W> {
                 self.tables.borrow_mut().apply(pending);
             }
         }
+    }
+
+    /// Whether a source has nearly used up its block.
+    pub(super) fn is_lease_due(&self, source: SourceId) -> bool {
+        let tables = self.tables.borrow();
+        let left = |source: &Source| source.lease_end.0 - source.lease_next.0;
+        tables.sources.get(&source).is_none_or(|source| left(source) < LEASE_COUNT / 8)
+    }
+
+    /// The next block of a source, to be journaled in the entry of a commit: by itself it would cost
+    /// a flush. What is left of the old block is given up. The caller holds `leasing`.
+    pub(super) fn lease_ahead(&self, source: SourceId, domain: DomainId) -> Option<Pending> {
+        let first = ChunkNumber(self.tables.borrow().next_number);
+        let op = Op::Lease { source, domain, first, count: LEASE_COUNT };
+        let there_are = first.0 + LEASE_COUNT < NUMBER_LIMIT;
+        there_are.then_some(Pending { op, effect: Effect::None })
     }
 
     fn take_number(&self, source: SourceId, domain: DomainId) -> Option<ChunkNumber> {

@@ -35,6 +35,9 @@ pub(super) struct PointEffect {
 #[derive(Debug, Clone)]
 pub(super) struct Container {
     pub(super) row: ContainerRow,
+    /// The journal tells of it. Before that its header may not be on the disk, and a checkpoint that
+    /// named it would name what a crash takes away.
+    pub(super) journaled: bool,
 }
 
 #[derive(Debug)]
@@ -122,6 +125,9 @@ impl Tables {
             }
             (Op::ContainerOpened { container, generation, purpose, salt }, _) => {
                 self.open_container(container, generation, purpose, salt);
+                if let Some(opened) = self.containers.get_mut(&container) {
+                    opened.journaled = true;
+                }
             }
             (Op::RunPlaced(row), effect) => {
                 if let Some(container) = self.containers.get_mut(&row.run.container) {
@@ -230,7 +236,7 @@ impl Tables {
             run_count: 0,
             freed_at: 0,
         };
-        self.containers.insert(container, Container { row });
+        self.containers.insert(container, Container { row, journaled: false });
     }
 
     fn commit_point(&mut self, point: PointRow, effect: PointEffect) {

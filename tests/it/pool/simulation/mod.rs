@@ -68,11 +68,10 @@ fn a_seed_lives_the_same_life_twice() {
     }
 }
 
+/// A seed that failed is looked at alone: `KEELHOLD_SEED=N cargo test … one_seed -- --nocapture`.
 #[test]
-fn zz_one() {
-    let Ok(seed) = std::env::var("ONE") else {
-        return;
-    };
-    let lived = live(seed.parse().unwrap(), OPERATIONS, Mutants::default());
-    println!("{}", lived.unwrap_or_else(|w| panic!("{w}")).0);
+fn one_seed_can_be_lived_alone() {
+    let seed = std::env::var("KEELHOLD_SEED").ok().and_then(|seed| seed.parse().ok());
+    let lived = live(seed.unwrap_or(0), OPERATIONS, Mutants::default());
+    println!("{}", lived.unwrap_or_else(|words| panic!("{words}")).0);
 }

@@ -13,16 +13,10 @@ pub struct Tally {
 
 impl Tally {
     pub fn count(&mut self, operation: &'static str) {
-        if std::env::var("ONE").is_ok() {
-            println!("OP {operation}");
-        }
         *self.operations.entry(operation).or_default() += 1;
     }
 
     pub fn outcome(&mut self, outcome: &'static str) {
-        if std::env::var("ONE").is_ok() {
-            println!("OUT {outcome}");
-        }
         *self.outcomes.entry(outcome).or_default() += 1;
     }
 
