@@ -40,11 +40,12 @@ impl Tally {
         self.operations.values().sum()
     }
 
-    /// What was done more seldom than `least`.
-    pub fn rare(&self, least: u64) -> Vec<String> {
+    /// What was done more seldom than `least`, and what struck more seldom than `least_faults`.
+    pub fn rare(&self, least: u64, least_faults: u64) -> Vec<String> {
         let operations = self.operations.iter().map(|(name, count)| (name.to_string(), *count));
         let faults = self.faults.iter().map(|(name, count)| (name.clone(), *count));
-        let rare = operations.chain(faults).filter(|(_, count)| *count < least);
+        let operations = operations.filter(|(_, count)| *count < least);
+        let rare = operations.chain(faults.filter(|(_, count)| *count < least_faults));
         rare.map(|(name, count)| format!("{name} {count}")).collect()
     }
 }
