@@ -33,6 +33,8 @@ impl Commands {
             .args(&all)
             .stdin(Stdio::null())
             .stderr(Stdio::null())
+            // Ctrl-C is the demo's alone.
+            .process_group(0)
             .kill_on_drop(true)
             .output()
             .await

@@ -3,7 +3,7 @@
 use super::children::Running;
 use super::commands::Commands;
 use super::narrate::Narrator;
-use super::place::Place;
+use super::place::{Place, remove_tree};
 use super::sample;
 use crate::api::address::Address;
 use crate::api::types::{BackupResult, Job, JobState, Outcome, Point, RestoreResult, Started};
@@ -303,8 +303,7 @@ impl Show {
         self.step(step, &lines, serde_json::to_value(&result).unwrap_or_default())?;
         self.compare(&target).await?;
         // Beside what comes next: some file systems take long to give space back.
-        self.removing
-            .push(tokio::task::spawn_blocking(move || drop(std::fs::remove_dir_all(target))));
+        self.removing.push(tokio::task::spawn_blocking(move || drop(remove_tree(&target))));
         Ok(())
     }
 

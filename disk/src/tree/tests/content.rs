@@ -127,3 +127,26 @@ fn content_that_is_dropped_leaves_no_reference() {
     });
     assert_eq!(change.added.total(), 1);
 }
+
+/// The length of a long content is not in the entry: only the builder can compare it.
+#[test]
+fn long_content_of_another_length_is_refused() {
+    let store = MemoryStore::default();
+    let parts = || NewContent::Extents(scattered(1_000));
+    let (basis, _) = build(&store, None, [image(1_000, parts())]).unwrap();
+    let mismatch =
+        |result: Result<_, BuildError<_>>| matches!(result, Err(BuildError::SizeMismatch { .. }));
+    for size in [999, 1_001] {
+        assert!(mismatch(build(&store, None, [image(size, parts())])));
+        let old = image(size, NewContent::Basis { ordinal: 0 });
+        assert!(mismatch(build(&store, Some(basis), [old])));
+        let streamed = block_on(async {
+            let mut builder = TreeBuilder::new(&store, test_key(), None);
+            builder.begin_content()?;
+            builder.extend_content(&scattered(1_000)).await?;
+            builder.push(image(size, NewContent::Streamed)).await?;
+            builder.finish().await
+        });
+        assert!(mismatch(streamed));
+    }
+}

@@ -38,8 +38,13 @@ pub fn episode(life: &mut Life, mutants: Mutants) -> Verdict {
     life.rig.world.note(seed);
     let mut rig = Rig::over(seed, &life.rig.images(), mutants);
     let disk = life.rng.index(rig.disks.len());
-    // During the opening, or behind it.
-    let when = When::Nth(life.rng.below(60));
+    let when = match (op, fault) {
+        // Only what was written since the power came can come back as it was before.
+        (_, Fault::StaleRead) => When::Chance(300_000),
+        // During the opening, or behind it.
+        (DeviceOp::Write, _) => When::Nth(life.rng.below(14)),
+        _ => When::Nth(life.rng.below(60)),
+    };
     rig.world.add_fault(FaultRule::new(disk, op, when, fault));
     let mut tally = Tally::default();
     let verdict = suffer(&mut rig, life, fault, &mut tally);
@@ -68,9 +73,11 @@ fn suffer(rig: &mut Rig, life: &mut Life, fault: Fault, tally: &mut Tally) -> Ve
         Ok(point) => read(rig, &pool, (&point.id, &files), fault, tally)?,
         Err(_) => tally.outcome("backup refused"),
     }
-    let report = rig.run(pool.verify(|_, _| {}));
-    for finding in &report.findings {
-        names_place(&finding.error)?;
+    if fault == Fault::StaleRead || life.rng.below(3) == 0 {
+        let report = rig.run(pool.verify(|_, _| {}));
+        for finding in &report.findings {
+            names_place(&finding.error)?;
+        }
     }
     // What a lost write did is seen when nothing is cached any more.
     rig.crash();

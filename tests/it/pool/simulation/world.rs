@@ -276,9 +276,14 @@ impl Life {
     /// holds everything announced.
     fn fail_once(&mut self) -> Verdict {
         let action = self.choose();
-        let op = [DeviceOp::Read, DeviceOp::Write, DeviceOp::Flush][self.rng.index(3)];
+        // Late enough to meet every step of an action, early enough to meet one at all.
+        let (op, bound) = match self.rng.below(5) {
+            0 => (DeviceOp::Read, 3),
+            1 | 2 => (DeviceOp::Write, 6),
+            _ => (DeviceOp::Flush, 3),
+        };
         let disk = self.rng.index(self.rig.disks.len());
-        let when = When::Nth(self.rng.below(if op == DeviceOp::Read { 3 } else { 12 }));
+        let when = When::Nth(self.rng.below(bound));
         let fault = Fault::Error(Errno::EIO);
         self.rig.world.add_fault(FaultRule::new(disk, op, when, fault));
         if op == DeviceOp::Read {
