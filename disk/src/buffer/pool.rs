@@ -49,6 +49,12 @@ impl BufferPool {
         Self::over(limit - limit % BLOCK, None)
     }
 
+    /// Another pool of the same making with a limit of its own.
+    #[must_use]
+    pub fn alike(&self, limit: usize) -> Self {
+        if self.lock().region.is_some() { Self::new(limit) } else { Self::on_heap(limit) }
+    }
+
     fn over(limit: usize, region: Option<Arc<Region>>) -> Self {
         let state = State {
             limit,

@@ -162,6 +162,14 @@ impl Directory {
             + chunk_count * size_of::<RawChunk>()
     }
 
+    /// The chunks of a frame. Decoding proved that they stand together.
+    #[must_use]
+    pub fn chunks_of(&self, frame: u16) -> &[ChunkEntry] {
+        let start = self.chunks.partition_point(|chunk| chunk.frame < frame);
+        let len = self.chunks[start..].partition_point(|chunk| chunk.frame == frame);
+        &self.chunks[start..start + len]
+    }
+
     #[must_use]
     pub fn byte_len(&self) -> usize {
         Self::len_for(self.frames.len(), self.chunks.len())

@@ -11,6 +11,9 @@ use crate::format::Directory;
 
 const DIRECTORIES_LEN_MAX: usize = 24 << 20;
 const FRAMES_LEN_MAX: usize = 32 << 20;
+/// Memory for frames that are read: raw ones stay in it while they are in the cache, and as many
+/// again may be on their way.
+pub(super) const READ_MEMORY: usize = FRAMES_LEN_MAX + (16 << 20);
 
 pub(super) struct Cache {
     directories: Lru<RunKey, Rc<Directory>>,

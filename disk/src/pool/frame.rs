@@ -1,7 +1,10 @@
 //! Frames as bytes: compress, open, verify. Pure functions, run by [`Work`](crate::work::Work).
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use keelhold_chunk::IdKey;
+use zstd::bulk::Decompressor;
 
 use crate::error::IngestError;
 use crate::format::Codec;
@@ -54,9 +57,24 @@ pub(super) fn decompress(codec: Codec, stored: &Bytes, plain_len: usize) -> Opti
     let plain = match codec {
         Codec::Raw => stored.clone(),
         Codec::Lz4 => lz4_flex::block::decompress(stored, plain_len).ok()?.into(),
-        Codec::Zstd => zstd::bulk::decompress(stored, plain_len).ok()?.into(),
+        Codec::Zstd => unpack(stored, plain_len)?.into(),
     };
     (plain.len() == plain_len).then_some(plain)
+}
+
+thread_local! {
+    /// A decompressor is a lot of memory to set up for one frame.
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn unpack(stored: &[u8], plain_len: usize) -> Option<Vec<u8>> {
+    DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => kept.insert(Decompressor::new().ok()?),
+        };
+        decompressor.decompress(stored, plain_len).ok()
+    })
 }
 
 /// Opens what somebody sent and proves every chunk in it.

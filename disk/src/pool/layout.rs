@@ -82,9 +82,22 @@ impl<D: Device> Disk<D> {
 
     /// Reads whole blocks; `len` is rounded up and cut off at the end of the disk.
     pub(super) async fn read(&self, offset: u64, len: usize) -> Result<AlignedBuf, ReadError> {
+        self.read_into(offset, AlignedBuf::zeroed(self.whole_blocks(offset, len))).await
+    }
+
+    /// `len` rounded up to blocks and cut off at the end of the disk.
+    pub(super) fn whole_blocks(&self, offset: u64, len: usize) -> usize {
         let left = self.zones.disk_len.saturating_sub(offset) as usize;
-        let len = len.next_multiple_of(BLOCK).min(left);
-        let (result, buf) = self.device.read(offset, AlignedBuf::zeroed(len)).await;
+        len.next_multiple_of(BLOCK).min(left)
+    }
+
+    /// Fills `buf`, which must end where the disk ends, or before.
+    pub(super) async fn read_into(
+        &self,
+        offset: u64,
+        buf: AlignedBuf,
+    ) -> Result<AlignedBuf, ReadError> {
+        let (result, buf) = self.device.read(offset, buf).await;
         match result {
             Ok(()) => Ok(buf),
             Err(source) => Err(ReadError::Device { disk: self.id, source }),

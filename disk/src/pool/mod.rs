@@ -81,7 +81,7 @@ pub struct Surroundings<W> {
     pub work: W,
     pub spawner: Spawner,
     pub entropy: Box<dyn Entropy>,
-    /// Memory for runs on their way to the disks and for frames on their way back.
+    /// Memory for runs on their way to the disks.
     pub buffers: BufferPool,
     pub mutants: Mutants,
 }
@@ -104,7 +104,10 @@ struct Inner<D: Device, W: Work> {
     work: W,
     spawner: Spawner,
     entropy: RefCell<Box<dyn Entropy>>,
+    /// Memory for runs.
     buffers: BufferPool,
+    /// Memory for frames that are read. Where it is all out, a read makes its own.
+    read_buffers: BufferPool,
     mutants: Mutants,
     tables: RefCell<tables::Tables>,
     journal: journal::Journal,

@@ -8,7 +8,7 @@ use futures_util::lock::Mutex;
 use keelhold_chunk::cut::CutParams;
 use keelhold_chunk::{IdKey, Reader};
 
-use super::cache::Cache;
+use super::cache::{Cache, READ_MEMORY};
 use super::checkpoint::Checkpoints;
 use super::journal::{Journal, Tail};
 use super::layout::{Disk, Fixed};
@@ -256,6 +256,7 @@ fn assemble<D: Device, W: Work>(
         work: surroundings.work,
         spawner: surroundings.spawner,
         entropy: RefCell::new(surroundings.entropy),
+        read_buffers: surroundings.buffers.alike(READ_MEMORY),
         buffers: surroundings.buffers,
         mutants: surroundings.mutants,
         tables: RefCell::new(tables),

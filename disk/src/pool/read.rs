@@ -5,12 +5,13 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use keelhold_chunk::{ChunkId, SpanDigest};
+use keelhold_chunk::{IdKey, SpanDigest};
 
 use super::frame;
 use super::layout::container_slot;
 use super::space::RunKey;
 use super::{Inner, Work};
+use crate::buffer::AlignedBuf;
 use crate::device::Device;
 use crate::error::ReadError;
 use crate::format::{ChunkEntry, Directory, Fault, FrameEntry, HeadFault, Place, RunRef};
@@ -206,38 +207,33 @@ impl<D: Device, W: Work> Inner<D, W> {
             let ended = || !self.cache.borrow().is_loading(run, frame);
             loaded.until(|| ended().then_some(())).await;
         };
+        let plain = self.read_frame(run, directory, frame, Proof::Chunks).await?;
+        self.cache.borrow_mut().keep_frame(run, frame, plain.clone());
+        Ok(plain)
+    }
+
+    /// A whole plain frame from the disk, whatever the cache has.
+    pub(super) async fn read_frame(
+        &self,
+        run: RunKey,
+        directory: &Rc<Directory>,
+        frame: u16,
+        proof: Proof,
+    ) -> Result<Bytes, ReadError> {
         self.run_written(run).await;
         let entry = directory.frames[usize::from(frame)];
         let stored = self.stored_frame(run, &entry).await?;
-        let chunks: Vec<(ChunkNumber, ChunkId, u32)> = directory
-            .chunks
-            .iter()
-            .filter(|chunk| chunk.frame == frame)
-            .map(|chunk| (chunk.number, chunk.id, chunk.len))
-            .collect();
-        let first = chunks.first().map_or(ChunkNumber(0), |chunk| chunk.0);
+        let chunks = directory.chunks_of(frame).to_vec();
+        let number = chunks.first().map_or(ChunkNumber(0), |chunk| chunk.number);
         let id_key = self.fixed.id_key.clone();
-        let place = self.frame_place(run, &entry);
         let check_ids = self.mutants.keeps(Mutant::ChunkId);
-        let check_hash = self.mutants.keeps(Mutant::FrameHash);
-        let opened = self
-            .work
-            .run(move || {
-                let plain = open_frame(&entry, &stored, check_hash).ok_or(first)?;
-                let mut offset = 0;
-                for (number, id, len) in chunks {
-                    let end = offset + len as usize;
-                    if check_ids && id_key.id(&plain[offset..end]) != id {
-                        return Err(number);
-                    }
-                    offset = end;
-                }
-                Ok(plain)
-            })
-            .await;
-        let plain = opened.map_err(|number| ReadError::Frame { number, place })?;
-        self.cache.borrow_mut().keep_frame(run, frame, plain.clone());
-        Ok(plain)
+        let check_hash = proof == Proof::Stored && self.mutants.keeps(Mutant::FrameHash);
+        let opened = self.work.run(move || {
+            let plain = open_frame(&entry, &stored, check_hash).ok_or(number)?;
+            prove_chunks(&chunks, &plain, check_ids.then_some(&id_key)).map(|()| plain)
+        });
+        let place = self.frame_place(run, &entry);
+        opened.await.map_err(|number| ReadError::Frame { number, place })
     }
 
     fn frame_place(&self, run: RunKey, entry: &FrameEntry) -> Place {
@@ -250,7 +246,9 @@ impl<D: Device, W: Work> Inner<D, W> {
         let start = self.frame_place(run, entry).offset;
         let aligned = start - start % BLOCK as u64;
         let before = (start - aligned) as usize;
-        let buf = disk.read(aligned, before + entry.stored_len as usize).await?;
+        let len = disk.whole_blocks(aligned, before + entry.stored_len as usize);
+        let buf = self.read_buffers.try_take(len).unwrap_or_else(|| AlignedBuf::zeroed(len));
+        let buf = disk.read_into(aligned, buf).await?;
         Ok(Bytes::from_owner(buf).slice(before..before + entry.stored_len as usize))
     }
 
@@ -279,6 +277,31 @@ impl<D: Device, W: Work> Inner<D, W> {
         }
         Ok(bytes)
     }
+}
+
+/// What a frame is held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// The ids of its chunks, which cover every plain byte: enough to serve them.
+    Chunks,
+    /// Also the hash of its stored bytes: whoever verifies wants the disk as it was written.
+    Stored,
+}
+
+/// Holds every chunk of a frame against its id; `Err` has the first that is another.
+fn prove_chunks(
+    chunks: &[ChunkEntry],
+    plain: &[u8],
+    key: Option<&IdKey>,
+) -> Result<(), ChunkNumber> {
+    for chunk in chunks {
+        let end = chunk.offset as usize + chunk.len as usize;
+        let bytes = plain.get(chunk.offset as usize..end).ok_or(chunk.number)?;
+        if key.is_some_and(|key| key.id(bytes) != chunk.id) {
+            return Err(chunk.number);
+        }
+    }
+    Ok(())
 }
 
 /// A frame on its way into the cache, also if the read is given up.

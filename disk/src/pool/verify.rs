@@ -10,6 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use roaring::RoaringTreemap;
 
 use super::layout::container_slot;
+use super::read::Proof;
 use super::space::RunKey;
 use super::{Inner, Pool, Work};
 use crate::device::Device;
@@ -123,7 +124,7 @@ impl<D: Device, W: Work> Inner<D, W> {
             report.frames += 1;
             report.bytes_stored += u64::from(entry.stored_len);
             report.bytes_plain += u64::from(entry.plain_len);
-            let of_frame = directory.chunks.iter().filter(|chunk| chunk.frame == frame);
+            let of_frame = directory.chunks_of(frame).iter();
             let chunks: RoaringTreemap = of_frame.map(|chunk| chunk.number.0).collect();
             if !proved[usize::from(frame)]
                 && let Err(error) = self.prove_frame(run, &directory, frame).await
@@ -164,9 +165,9 @@ impl<D: Device, W: Work> Inner<D, W> {
         frame: u16,
     ) -> Result<(), ReadError> {
         // Twice before a verdict: one read may have been wrong where the disk is right.
-        match self.frame_plain(run, directory, frame).await {
+        match self.read_frame(run, directory, frame, Proof::Stored).await {
             Ok(_) => Ok(()),
-            Err(_) => self.frame_plain(run, directory, frame).await.map(|_| ()),
+            Err(_) => self.read_frame(run, directory, frame, Proof::Stored).await.map(|_| ()),
         }
     }
 
