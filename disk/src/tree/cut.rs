@@ -42,10 +42,11 @@ pub(super) struct CutRules {
 }
 
 impl CutRules {
-    /// Pages of entries and of extents of some 8 KiB. Pages of references of some 20 KiB, so that
-    /// three reads find one of a million entries.
+    /// Pages of entries and of extents of some 1 KiB: an edit writes one anew, and edits are
+    /// scattered. Pages of references of some 20 KiB, so that three pages lead to one of a million
+    /// entries.
     pub const STANDARD: Self = Self {
-        lowest: CutRule { min_len: 4 << 10, spread_len: 4 << 10, full_len: 28 << 10, min_count: 1 },
+        lowest: CutRule { min_len: 512, spread_len: 512, full_len: 4 << 10, min_count: 1 },
         above: CutRule { min_len: 8 << 10, spread_len: 12 << 10, full_len: 56 << 10, min_count: 4 },
     };
 
@@ -100,18 +101,18 @@ mod tests {
     #[test]
     fn pages_have_their_mean_length_whatever_the_items_are() {
         let hash = PathHash::new(&IdKey::new([7; 32]));
-        for item_len in [40, 300, 2_000] {
+        for item_len in [20, 60, 180] {
             let (mut page, mut pages, mut total) = (Filled::default(), 0u64, 0u64);
             for number in 0..40_000u32 {
                 if CutRules::STANDARD.of_level(0).cuts(page, || hash.of(&number.to_le_bytes(), 0)) {
-                    assert!((4 << 10..30 << 10).contains(&page.len));
+                    assert!((512..5 << 10).contains(&page.len));
                     (page, pages) = (Filled::default(), pages + 1);
                 }
                 page.grow_to(page.len + item_len);
                 total += item_len as u64;
             }
             let mean = total / pages;
-            assert!((6_500..11_000).contains(&mean), "items of {item_len}: pages of {mean}");
+            assert!((850..1_300).contains(&mean), "items of {item_len}: pages of {mean}");
         }
     }
 
