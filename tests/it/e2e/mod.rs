@@ -2,4 +2,5 @@
 
 mod kills;
 mod main_job;
+mod readme;
 mod refusals;
