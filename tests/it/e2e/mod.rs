@@ -1,5 +1,6 @@
 //! Real daemon, real agent, real files.
 
+mod hidden;
 mod kills;
 mod main_job;
 mod refusals;
