@@ -1,5 +1,6 @@
 //! Real daemon, real agent, real files.
 
+mod big_tree;
 mod cuts;
 mod hidden;
 mod kills;
