@@ -48,7 +48,11 @@ async fn session(
         clock: Arc::new(SystemClock),
         reads: reads.clone(),
     };
-    let config = Config { restore_root: state.to_path_buf(), restore_original: false };
+    let config = Config {
+        restore_root: state.to_path_buf(),
+        restore_original: false,
+        reconnect_max: std::time::Duration::from_secs(60),
+    };
     let status = SharedStatus::new("bench", "keelhold://bench");
     let surroundings =
         Arc::new(Surroundings { context, config, status, restore_command: Vec::new() });

@@ -1,10 +1,12 @@
 //! `agent.toml`: what the machine itself decides. Absent is as good as empty.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::backoff::LONGEST;
 use crate::state_dir::{StateDir, StateError};
 
 /// As written; unknown keys are mistakes.
@@ -12,6 +14,7 @@ use crate::state_dir::{StateDir, StateError};
 #[serde(deny_unknown_fields, default)]
 struct ConfigToml {
     restore: RestoreToml,
+    server: ServerToml,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -23,11 +26,19 @@ struct RestoreToml {
     original: bool,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ServerToml {
+    /// Longest wait before an appliance that could not be reached is dialled again.
+    reconnect_max_ms: Option<u64>,
+}
+
 /// What the machine allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     pub restore_root: PathBuf,
     pub restore_original: bool,
+    pub reconnect_max: Duration,
 }
 
 #[derive(Debug, Error)]
@@ -40,6 +51,8 @@ pub enum ConfigError {
     NotText,
     #[error("restore.root {} is not an absolute path", path.display())]
     Relative { path: PathBuf },
+    #[error("server.reconnect_max_ms must be from 1 to 3600000, not {value}")]
+    ReconnectMax { value: u64 },
 }
 
 impl Config {
@@ -52,7 +65,12 @@ impl Config {
         if !restore_root.is_absolute() && restore_root != state.restore_root() {
             return Err(ConfigError::Relative { path: restore_root });
         }
-        Ok(Self { restore_root, restore_original: raw.restore.original })
+        let reconnect_max = match raw.server.reconnect_max_ms {
+            None => LONGEST,
+            Some(value @ 1..=3_600_000) => Duration::from_millis(value),
+            Some(value) => return Err(ConfigError::ReconnectMax { value }),
+        };
+        Ok(Self { restore_root, restore_original: raw.restore.original, reconnect_max })
     }
 }
 
@@ -74,6 +92,9 @@ mod tests {
         let config = load("[restore]\nroot = \"/srv/back\"\noriginal = true\n").unwrap();
         assert_eq!(config.restore_root, PathBuf::from("/srv/back"));
         assert!(config.restore_original);
+        assert_eq!(config.reconnect_max, LONGEST);
+        let config = load("[server]\nreconnect_max_ms = 200\n").unwrap();
+        assert_eq!(config.reconnect_max, Duration::from_millis(200));
     }
 
     #[test]
@@ -81,5 +102,7 @@ mod tests {
         assert!(matches!(load("restor = 1"), Err(ConfigError::Invalid(_))));
         assert!(matches!(load("[restore]\nroots = \"/x\""), Err(ConfigError::Invalid(_))));
         assert!(matches!(load("[restore]\nroot = \"x\""), Err(ConfigError::Relative { .. })));
+        let never = load("[server]\nreconnect_max_ms = 0");
+        assert!(matches!(never, Err(ConfigError::ReconnectMax { .. })));
     }
 }

@@ -123,7 +123,7 @@ struct Agent {
 
 impl Agent {
     async fn keep_connected(mut self, mut asked: mpsc::Receiver<Asked>) {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(self.surroundings.config.reconnect_max);
         loop {
             let ended = self.connection(&mut asked, &mut backoff).await;
             let reason = ended.err().map(|error| chain(&error));

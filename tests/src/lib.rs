@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 
 pub mod appliance;
+pub mod chance;
+pub mod mapped;
+pub mod removal;
 pub mod rig;
 
 /// Where the repository lies.

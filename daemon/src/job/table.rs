@@ -120,9 +120,9 @@ impl Jobs {
             }
             let work = Work::Backup { source: record.source, check: record.check };
             jobs.insert(job, work, machine.clone());
-            if let Some(point) = committed.get(&record.id) {
+            if let Some((point, outcome)) = committed.get(&record.id) {
                 // The point was announced to nobody, but it is there: the job did its work.
-                jobs.finish(record.id, Outcome::Ok, Some(point.clone()), None, None).await?;
+                jobs.finish(record.id, *outcome, Some(point.clone()), None, None).await?;
             } else if machine.is_none() {
                 let gone = Failure::new(Code::SourceUnknown, "the source of the job is gone");
                 jobs.finish(record.id, Outcome::Failed, None, None, Some(gone)).await?;
@@ -131,12 +131,13 @@ impl Jobs {
         Ok(jobs)
     }
 
-    /// The jobs whose points exist.
-    async fn committed(&self) -> Result<BTreeMap<JobId, String>, StoreError> {
+    /// The jobs whose points exist, and how the points came out.
+    async fn committed(&self) -> Result<BTreeMap<JobId, (String, Outcome)>, StoreError> {
         let points = self.store.pool.call(|pool| async move { pool.points() }).await?;
         let of_job = |point: keelhold_disk::pool::PointInfo| {
             let facts = PointFacts::parse(&point.attributes);
-            (facts.job, crate::id_text::encode(&point.id.0))
+            let outcome = if point.partial { Outcome::Partial } else { Outcome::Ok };
+            (facts.job, (crate::id_text::encode(&point.id.0), outcome))
         };
         Ok(points.into_iter().map(of_job).collect())
     }

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::join_all;
 
 use super::journal::Tail;
+use super::phase::Phase;
 use super::run::RunParts;
 use super::tables::{Tables, encode_set};
 use super::{Inner, Pool, Work};
@@ -85,8 +86,10 @@ impl<D: Device, W: Work> Inner<D, W> {
     }
 
     async fn make_checkpoint(&self, checkpoints: &mut Checkpoints) -> Result<(), CommitError> {
+        let phase = Phase::begin("checkpoint");
         let sequence = checkpoints.sequence + 1;
         let snapshot = self.settle(|tail| self.snapshot(sequence, *tail)).await?;
+        phase.passed("state copied");
         let saved = snapshot.unsaved.len();
         let segments = self.save_index(snapshot.root.segments, snapshot.unsaved).await?;
         let root = StateRoot { tables: self.write_blob(snapshot.tables).await?, segments };
@@ -97,6 +100,7 @@ impl<D: Device, W: Work> Inner<D, W> {
             self.writes_ended().await?;
             self.flush_disks().await?;
         }
+        phase.passed("state written");
         let superblock = Superblock {
             sequence,
             parent: checkpoints.parent,
@@ -114,7 +118,7 @@ impl<D: Device, W: Work> Inner<D, W> {
             root: root_runs.clone(),
             disks: self.disks.iter().map(|disk| disk.id).collect(),
         };
-        checkpoints.parent = self.write_superblocks(&superblock).await?;
+        checkpoints.parent = self.write_superblocks(&superblock, &phase).await?;
         checkpoints.sequence = sequence;
         self.journal.older_start.set(self.journal.start.get());
         self.journal.start.set(snapshot.tail.position);
@@ -252,7 +256,11 @@ impl<D: Device, W: Work> Inner<D, W> {
     }
 
     /// Writes all superblocks, one pair after the other; gives the checksum the next one names.
-    async fn write_superblocks(&self, superblock: &Superblock) -> Result<[u8; 16], CommitError> {
+    async fn write_superblocks(
+        &self,
+        superblock: &Superblock,
+        phase: &Phase,
+    ) -> Result<[u8; 16], CommitError> {
         let mut parent = [0; 16];
         for pair in [[0, 2], [1, 3]] {
             let mut writes = Vec::new();
@@ -272,6 +280,7 @@ impl<D: Device, W: Work> Inner<D, W> {
                 result.map_err(|_| self.journal.fail(disk))?;
             }
             self.flush_disks().await?;
+            phase.passed("superblocks written");
         }
         Ok(parent)
     }

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use futures_util::future::join_all;
 use futures_util::lock::Mutex;
 
+use super::phase::Phase;
 use super::tables::{Effect, Pending};
 use super::{Inner, Work};
 use crate::buffer::AlignedBuf;
@@ -129,12 +130,14 @@ impl<D: Device, W: Work> Inner<D, W> {
     /// Writes everything queued when it is called, in as many entries as it takes.
     async fn write_queue(&self, tail: &mut Tail) -> Result<(), CommitError> {
         let journal = &self.journal;
+        let phase = Phase::begin("entry");
         let mut groups = journal.queue.take();
         let upto = journal.queued.get();
         if self.mutants.keeps(Mutant::PayloadFlush) {
             self.writes_ended().await?;
             self.flush_disks().await?;
         }
+        phase.passed("payload flushed");
         let limit = (self.fixed.journal_len / 4) as usize - EntryHeader::LEN;
         while !groups.is_empty() {
             let (mut ops, mut effects, mut len) = (Vec::new(), Vec::new(), 0);
@@ -149,7 +152,7 @@ impl<D: Device, W: Work> Inner<D, W> {
                     effects.push(pending.effect);
                 }
             }
-            let ops = self.write_copies(tail, ops).await?;
+            let ops = self.write_copies(tail, ops, &phase).await?;
             let mut tables = self.tables.borrow_mut();
             for (op, effect) in ops.into_iter().zip(effects) {
                 tables.apply(Pending { op, effect });
@@ -159,7 +162,12 @@ impl<D: Device, W: Work> Inner<D, W> {
         Ok(())
     }
 
-    async fn write_copies(&self, tail: &mut Tail, ops: Vec<Op>) -> Result<Vec<Op>, CommitError> {
+    async fn write_copies(
+        &self,
+        tail: &mut Tail,
+        ops: Vec<Op>,
+        phase: &Phase,
+    ) -> Result<Vec<Op>, CommitError> {
         let ring_len = self.fixed.journal_len;
         let witnessed = self.tables.borrow().witnessed;
         let mut header = EntryHeader {
@@ -194,9 +202,11 @@ impl<D: Device, W: Work> Inner<D, W> {
         for (disk, result) in join_all(writes).await {
             result.map_err(|_| self.journal.fail(disk))?;
         }
+        phase.passed("entry written");
         if self.mutants.keeps(Mutant::JournalFlush) {
             self.flush_disks().await?;
         }
+        phase.passed("entry flushed");
         *tail = Tail {
             sequence: tail.sequence + 1,
             position: header.position + len,

@@ -27,6 +27,7 @@ mod inspect;
 mod journal;
 mod layout;
 mod open;
+mod phase;
 mod read;
 mod reader;
 mod records;

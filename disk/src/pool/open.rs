@@ -12,6 +12,7 @@ use super::cache::{Cache, READ_MEMORY};
 use super::checkpoint::Checkpoints;
 use super::journal::{Journal, Tail};
 use super::layout::{Disk, Fixed};
+use super::phase::Phase;
 use super::space::Space;
 use super::tables::Tables;
 use super::{CreateOptions, Inner, Pool, Surroundings, create};
@@ -177,7 +178,9 @@ impl<D: Device, W: Work> Pool<D, W> {
         surroundings: Surroundings<W>,
         now: UnixNanos,
     ) -> Result<Self, OpenError> {
+        let phase = Phase::begin("recovery");
         let pool = Self::open_unrecovered(devices, surroundings).await?;
+        phase.passed("state read");
         pool.inner.witness(now);
         pool.inner.checkpoint().await?;
         Ok(pool)

@@ -14,6 +14,7 @@ use roaring::RoaringTreemap;
 
 use super::event::Event;
 use super::frame::{self, IncomingFrame, VerifiedFrame};
+use super::phase::Phase;
 use super::records::RecordChange;
 use super::refs::RefsRecord;
 use super::run::{NewChunk, RunBuilder, RunParts};
@@ -423,7 +424,9 @@ impl<D: Device, W: Work> Pool<D, W> {
         let inner = &self.inner;
         let live = inner.live(session)?;
         inner.witness(now);
+        let phase = Phase::begin("commit");
         let (root, change) = inner.finish_tree(&live).await?;
+        phase.passed("tree finished");
         let id = PointId(inner.random());
         let (refs, delta, extra) = inner.next_refs(&live, change)?;
         let recipe = Recipe {
@@ -438,6 +441,7 @@ impl<D: Device, W: Work> Pool<D, W> {
         };
         let (number, chunk) = inner.put_chunk(&live, ChunkKind::Recipe, recipe.to_bytes()).await?;
         inner.emit_all(&live).await?;
+        phase.passed("recipe on its way");
         let point = PointRow {
             id,
             source: live.source,

@@ -31,7 +31,11 @@ impl Bench {
             clock: Arc::new(Still(secs)),
             reads: DataReads::by_ring(),
         };
-        let config = Config { restore_root: dir.path().join("restore"), restore_original: false };
+        let config = Config {
+            restore_root: dir.path().join("restore"),
+            restore_original: false,
+            reconnect_max: crate::backoff::LONGEST,
+        };
         let surroundings = Surroundings {
             context,
             config,

@@ -139,8 +139,11 @@ mod tests {
     use super::*;
 
     fn decide(target: &str, original: bool, allowed: bool) -> Result<Order, OrderError> {
-        let config =
-            Config { restore_root: PathBuf::from("/srv/restore"), restore_original: allowed };
+        let config = Config {
+            restore_root: PathBuf::from("/srv/restore"),
+            restore_original: allowed,
+            reconnect_max: crate::backoff::LONGEST,
+        };
         let target = target.as_bytes().to_vec();
         let on_clash = OnClash::Skip;
         let start = StartRestore { job: 1, target, original, on_clash, id_key: [0; 32] };

@@ -1,91 +1,78 @@
-//! SIGKILL at any moment: the next start works by itself, and everything announced restores.
+//! SIGKILL of the daemon or the agent in the middle of a backup: the next start works by itself, and
+//! everything announced restores. The daemon's log tells in which phase a kill struck; the suite goes
+//! on until every kind of moment was struck often enough.
 
-use std::fs;
-use std::path::Path;
+mod life;
 
-use keelhold_tests::appliance::{Appliance, Scratch};
-use keelhold_tree::listing::compare;
-use serde_json::Value;
+use std::collections::BTreeMap;
 
-/// Kills per run; a campaign multiplies them.
-const KILLS: u64 = 24;
+use keelhold_tests::appliance::Scratch;
+use keelhold_tests::chance::Chance;
+use keelhold_tests::rig::campaign;
+use life::Life;
 
-fn campaign() -> u64 {
-    std::env::var("KEELHOLD_CAMPAIGN").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
+/// When a kill struck.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Moment {
+    /// The agent was sending; what it sent was being kept.
+    Flow,
+    /// The point was being made.
+    Commit,
+    /// A new root was being written while a backup ran.
+    Checkpoint,
+    /// The pool was being opened after an earlier kill.
+    Recovery,
+    /// The backup was over already, or had not sent anything.
+    Beside,
 }
 
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 24) as u8
+/// Pools one after another: nothing is reclaimed yet, and a pool is kept small to be opened fast.
+const LIVES: u64 = 3;
+/// In each of them at least so many kills of each kind.
+const WANTED: [(Moment, u64); 4] =
+    [(Moment::Flow, 22), (Moment::Commit, 4), (Moment::Checkpoint, 4), (Moment::Recovery, 4)];
+/// A kill that comes too late is tried again; not for ever.
+const ROUNDS_MAX: u64 = 150;
+
+type Spread = BTreeMap<Moment, u64>;
+
+fn next_aim(struck: &Spread, chance: &mut Chance) -> Option<Moment> {
+    let missing = |moment: Moment, wanted: u64| {
+        wanted.saturating_sub(struck.get(&moment).copied().unwrap_or(0))
     };
-    (0..len).map(|_| next()).collect()
-}
-
-fn write_files(tree: &Path, round: u64) {
-    for number in 0..12 {
-        let path = tree.join(format!("f{number}"));
-        fs::write(path, noise(round * 100 + number, 700_000)).unwrap();
+    let mut open: Vec<Moment> = Vec::new();
+    for (moment, wanted) in WANTED {
+        open.extend((0..missing(moment, wanted)).map(|_| moment));
     }
-}
-
-/// Entries and sent bytes of the newest job.
-fn progress(appliance: &Appliance, job: u64) -> (u64, bool) {
-    let shown = appliance.ask(&["job", "show", &job.to_string()]).json;
-    (shown["progress"]["bytes_sent"].as_u64().unwrap_or(0), shown["state"] == "done")
+    (!open.is_empty()).then(|| open[chance.below(open.len() as u64) as usize])
 }
 
 #[test]
 fn a_killed_daemon_or_agent_loses_nothing_announced_and_the_backup_goes_on() {
-    let scratch = Scratch::new("kills");
-    let tree = scratch.path().join("tree");
-    fs::create_dir_all(&tree).unwrap();
-    write_files(&tree, 0);
-    let mut appliance = Appliance::ready(&scratch, 2048);
-    let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &tree.display().to_string()]).ok();
-    assert_eq!(appliance.backup("m/t")["result"], "ok");
-    let (mut while_flowing, mut after_end) = (0, 0);
-    for round in 1..=KILLS * campaign() {
-        write_files(&tree, round);
-        let announced = appliance.ask(&["point", "list"]).ok();
-        let job = appliance.ask(&["backup", "m/t"]).ok()["job"].as_u64().unwrap();
-        // The moment of the kill moves through the job from round to round.
-        let wanted = (round % 8) * 1_000_000;
-        let mut done = false;
-        appliance.until("bytes flow", |own| {
-            let (sent, over) = progress(own, job);
-            done = over;
-            over || sent >= wanted
-        });
-        if done {
-            after_end += 1
-        } else {
-            while_flowing += 1
+    let mut chance = Chance::of_suite("kills");
+    let (mut spread, mut points) = (Spread::new(), 0);
+    for number in 0..campaign(LIVES) {
+        let scratch = Scratch::new(&format!("kills-{number}"));
+        let mut life = Life::begin(&scratch, Chance::new(chance.draw()));
+        let mut struck = Spread::new();
+        let mut rounds = 0;
+        while let Some(aim) = next_aim(&struck, &mut chance) {
+            for moment in life.round(aim) {
+                *struck.entry(moment).or_default() += 1;
+            }
+            rounds += 1;
+            assert!(rounds <= ROUNDS_MAX, "the kills come at the wrong moments: {struck:?}");
         }
-        if round % 3 == 0 {
-            appliance.kill_agent();
-            appliance.start_agent();
-        } else {
-            appliance.kill_daemon();
-            appliance.start_daemon();
-            appliance.agent_connected();
-        }
-        let found = appliance.ask(&["point", "list"]).ok();
-        for point in announced.as_array().unwrap() {
-            assert!(found.as_array().unwrap().contains(point), "{point} was announced and is gone");
-        }
-        let result = appliance.backup("m/t");
-        assert_eq!(result["result"], "ok", "round {round}: {result}");
-        if round % 4 == 0 {
-            let target = scratch.path().join("restored");
-            assert_eq!(appliance.restore("m/t@latest", &target)["result"], Value::from("ok"));
-            assert!(compare(&tree, &target).unwrap().is_empty(), "round {round}");
-            fs::remove_dir_all(target).unwrap();
+        points += life.everything_restores();
+        println!("pool {number}: {struck:?} in {rounds} rounds");
+        for (moment, count) in struck {
+            *spread.entry(moment).or_default() += count;
         }
     }
-    println!("killed {while_flowing} times while a backup ran, {after_end} times after its end");
-    assert!(while_flowing * 2 >= after_end, "most kills came too late");
+    let kills: u64 = spread.values().sum();
+    println!("{kills} kills: {spread:?}; {points} points announced, all restored");
+    let of = |moment: Moment| spread.get(&moment).copied().unwrap_or(0);
+    assert!(kills >= 100 && of(Moment::Flow) >= 60, "{spread:?}");
+    let phases = [Moment::Commit, Moment::Checkpoint, Moment::Recovery];
+    assert!(phases.iter().all(|phase| of(*phase) >= 10), "{spread:?}");
 }

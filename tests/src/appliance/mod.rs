@@ -1,6 +1,10 @@
 //! Real processes: the daemon, the agent and the command line as they are shipped, in a directory of
 //! their own. Killed when dropped.
 
+mod api;
+pub mod proxy;
+pub mod watch;
+
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -9,9 +13,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::removal::remove_tree;
+use proxy::Proxy;
+use watch::{Death, Trap, Watch};
+
 /// A program that does not answer by then is broken, however slow the machine is.
 const PATIENCE: Duration = Duration::from_secs(120);
 const ASK_AGAIN: Duration = Duration::from_millis(20);
+const ASK_CLOSELY: Duration = Duration::from_micros(300);
 
 /// The programs that `tests/run` built, beside this test.
 #[must_use]
@@ -33,7 +42,7 @@ impl Scratch {
         let base =
             std::env::var_os("KEELHOLD_SCRATCH").map_or_else(|| "/var/tmp".into(), PathBuf::from);
         let path = base.join(format!("keelhold-test-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
+        let _ = remove_tree(&path);
         fs::create_dir_all(&path).expect("a scratch directory can be made");
         Self(path)
     }
@@ -46,7 +55,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = remove_tree(&self.0);
     }
 }
 
@@ -102,7 +111,9 @@ pub struct Appliance {
     pub agent_state: PathBuf,
     address: String,
     daemon: Option<Child>,
+    watch: Option<Watch>,
     agent: Option<Child>,
+    proxy: Option<Proxy>,
 }
 
 impl Appliance {
@@ -119,7 +130,9 @@ impl Appliance {
             address: format!("127.0.0.1:{port}"),
             folder,
             daemon: None,
+            watch: None,
             agent: None,
+            proxy: None,
         }
     }
 
@@ -127,15 +140,44 @@ impl Appliance {
     #[must_use]
     pub fn ready(scratch: &Scratch, mib: u64) -> Self {
         let mut appliance = Self::new(scratch);
-        let disk = format!("{}:{mib}MiB", appliance.pool.display());
-        let _ = appliance.ask(&["pool", "create", "--disk", &disk]).ok();
-        appliance.start_daemon();
-        let token = appliance.ask(&["machine", "token", "m"]).ok();
-        let word = |key: &str| token[key].as_str().expect("a token has this").to_owned();
-        let enrolled = appliance.agent_ask(&["enroll", &word("url"), &word("token")]);
-        assert_eq!(enrolled.code, 0, "{}", enrolled.stderr);
-        appliance.start_agent();
+        appliance.get_ready(mib);
         appliance
+    }
+
+    /// As [`ready`](Self::ready), with a wire between agent and daemon that can be cut.
+    #[must_use]
+    pub fn ready_by_proxy(scratch: &Scratch, mib: u64) -> Self {
+        let mut appliance = Self::new(scratch);
+        appliance.proxy = Some(Proxy::start(appliance.address.clone()));
+        appliance.get_ready(mib);
+        appliance
+    }
+
+    /// # Panics
+    /// If there is no proxy.
+    #[must_use]
+    pub fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("the appliance was made with a proxy")
+    }
+
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn get_ready(&mut self, mib: u64) {
+        let disk = format!("{}:{mib}MiB", self.pool.display());
+        let _ = self.ask(&["pool", "create", "--disk", &disk]).ok();
+        self.start_daemon();
+        let token = self.ask(&["machine", "token", "m"]).ok();
+        let word = |key: &str| token[key].as_str().expect("a token has this").to_owned();
+        let url = match &self.proxy {
+            Some(proxy) => format!("keelhold://127.0.0.1:{}", proxy.port),
+            None => word("url"),
+        };
+        let enrolled = self.agent_ask(&["enroll", &url, &word("token")]);
+        assert_eq!(enrolled.code, 0, "{}", enrolled.stderr);
+        self.start_agent();
     }
 
     pub fn ask(&self, args: &[&str]) -> Answer {
@@ -159,6 +201,11 @@ impl Appliance {
         quiet.spawn().expect("the program starts")
     }
 
+    /// What the machine itself decides; for agents started from now on.
+    pub fn set_agent_toml(&self, text: &str) {
+        fs::write(self.agent_state.join("agent.toml"), text).expect("the state can be written");
+    }
+
     fn log(&self, name: &str) -> File {
         let path = self.folder.join(name);
         File::options().create(true).append(true).open(path).expect("a log can be written")
@@ -171,6 +218,31 @@ impl Appliance {
         let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = quiet.stderr(self.log("daemon.log")).spawn();
         self.daemon = Some(child.expect("the daemon starts"));
+    }
+
+    /// As [`spawn_daemon`](Self::spawn_daemon), and reads which phases the pool is in.
+    pub fn spawn_watched(&mut self, trap: Option<Trap>) {
+        let mut command = Command::new(program("keelhold"));
+        command.arg("--state").arg(&self.state).args(["serve", "--agents", &self.address]);
+        command.env("KEELHOLD_LOG", watch::LOG_LEVEL).stdin(Stdio::null()).stdout(Stdio::null());
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the daemon starts");
+        let said = child.stderr.take().expect("it was asked for");
+        self.watch = Some(Watch::start(&child, said, self.log("daemon.log"), trap));
+        self.daemon = Some(child);
+    }
+
+    /// The watch over a daemon that was started watched.
+    #[must_use]
+    pub fn watch(&self) -> &Watch {
+        self.watch.as_ref().expect("the daemon is watched")
+    }
+
+    /// SIGKILL for a watched daemon, if it still lives: what it was at.
+    pub fn kill_watched(&mut self) -> Death {
+        let watch = self.watch.take().expect("the daemon is watched");
+        watch.disarm();
+        self.kill_daemon();
+        watch.death()
     }
 
     pub fn start_daemon(&mut self) {
@@ -198,11 +270,20 @@ impl Appliance {
     }
 
     /// Asks again until it is so.
-    pub fn until(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
+    pub fn until(&self, what: &str, is_so: impl FnMut(&Self) -> bool) {
+        self.until_every(ASK_AGAIN, what, is_so);
+    }
+
+    /// As [`until`](Self::until), for what lasts a few milliseconds.
+    pub fn closely_until(&self, what: &str, is_so: impl FnMut(&Self) -> bool) {
+        self.until_every(ASK_CLOSELY, what, is_so);
+    }
+
+    fn until_every(&self, pause: Duration, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
         let began = Instant::now();
         while !is_so(self) {
             assert!(began.elapsed() < PATIENCE, "waited for: {what}\n{}", self.last_words());
-            std::thread::park_timeout(ASK_AGAIN);
+            std::thread::park_timeout(pause);
         }
     }
 
