@@ -13,3 +13,6 @@ mod session;
 pub mod tls;
 
 pub use session::{End, Task};
+
+#[cfg(test)]
+mod tests;
