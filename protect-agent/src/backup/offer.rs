@@ -29,10 +29,11 @@ impl Offers {
         self.batch.is_full() || self.offered_len >= OFFER_LEN
     }
 
-    /// The message, if there is anything to say.
-    pub(crate) fn take(&mut self, job: u64, seq: u64) -> Option<Vec<u8>> {
+    /// The message and its weight, if there is anything to say.
+    pub(crate) fn take(&mut self, job: u64, seq: u64) -> Option<(Vec<u8>, u64)> {
         self.offered_len = 0;
-        if self.batch.is_empty() { None } else { Some(self.batch.take(job, seq)) }
+        let weight = self.batch.weight();
+        if self.batch.is_empty() { None } else { Some((self.batch.take(job, seq), weight)) }
     }
 
     pub(crate) fn same(&mut self, same: Same) -> Remembered {

@@ -304,10 +304,10 @@ impl Stream {
         if !self.sent.has_room_for_items() {
             return Ok(());
         }
-        let Some(message) = self.offers.take(self.job, self.sent.next_seq()) else {
+        let Some((message, weight)) = self.offers.take(self.job, self.sent.next_seq()) else {
             return Ok(());
         };
-        self.sent.items((message.len() - HEADER_LEN) as u64);
+        self.sent.items(weight);
         self.outgoing.send(message).await.map_err(|_| BackupError::ConnectionLost)
     }
 
