@@ -2,6 +2,8 @@
 //! session ended with a clear refusal, leaves no point and no session behind, and the next honest one
 //! works.
 
+mod time;
+
 use super::budget::Inlet;
 use super::outbox::Outbox;
 use super::session::{self, End, Task};
@@ -37,10 +39,13 @@ impl Drop for House {
 }
 
 async fn house(name: &str) -> House {
+    house_by(name, Arc::new(SystemClock)).await
+}
+
+async fn house_by(name: &str, clock: SharedClock) -> House {
     let dir = std::env::temp_dir().join(format!("keelhold-house-{}-{name}", std::process::id()));
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).unwrap();
-    let clock: SharedClock = Arc::new(SystemClock);
     let disk = DiskSpec { path: dir.join("disk"), create_len: Some(128 << 20) };
     let (of_pool, specs) = (Arc::clone(&clock), vec![disk.clone()]);
     let make = move || on_bench(1, async |bench: Bench| bench.create(&specs, None, &of_pool).await);
@@ -57,7 +62,6 @@ async fn house(name: &str) -> House {
             name: format!("machine-{}", char::from(number)),
             state: MachineState::Active,
             key: None,
-            next_key: None,
             denied_keys: Vec::new(),
             version: None,
             last_seen: None,
