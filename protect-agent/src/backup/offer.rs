@@ -49,7 +49,7 @@ impl Offers {
     /// An entry that was read whole. More than one item only for a file with very many pieces:
     /// `full` is called where the batch may have to leave in between.
     pub(crate) fn reading(&mut self, reading: Reading) -> Option<Remembered> {
-        let Reading { path, outcome } = reading;
+        let Reading { path, outcome, .. } = reading;
         let (facts, content) = match outcome {
             Outcome::Entry { facts, content } => (facts, content),
             Outcome::Skipped(note) => {
@@ -112,6 +112,10 @@ impl Offers {
             .into_iter()
             .map(|part| match part {
                 Part::Hole { len } => Extent::Hole { len },
+                Part::Known { id, len } => {
+                    self.held.push(Held::KNOWN);
+                    Extent::Chunk { id, len }
+                }
                 Part::Chunk { id, bytes } => {
                     let len = bytes.len() as u32;
                     self.offered_len += u64::from(len);

@@ -16,6 +16,8 @@ pub enum WindowError {
     AnswerAhead { upto: u64, offered: u64 },
     #[error("reference {reference} is wanted outside of the answered ones")]
     WantOutside { reference: u64 },
+    #[error("reference {reference} is wanted, whose chunk was answered for before")]
+    WantTwice { reference: u64 },
     #[error("items up to {seq} are acknowledged, only {sent} were sent")]
     ItemsAhead { seq: u64, sent: u64 },
     #[error("{bytes} bytes of frames are acknowledged, only {sent} were sent")]
@@ -31,6 +33,9 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// In the place of a chunk that was offered before: a server wants it once at most.
+    pub(crate) const KNOWN: Bytes = Bytes::new();
+
     pub(crate) fn push(&mut self, chunk: Bytes) {
         self.len += chunk.len() as u64;
         self.chunks.push_back(chunk);
@@ -71,6 +76,9 @@ impl Held {
             self.len -= chunk.len() as u64;
             while runs.next_if(|run| run.first + run.count <= reference).is_some() {}
             if runs.peek().is_some_and(|run| run.first <= reference) {
+                if chunk.is_empty() {
+                    return Err(WindowError::WantTwice { reference });
+                }
                 take(reference, chunk);
             }
         }
