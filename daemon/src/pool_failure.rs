@@ -4,6 +4,8 @@ use crate::failure::{Code, Failure, chain};
 use crate::pool_thread::PoolClosed;
 use crate::store::StoreError;
 use keelhold_disk::error::{CommitError, CreateError, IngestError, OpenError, ReadError};
+use keelhold_disk::pool::PageError;
+use keelhold_disk::tree::{BuildError, ReadError as ReadTreeError};
 
 #[must_use]
 pub fn of_closed(closed: PoolClosed) -> Failure {
@@ -48,6 +50,20 @@ pub fn of_ingest(error: &IngestError) -> Failure {
     match error {
         IngestError::Commit(error) => of_commit(error),
         IngestError::Read(error) => of_read(error),
+        // Pages are made while a tree is taken in: a full pool is found here, too.
+        IngestError::Tree(error) => of_tree(error),
+        _ => Failure::of(Code::AgentBroke, error),
+    }
+}
+
+fn of_tree(error: &BuildError<PageError>) -> Failure {
+    let of_page = |error: &PageError| match error {
+        PageError::Read(error) => of_read(error),
+        PageError::Commit(error) => of_commit(error),
+    };
+    match error {
+        BuildError::Store(error) | BuildError::Read(ReadTreeError::Store(error)) => of_page(error),
+        BuildError::Read(ReadTreeError::Page { .. }) => Failure::of(Code::PoolDamaged, error),
         _ => Failure::of(Code::AgentBroke, error),
     }
 }

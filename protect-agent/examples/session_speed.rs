@@ -61,7 +61,7 @@ async fn session(
     let agent = tokio::spawn(async move {
         let (_asks, mut asked) = mpsc::channel(1);
         let (renewed, _) = mpsc::unbounded_channel();
-        converse(ours, &surroundings, &mut asked, None, renewed, |_| {}).await
+        converse(ours, &surroundings, &mut asked, &mut mpsc::channel(1).1, renewed, |_| {}).await
     });
     let (stats, basis, received, frames) = serve(theirs, tree, basis).await?;
     agent.await??;

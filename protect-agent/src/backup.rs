@@ -17,6 +17,7 @@ mod bounds;
 mod budget;
 mod compress;
 mod large;
+mod links;
 mod offer;
 mod pack;
 mod pieces;

@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use keelhold_wire::ServerAddress;
 use keelhold_wire::address::AddressError;
+use keelhold_wire::{CaPin, ServerAddress};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,8 @@ pub enum IdentityError {
     ServerFile(#[source] serde_json::Error),
     #[error("server.json names no server")]
     Address(#[from] AddressError),
+    #[error("the new certificate is not for this machine's key")]
+    OtherKey,
     #[error("a key could not be made")]
     Key(#[source] rcgen::Error),
 }
@@ -136,6 +138,11 @@ impl Identity {
 
     /// Takes the certificate the server sent for the same key.
     pub fn renewed(&mut self, certificate: Vec<u8>, state: &StateDir) -> Result<(), IdentityError> {
+        // With any other the server would be out of reach for good.
+        let key = |der: &[u8]| CaPin::of_certificate(der).ok();
+        if key(&certificate).is_none() || key(&certificate) != key(&self.certificate) {
+            return Err(IdentityError::OtherKey);
+        }
         state.write(CERTIFICATE, &certificate)?;
         self.certificate = certificate.into();
         Ok(())

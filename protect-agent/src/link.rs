@@ -96,12 +96,13 @@ pub struct Surroundings {
 /// A certificate the server sent, for the agent to keep.
 pub type Renewed = mpsc::UnboundedSender<Vec<u8>>;
 
-/// Talks until the connection ends. `greeted` is told once the server has said welcome.
+/// Talks until the connection ends. `greeted` is told once the server has said welcome; `renewals`
+/// are requests for a new certificate.
 pub async fn converse<S>(
     stream: S,
     surroundings: &Arc<Surroundings>,
     asked: &mut mpsc::Receiver<Asked>,
-    renewal: Option<Vec<u8>>,
+    renewals: &mut mpsc::Receiver<Vec<u8>>,
     renewed: Renewed,
     greeted: impl FnOnce(&Welcome),
 ) -> Result<(), LinkError>
@@ -118,9 +119,6 @@ where
         .await
         .map_err(|_| LinkError::NoGreeting)??;
     greeted(&welcome);
-    if let Some(request) = renewal {
-        outgoing.send(FromAgent::Renew(Renew { request }).to_bytes()).await?;
-    }
     let mut link = Link {
         outgoing,
         surroundings: surroundings.clone(),
@@ -131,7 +129,7 @@ where
         next_ask: 1,
         next_ping: 1,
     };
-    let ended = link.run(&mut receiver, asked, &mut writing).await;
+    let ended = link.run(&mut receiver, (asked, renewals), &mut writing).await;
     link.end().await;
     ended
 }
@@ -178,7 +176,7 @@ impl Link {
     async fn run<R: AsyncRead + Unpin>(
         &mut self,
         receiver: &mut Receiver<R>,
-        asked: &mut mpsc::Receiver<Asked>,
+        (asked, renewals): (&mut mpsc::Receiver<Asked>, &mut mpsc::Receiver<Vec<u8>>),
         writing: &mut JoinSet<()>,
     ) -> Result<(), LinkError> {
         let mut heard_at = Instant::now();
@@ -197,6 +195,9 @@ impl Link {
                 }
                 Some(ended) = self.running.join_next() => self.ended(ended),
                 Some(asked) = asked.recv() => self.ask(asked).await?,
+                Some(request) = renewals.recv() => {
+                    self.outgoing.send(FromAgent::Renew(Renew { request }).to_bytes()).await?;
+                }
                 _ = writing.join_next() => return Err(LinkError::Lost),
                 () = tokio::time::sleep_until(ping_at) => {
                     if heard_at.elapsed() >= idle {

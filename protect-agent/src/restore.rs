@@ -144,3 +144,6 @@ async fn receive_order<R: tokio::io::AsyncRead + Unpin>(
     limited.read_to_end(&mut bytes).await.map_err(torn)?;
     Ok(Order::decode(&bytes)?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,8 @@ use crate::state_dir::{StateDir, StateError};
 use crate::status::SharedStatus;
 use crate::tls::{self, TlsError};
 
+/// How often the certificate's age is looked at: a connection may last longer than it does.
+const RENEWAL_CHECK: Duration = Duration::from_secs(3_600);
 const CONNECT_WAIT: Duration = Duration::from_secs(20);
 /// Wishes of people on this machine that may wait.
 const WISH_COUNT: usize = 64;
@@ -150,7 +152,8 @@ impl Agent {
             .await
             .map_err(|_| DialError::Silent { server: self.identity.server.clone() })??;
         let (renewed, mut certificates) = mpsc::unbounded_channel();
-        let renewal = self.identity.renewal(self.clock.now().secs);
+        let (due, mut renewals) = mpsc::channel(1);
+        let mut check = tokio::time::interval(RENEWAL_CHECK);
         let status = &self.surroundings.status;
         let greeted = |welcome: &Welcome| {
             backoff.succeeded();
@@ -158,11 +161,18 @@ impl Agent {
             let server_version = &welcome.server_version;
             tracing::info!(server_version, machine = welcome.machine_name, "connected");
         };
-        let talk = link::converse(stream, &self.surroundings, asked, renewal, renewed, greeted);
+        let talk =
+            link::converse(stream, &self.surroundings, asked, &mut renewals, renewed, greeted);
         tokio::pin!(talk);
         loop {
             tokio::select! {
                 ended = &mut talk => return Ok(ended?),
+                _ = check.tick() => {
+                    if let Some(request) = self.identity.renewal(self.clock.now().secs) {
+                        // One that waits already is as good.
+                        let _ = due.try_send(request);
+                    }
+                }
                 Some(certificate) = certificates.recv() => {
                     match self.identity.renewed(certificate, &self.state) {
                         Ok(()) => tracing::info!("certificate renewed"),

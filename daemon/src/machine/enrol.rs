@@ -22,6 +22,8 @@ pub enum EnrolError {
     MachineGone,
     #[error("this key was revoked before")]
     KeyDenied,
+    #[error("a renewal is for the key the machine has")]
+    OtherKey,
     #[error("the certificate request is not accepted")]
     Request(#[from] AuthorityError),
     #[error("the pool did not take or give a record")]
@@ -38,7 +40,7 @@ impl EnrolError {
             Self::TokenUsed => Code::TokenUsed,
             Self::TokenExpired { .. } => Code::TokenExpired,
             Self::KeyDenied => Code::CertificateRevoked,
-            Self::Request(_) => Code::EnrolmentInvalid,
+            Self::OtherKey | Self::Request(_) => Code::EnrolmentInvalid,
             Self::Store(_) | Self::Machine(_) => Code::Internal,
         };
         Failure::of(code, self)
@@ -83,7 +85,6 @@ pub async fn enrol(
     }
     let old_key = machine.key.replace(issued.key);
     machine.denied_keys.extend(old_key.clone());
-    machine.denied_keys.extend(machine.next_key.take());
     machine.state = MachineState::Active;
     machine.version = Some(version.to_owned());
     token.used = true;
@@ -93,26 +94,20 @@ pub async fn enrol(
     Ok(Enrolment { machine, certificate: issued.certificate, old_key })
 }
 
-/// A new certificate for a machine that shows its old one; its key may change with it.
+/// A new certificate for the key of a machine that shows its old one.
 pub async fn renew(
     store: &Store,
     authority: &Authority,
     id: &str,
     request: &[u8],
 ) -> Result<CertificateDer<'static>, EnrolError> {
-    let mut change = store.change().await;
     let machine: Option<MachineRecord> = store.record(&machine_key(id)).await?;
-    let mut machine = machine
+    let machine = machine
         .filter(|machine| machine.state == MachineState::Active)
         .ok_or(EnrolError::MachineGone)?;
     let issued = authority.issue(request, &machine.id, store.clock.as_ref())?;
     if machine.key.as_deref() != Some(issued.key.as_str()) {
-        if machine.denied_keys.contains(&issued.key) {
-            return Err(EnrolError::KeyDenied);
-        }
-        machine.next_key = Some(issued.key);
-        change.put(machine_key(&machine.id), &machine)?;
-        change.commit().await?;
+        return Err(EnrolError::OtherKey);
     }
     Ok(issued.certificate)
 }

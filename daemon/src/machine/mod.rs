@@ -92,8 +92,7 @@ pub async fn named(store: &Store, name: &str) -> Result<MachineRecord, MachineEr
 pub async fn by_key(store: &Store, key: &str) -> Result<Option<MachineRecord>, StoreError> {
     let mut all = all(store).await?.into_iter();
     Ok(all.find(|machine| {
-        let keys = [machine.key.as_deref(), machine.next_key.as_deref()];
-        machine.state == MachineState::Active && keys.contains(&Some(key))
+        machine.state == MachineState::Active && machine.key.as_deref() == Some(key)
     }))
 }
 
@@ -118,7 +117,6 @@ pub async fn invite(
                 name: name.to_owned(),
                 state: MachineState::Invited,
                 key: None,
-                next_key: None,
                 denied_keys: Vec::new(),
                 version: None,
                 last_seen: None,
@@ -149,7 +147,6 @@ async fn drop_old_tokens(change: &mut Change, now: UnixNanos) -> Result<(), Stor
 
 fn deny_keys(machine: &mut MachineRecord) {
     machine.denied_keys.extend(machine.key.take());
-    machine.denied_keys.extend(machine.next_key.take());
 }
 
 /// The machine's key is never accepted again.
@@ -194,18 +191,14 @@ pub async fn remove(store: &Store, name: &str) -> Result<MachineRecord, MachineE
     Ok(machine)
 }
 
-/// Notes that the machine was here, and with which key.
-pub async fn seen(store: &Store, id: &str, version: &str, key: &str) -> Result<(), StoreError> {
+/// Notes that the machine was here.
+pub async fn seen(store: &Store, id: &str, version: &str) -> Result<(), StoreError> {
     let mut change = store.change().await;
     let Some(mut machine) = store.record::<MachineRecord>(&machine_key(id)).await? else {
         return Ok(());
     };
     machine.last_seen = Some(rfc3339(store.clock.now()));
     machine.version = Some(version.to_owned());
-    if machine.next_key.as_deref() == Some(key) {
-        machine.next_key = None;
-        machine.denied_keys.extend(machine.key.replace(key.to_owned()));
-    }
     change.put(machine_key(id), &machine)?;
     change.commit().await
 }

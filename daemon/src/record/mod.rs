@@ -80,10 +80,6 @@ pub struct MachineRecord {
     pub state: MachineState,
     /// Fingerprint of the one public key that is accepted.
     pub key: Option<String>,
-    /// Fingerprint of a key that was certified by renewal and takes over when it is first used: until
-    /// then the machine may not have got its new certificate.
-    #[serde(default)]
-    pub next_key: Option<String>,
     /// Keys that were accepted once and never will be again.
     #[serde(default)]
     pub denied_keys: Vec<String>,

@@ -5,6 +5,7 @@
 
 use super::budget::{Arrivals, Inlet};
 use super::outbox::{Outbox, write_out};
+use super::strangers;
 use super::{restore, session};
 use crate::daemon::Daemon;
 use crate::failure::{Code, Failure, chain};
@@ -26,7 +27,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::server::TlsStream;
 
 /// Tells a peer why it is not served.
@@ -57,8 +58,8 @@ pub async fn serve(
     daemon: Arc<Daemon>,
     stream: TlsStream<TcpStream>,
     machine: MachineRecord,
-    key: String,
-    stopping: watch::Receiver<bool>,
+    stranger: strangers::Place,
+    mut stopping: watch::Receiver<bool>,
 ) {
     let (read, write) = tokio::io::split(stream);
     let mut receiver = Receiver::new(read);
@@ -70,12 +71,12 @@ pub async fn serve(
         Ok(Err(why)) => return tracing::info!(machine = machine.name, why, "greeting failed"),
         Err(_) => return tracing::info!(machine = machine.name, "greeting took too long"),
     };
+    drop(stranger);
     let mut place = daemon.connected.enter(&machine.id, &hello.agent_version);
     if place.replaced_another {
         tracing::warn!(machine = machine.name, "connected again while it seemed to be connected");
     }
-    if let Err(error) = machine::seen(&daemon.store, &machine.id, &hello.agent_version, &key).await
-    {
+    if let Err(error) = machine::seen(&daemon.store, &machine.id, &hello.agent_version).await {
         tracing::warn!(machine = machine.name, error = chain(&error), "not noted as seen");
     }
     tracing::info!(machine = machine.name, version = hello.agent_version, "machine connected");
@@ -89,13 +90,19 @@ pub async fn serve(
         over: HashSet::new(),
         waiting: daemon.jobs.take_waiting(place.machine()).into(),
         tasks: JoinSet::new(),
-        stopping,
+        stopping: stopping.clone(),
     };
+    // Whoever must go goes at once, even if an answer to it waits for it to read.
+    let mut end = place.end.clone();
     let why = tokio::select! {
         why = connection.run(&mut receiver, &mut place) => why,
         _ = &mut writer => String::from("the connection broke while writing"),
+        () = raised(&mut end) => {
+            String::from("its certificate is not accepted, or it connected again")
+        }
+        () = raised(&mut stopping) => String::from("the daemon stops"),
     };
-    connection.close(place, key, &hello, why).await;
+    connection.close(place, &hello, why, &writer).await;
     let _ = tokio::time::timeout(limit, writer).await;
 }
 
@@ -144,7 +151,6 @@ impl Connection {
     ) -> String {
         let mut silent_for = 0;
         let mut pings = 0;
-        let mut stopping = self.stopping.clone();
         loop {
             self.start_waiting();
             let before = receiver.received();
@@ -180,12 +186,6 @@ impl Connection {
                     }
                     pings += 1;
                     let _ = self.outbox.send(FromServer::Ping(Ping { number: pings })).await;
-                }
-                () = raised(&mut place.end) => {
-                    return String::from("its certificate is not accepted, or it connected again");
-                }
-                () = raised(&mut stopping) => {
-                    return String::from("the daemon stops");
                 }
             }
         }
@@ -265,16 +265,22 @@ impl Connection {
         }
     }
 
-    async fn close(mut self, place: Place, key: String, hello: &Hello, why: String) {
+    async fn close<T>(mut self, place: Place, hello: &Hello, why: String, writer: &JoinHandle<T>) {
         self.daemon.connected.leave(&place);
         // Jobs see their arrivals end and park; those never started go back.
         self.inlets.clear();
         for job in self.waiting.drain(..) {
             self.daemon.jobs.park(job);
         }
-        while self.tasks.join_next().await.is_some() {}
+        let limit = Duration::from_secs(GREETING_SECONDS);
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(limit, all).await.is_err() {
+            // Their last words find no reader; without a writer they need none.
+            writer.abort();
+            while self.tasks.join_next().await.is_some() {}
+        }
         let (id, version) = (&self.machine.id, &hello.agent_version);
-        let _ = machine::seen(&self.daemon.store, id, version, &key).await;
+        let _ = machine::seen(&self.daemon.store, id, version).await;
         tracing::info!(machine = self.machine.name, why, "machine disconnected");
         // Somebody may have asked while this connection was going and another is there already.
         self.daemon.wake_machine(id);

@@ -28,6 +28,8 @@ pub enum Breach {
     FinishTooSoon { wanted: u64 },
     #[error("the stream was ended inside an entry")]
     FinishInside,
+    #[error("the stream described nothing, not even a root")]
+    Empty,
     #[error("the job was not started")]
     NotStarted,
     #[error("message {name} does not belong to a backup")]
@@ -67,6 +69,7 @@ pub struct Intake {
     last_seq: u64,
     next_ref: u64,
     entry_open: bool,
+    described: bool,
     finished: bool,
     queue: VecDeque<Batch>,
     /// References that were wanted and have not come.
@@ -89,6 +92,7 @@ impl Intake {
             return Err(Breach::SequenceGap { expected, found });
         }
         self.last_seq = message.seq;
+        self.described |= !message.items.is_empty();
         let mut chunks = Vec::new();
         for item in &message.items {
             self.follow_entry(item)?;
@@ -202,6 +206,9 @@ impl Intake {
         }
         if self.entry_open {
             return Err(Breach::FinishInside);
+        }
+        if !self.described {
+            return Err(Breach::Empty);
         }
         if !self.wanted.is_empty() {
             return Err(Breach::FinishTooSoon { wanted: self.wanted.len() as u64 });

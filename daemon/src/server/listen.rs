@@ -1,5 +1,6 @@
 //! The agents' listener: accepts, shakes hands within limits, and hands over by what was proved.
 
+use super::strangers::{Place, Strangers};
 use super::tls::{Peer, peer, server_config};
 use super::{connection, enrolment};
 use crate::daemon::Daemon;
@@ -11,12 +12,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-
-/// Connections that have not shown who they are.
-const STRANGERS_MAX: usize = 64;
 
 /// Binds the address, or says why not.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -36,7 +34,7 @@ pub async fn serve(
     let config =
         server_config(&daemon.authority).map_err(|error| Failure::of(Code::Internal, &error))?;
     let acceptor = TlsAcceptor::from(config);
-    let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
+    let strangers = Strangers::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -51,7 +49,7 @@ pub async fn serve(
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&strangers).try_acquire_owned() else {
+        let Some(place) = strangers.enter(address.ip()) else {
             tracing::info!(%address, "too many connections that have not shown who they are");
             continue;
         };
@@ -83,7 +81,7 @@ async fn greet(
     daemon: Arc<Daemon>,
     stream: TlsStream<TcpStream>,
     address: SocketAddr,
-    place: tokio::sync::OwnedSemaphorePermit,
+    place: Place,
     stopping: watch::Receiver<bool>,
 ) {
     match peer(stream.get_ref().1) {
@@ -94,8 +92,7 @@ async fn greet(
         Peer::Stranger => tracing::info!(%address, "a peer without a certificate was refused"),
         Peer::Machine { key } => match machine::by_key(&daemon.store, &key).await {
             Ok(Some(machine)) => {
-                drop(place);
-                connection::serve(daemon, stream, machine, key, stopping).await;
+                connection::serve(daemon, stream, machine, place, stopping).await;
             }
             Ok(None) => {
                 tracing::info!(%address, "a machine with a revoked or unknown key was refused");

@@ -10,6 +10,10 @@ pub mod listen;
 mod outbox;
 mod restore;
 mod session;
+mod strangers;
 pub mod tls;
 
 pub use session::{End, Task};
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,8 @@
 //! Messages on their way to an agent: a bounded queue and the task that writes it.
 
+use keelhold_wire::limits::IDLE_SECONDS;
 use keelhold_wire::{FromServer, Sender};
+use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::sync::mpsc;
 
@@ -29,17 +31,24 @@ impl Outbox {
     }
 }
 
+/// A machine that takes nothing for so long has gone, or means no good.
+async fn in_time<T>(write: impl Future<Output = std::io::Result<T>>) -> std::io::Result<T> {
+    let limit = Duration::from_secs(IDLE_SECONDS);
+    let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
+    tokio::time::timeout(limit, write).await.map_err(late)?
+}
+
 /// Writes messages until nobody can send any more, then closes the stream in order.
 pub async fn write_out<W: AsyncWrite + Unpin>(
     mut sender: Sender<W>,
     mut messages: mpsc::Receiver<FromServer>,
 ) -> std::io::Result<()> {
     while let Some(message) = messages.recv().await {
-        sender.send(&message).await?;
+        in_time(sender.send(&message)).await?;
         while let Ok(message) = messages.try_recv() {
-            sender.send(&message).await?;
+            in_time(sender.send(&message)).await?;
         }
-        sender.flush().await?;
+        in_time(sender.flush()).await?;
     }
-    sender.close().await
+    in_time(sender.close()).await
 }

@@ -20,7 +20,7 @@ use keelhold_chunk::IdKey;
 use keelhold_disk::pool::Piece;
 use keelhold_wire::limits::{
     FRAME_PLAIN_LEN_DEFAULT, FRAMES_WINDOW_LEN, ITEMS_BODY_LEN_TARGET, ITEMS_COUNT_MAX,
-    ITEMS_WINDOW_COUNT, ITEMS_WINDOW_LEN, REFS_WINDOW_COUNT, REFS_WINDOW_LEN,
+    ITEMS_WEIGHT_MAX, ITEMS_WINDOW_WEIGHT, REFS_WINDOW_COUNT, REFS_WINDOW_LEN,
 };
 use keelhold_wire::{
     Cancel, Codec, Content as WireContent, Extent, Frame, FromAgent, FromServer, Item, Items,
@@ -32,7 +32,6 @@ use tokio::sync::watch;
 
 /// Room kept free in a window for one more of the largest thing.
 const FRAME_ROOM: u64 = 2 << 20;
-const ITEM_ROOM: u64 = 1 << 20;
 /// Chunks named in one item.
 const EXTENTS_MAX: usize = 256;
 const CANCEL_WAIT: Duration = Duration::from_secs(10);
@@ -82,7 +81,7 @@ struct Outflow<'a> {
     seq: u64,
     /// Messages of items that the agent has not acknowledged.
     unacknowledged: VecDeque<(u64, u64)>,
-    unacknowledged_len: u64,
+    unacknowledged_weight: u64,
     batch: Vec<Item>,
     batch_len: usize,
     entries: u64,
@@ -114,7 +113,7 @@ impl<'a> Outflow<'a> {
             started: false,
             seq: 0,
             unacknowledged: VecDeque::new(),
-            unacknowledged_len: 0,
+            unacknowledged_weight: 0,
             batch: Vec::new(),
             batch_len: 0,
             entries: 0,
@@ -278,20 +277,15 @@ impl<'a> Outflow<'a> {
             return Ok(());
         }
         self.batch_len = 0;
-        while self.unacknowledged_len + ITEM_ROOM > ITEMS_WINDOW_LEN
-            || self.unacknowledged.len() as u64 + 1 > ITEMS_WINDOW_COUNT
-        {
+        while self.unacknowledged_weight + ITEMS_WEIGHT_MAX > ITEMS_WINDOW_WEIGHT {
             self.hear().await?;
         }
         self.seq += 1;
         let items = Items { job: self.job, seq: self.seq, items: std::mem::take(&mut self.batch) };
-        let message = FromServer::Items(items);
-        let mut writer = keelhold_chunk::Writer::new();
-        message.put_body(&mut writer);
-        let len = writer.len() as u64;
-        self.unacknowledged.push_back((self.seq, len));
-        self.unacknowledged_len += len;
-        self.send(message).await
+        let weight = items.weight();
+        self.unacknowledged.push_back((self.seq, weight));
+        self.unacknowledged_weight += weight;
+        self.send(FromServer::Items(items)).await
     }
 
     /// Waits until more bytes may be held. What is named and not sent yet has to go first, or the
@@ -325,8 +319,8 @@ impl<'a> Outflow<'a> {
             FromAgent::Want(want) => self.wanted(&want)?,
             FromAgent::Credit(credit) => {
                 while self.unacknowledged.front().is_some_and(|(seq, _)| *seq <= credit.items_seq) {
-                    let (_, len) = self.unacknowledged.pop_front().unwrap_or_default();
-                    self.unacknowledged_len -= len;
+                    let (_, weight) = self.unacknowledged.pop_front().unwrap_or_default();
+                    self.unacknowledged_weight -= weight;
                 }
                 self.frame_bytes_done = credit.frame_bytes.min(self.frame_bytes_sent);
             }

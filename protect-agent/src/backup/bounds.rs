@@ -23,6 +23,9 @@ pub(crate) const PIECE_COUNT: usize = 3;
 /// Large files read at once.
 pub(crate) const LARGE_COUNT: u64 = 2;
 
+/// Contents of files with several names, remembered until the last name was said.
+pub(crate) const LINKS_LEN: u64 = 16 << 20;
+
 /// Content offered and not answered, beyond which the stream takes nothing new.
 pub(crate) const HELD_LEN: u64 = 32 << 20;
 /// References offered and not answered, beyond which the stream takes nothing new.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use keelhold_chunk::{Attributes, Kind};
+use keelhold_chunk::{Attributes, Kind, LinkGroup};
 use keelhold_tree::{Extent, OpenFile, SkippedReason};
 use keelhold_wire::SkipReason;
 use tokio::sync::mpsc;
@@ -27,22 +27,25 @@ pub(crate) enum Piece {
 pub(crate) struct Large {
     pub(crate) path: Vec<u8>,
     pub(crate) pieces: mpsc::Receiver<Piece>,
+    /// The first name of a file whose other names will refer to it, and what came of it so far.
+    pub(crate) group: Option<LinkGroup>,
+    pub(crate) known: Vec<Part>,
 }
 
-/// Begins to read; `permit` goes with the thread.
+/// Begins to read; a `permit` goes with the thread.
 pub(crate) fn start(
     settings: Arc<Settings>,
     wanted: Wanted,
-    permit: Permit,
+    permit: Option<Permit>,
 ) -> std::io::Result<Large> {
     let (sender, pieces) = mpsc::channel(PIECE_COUNT);
-    let path = wanted.entry.path().to_vec();
+    let (path, group) = (wanted.entry.path().to_vec(), wanted.group);
     std::thread::Builder::new().name("large file".to_owned()).spawn(move || {
         let _permit = permit;
         // The stream has ended if nobody takes the pieces, and that is all there is to do then.
         let _ = stream(&settings, &wanted, &sender);
     })?;
-    Ok(Large { path, pieces })
+    Ok(Large { path, pieces, group, known: Vec::new() })
 }
 
 /// The stream does not want the rest.

@@ -29,10 +29,11 @@ impl Offers {
         self.batch.is_full() || self.offered_len >= OFFER_LEN
     }
 
-    /// The message, if there is anything to say.
-    pub(crate) fn take(&mut self, job: u64, seq: u64) -> Option<Vec<u8>> {
+    /// The message and its weight, if there is anything to say.
+    pub(crate) fn take(&mut self, job: u64, seq: u64) -> Option<(Vec<u8>, u64)> {
         self.offered_len = 0;
-        if self.batch.is_empty() { None } else { Some(self.batch.take(job, seq)) }
+        let weight = self.batch.weight();
+        if self.batch.is_empty() { None } else { Some((self.batch.take(job, seq), weight)) }
     }
 
     pub(crate) fn same(&mut self, same: Same) -> Remembered {
@@ -48,7 +49,7 @@ impl Offers {
     /// An entry that was read whole. More than one item only for a file with very many pieces:
     /// `full` is called where the batch may have to leave in between.
     pub(crate) fn reading(&mut self, reading: Reading) -> Option<Remembered> {
-        let Reading { path, outcome } = reading;
+        let Reading { path, outcome, .. } = reading;
         let (facts, content) = match outcome {
             Outcome::Entry { facts, content } => (facts, content),
             Outcome::Skipped(note) => {
@@ -111,6 +112,10 @@ impl Offers {
             .into_iter()
             .map(|part| match part {
                 Part::Hole { len } => Extent::Hole { len },
+                Part::Known { id, len } => {
+                    self.held.push(Held::KNOWN);
+                    Extent::Chunk { id, len }
+                }
                 Part::Chunk { id, bytes } => {
                     let len = bytes.len() as u32;
                     self.offered_len += u64::from(len);

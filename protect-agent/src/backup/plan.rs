@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::bounds::{ENTRY_LEN, GROUP_COUNT, GROUP_LEN, SMALL_LEN_MAX};
 use super::budget::{Budget, Permit};
 use super::large::{self, Large};
+use super::links::{Linked, Name, Planned};
 use super::queue::Queue;
 use super::read::{self, Wanted};
 use super::reading::{Group, Note, Settings};
@@ -22,6 +23,7 @@ pub(crate) enum Step {
     Same(Same),
     Group(oneshot::Receiver<Group>),
     Large(Large),
+    Linked(Box<Linked>),
     Skipped {
         path: Vec<u8>,
         note: Note,
@@ -83,6 +85,7 @@ pub(crate) struct Plan {
     same: Same,
     group: Vec<Wanted>,
     group_len: u64,
+    links: Planned,
 }
 
 impl Plan {
@@ -93,8 +96,18 @@ impl Plan {
         budgets: Budgets,
         steps: mpsc::Sender<Step>,
     ) -> Self {
-        let (same, group) = (Same::default(), Vec::new());
-        Self { settings, mode, read_again, readers, budgets, steps, same, group, group_len: 0 }
+        Self {
+            settings,
+            mode,
+            read_again,
+            readers,
+            budgets,
+            steps,
+            same: Same::default(),
+            group: Vec::new(),
+            group_len: 0,
+            links: Planned::default(),
+        }
     }
 
     /// Runs on a thread of its own until the walk ends or the stream does.
@@ -132,12 +145,22 @@ impl Plan {
         let unchanged_digest = proved.map(|(_, record)| record.digest);
         let is_file = entry.kind() == EntryKind::File;
         let size = if is_file { entry.identity().size } else { 0 };
-        let wanted = Wanted { entry, unchanged_digest };
+        let name = self.links.name(&entry);
+        let group = match name {
+            Name::First(group) => Some(group),
+            Name::Only | Name::Again { .. } => None,
+        };
+        let wanted = Wanted { entry, unchanged_digest, group };
+        if let Name::Again { group, last } = name {
+            self.flush_group()?;
+            let settings = self.settings.clone();
+            return self.send(Step::Linked(Box::new(Linked { wanted, group, last, settings })));
+        }
         if size > SMALL_LEN_MAX {
             self.flush_group()?;
             let permit = self.budgets.large.take(1).ok_or(Stopped)?;
             let settings = self.settings.clone();
-            let large = large::start(settings, wanted, permit).map_err(|_| Stopped)?;
+            let large = large::start(settings, wanted, Some(permit)).map_err(|_| Stopped)?;
             return self.send(Step::Large(large));
         }
         self.group.push(wanted);

@@ -1,7 +1,7 @@
 //! Reads one entry whole: attributes always, content up to a small file's length.
 
 use bytes::Bytes;
-use keelhold_chunk::{Attributes, Kind};
+use keelhold_chunk::{Attributes, Kind, LinkGroup};
 use keelhold_tree::{Entry, EntryKind, OpenFile, SkippedReason, Stat};
 use keelhold_wire::SkipReason;
 
@@ -20,6 +20,8 @@ pub(crate) struct Wanted {
     pub(crate) entry: Entry,
     /// The digest of the basis, where the shortcut calls the entry unchanged all the same.
     pub(crate) unchanged_digest: Option<[u8; 8]>,
+    /// The first name of a file whose other names will refer to it.
+    pub(crate) group: Option<LinkGroup>,
 }
 
 pub(crate) fn read(settings: &Settings, wanted: &Wanted) -> Reading {
@@ -28,7 +30,7 @@ pub(crate) fn read(settings: &Settings, wanted: &Wanted) -> Reading {
         EntryKind::File => read_file(settings, wanted),
         _ => read_attributes(settings, wanted),
     };
-    Reading { path: entry.path().to_vec(), outcome }
+    Reading { path: entry.path().to_vec(), group: wanted.group, outcome }
 }
 
 fn read_attributes(settings: &Settings, wanted: &Wanted) -> Outcome {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use keelhold_chunk::cut::Cutter;
-use keelhold_chunk::{Attributes, ChunkId, IdKey, Kind, Writer};
+use keelhold_chunk::{Attributes, ChunkId, IdKey, Kind, LinkGroup, Writer};
 use keelhold_tree::{EntryKind, Stat};
 use keelhold_wire::SkipReason;
 
@@ -23,8 +23,29 @@ pub(crate) struct Settings {
 /// A piece of content with its name.
 #[derive(Debug)]
 pub(crate) enum Part {
-    Chunk { id: ChunkId, bytes: Bytes },
-    Hole { len: u64 },
+    Chunk {
+        id: ChunkId,
+        bytes: Bytes,
+    },
+    /// A chunk that was offered in this session already.
+    Known {
+        id: ChunkId,
+        len: u32,
+    },
+    Hole {
+        len: u64,
+    },
+}
+
+impl Part {
+    /// The same, for those who have heard of it.
+    pub(crate) fn known(&self) -> Self {
+        match self {
+            Self::Chunk { id, bytes } => Self::Known { id: *id, len: bytes.len() as u32 },
+            Self::Known { id, len } => Self::Known { id: *id, len: *len },
+            Self::Hole { len } => Self::Hole { len: *len },
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -32,6 +53,16 @@ pub(crate) enum ReadContent {
     None,
     Inline(Vec<u8>),
     Parts(Vec<Part>),
+}
+
+impl ReadContent {
+    pub(crate) fn known(&self) -> Self {
+        match self {
+            Self::None => Self::None,
+            Self::Inline(bytes) => Self::Inline(bytes.clone()),
+            Self::Parts(parts) => Self::Parts(parts.iter().map(Part::known).collect()),
+        }
+    }
 }
 
 /// Why something is missing or doubtful, in the reader's words.
@@ -42,7 +73,7 @@ pub(crate) struct Note {
 }
 
 /// What is known of an entry once it was read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Facts {
     /// Encoded attributes.
     pub(crate) attributes: Vec<u8>,
@@ -64,6 +95,8 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct Reading {
     pub(crate) path: Vec<u8>,
+    /// Set on the first name of a file whose other names will refer to it.
+    pub(crate) group: Option<LinkGroup>,
     pub(crate) outcome: Outcome,
 }
 
@@ -90,11 +123,13 @@ impl<'a> Digest<'a> {
     }
 
     pub(crate) fn part(&mut self, part: &Part) {
+        let mut chunk = |id: &ChunkId, len: u64| {
+            self.writer.varint(len << 1);
+            self.writer.raw(id.as_bytes());
+        };
         match part {
-            Part::Chunk { id, bytes } => {
-                self.writer.varint((bytes.len() as u64) << 1);
-                self.writer.raw(id.as_bytes());
-            }
+            Part::Chunk { id, bytes } => chunk(id, bytes.len() as u64),
+            Part::Known { id, len } => chunk(id, u64::from(*len)),
             Part::Hole { len } => self.writer.varint(len << 1 | 1),
         }
         if self.writer.len() >= DIGEST_FOLD_LEN {

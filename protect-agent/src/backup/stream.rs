@@ -15,7 +15,8 @@ use tokio::time::{Duration, Instant};
 
 use super::bounds::LEAVING_LEN;
 use super::compress::{Pressed, Pressing};
-use super::large::{Large, Piece};
+use super::large::{self, Large, Piece};
+use super::links;
 use super::offer::{Offers, needs_pieces};
 use super::pack::{Bundle, Packer};
 use super::plan::Step;
@@ -42,6 +43,7 @@ pub(crate) struct Stream {
     pub(crate) offers: Offers,
     sent: Sent,
     now: Now,
+    links: links::Remembered,
     leaving: Leaving,
     steps_over: bool,
     progress_at: Instant,
@@ -51,7 +53,7 @@ pub(crate) struct Stream {
 enum Now {
     Nothing,
     Waiting(oneshot::Receiver<Group>),
-    Group { readings: VecDeque<Reading>, _permit: super::budget::Permit },
+    Group { readings: VecDeque<Reading>, _permit: Option<super::budget::Permit> },
     Large { large: Large, opened: bool },
     Parts { parts: std::vec::IntoIter<Part>, then: Box<Now> },
     Closing { path: Vec<u8>, facts: Box<super::reading::Facts>, then: Box<Now> },
@@ -99,6 +101,7 @@ impl Stream {
             offers: Offers::default(),
             sent: Sent::default(),
             now: Now::Nothing,
+            links: links::Remembered::default(),
             leaving: Leaving::default(),
             steps_over: false,
             progress_at: Instant::now() + PROGRESS_EVERY,
@@ -170,6 +173,7 @@ impl Stream {
             }
             Some(Step::Group(group)) => self.now = Now::Waiting(group),
             Some(Step::Large(large)) => self.now = Now::Large { large, opened: false },
+            Some(Step::Linked(linked)) => self.linked(*linked)?,
             Some(Step::Skipped { path, note }) => self.offers.skip(path, note),
             Some(Step::End) => self.steps_over = true,
             None => return Err(BackupError::ReaderDied),
@@ -179,7 +183,19 @@ impl Stream {
 
     fn group(&mut self, group: Option<Group>) -> Result<(), BackupError> {
         let Group { readings, permit } = group.ok_or(BackupError::ReaderDied)?;
-        self.now = Now::Group { readings: readings.into(), _permit: permit };
+        self.now = Now::Group { readings: readings.into(), _permit: Some(permit) };
+        Ok(())
+    }
+
+    fn linked(&mut self, linked: links::Linked) -> Result<(), BackupError> {
+        self.now = match self.links.again(&linked) {
+            Some(reading) => Now::Group { readings: VecDeque::from([reading]), _permit: None },
+            None => {
+                let links::Linked { wanted, settings, .. } = linked;
+                let large = large::start(settings, wanted, None).map_err(BackupError::Thread)?;
+                Now::Large { large, opened: false }
+            }
+        };
         Ok(())
     }
 
@@ -199,11 +215,18 @@ impl Stream {
                 self.now = Now::Nothing;
             }
             Piece::Parts(parts) => {
+                if large.group.is_some() {
+                    large.known.extend(parts.iter().map(Part::known));
+                }
                 let then = Box::new(std::mem::replace(&mut self.now, Now::Nothing));
                 self.now = Now::Parts { parts: parts.into_iter(), then };
             }
             Piece::End(facts) => {
                 let path = std::mem::take(&mut large.path);
+                if let Some(group) = large.group {
+                    let content = ReadContent::Parts(std::mem::take(&mut large.known));
+                    self.links.put(group, (*facts).clone(), content);
+                }
                 let remembered = self.offers.close(path, *facts);
                 self.now = Now::Nothing;
                 self.remember(remembered).await;
@@ -217,8 +240,12 @@ impl Stream {
         match &mut self.now {
             Now::Group { readings, .. } => match readings.pop_front() {
                 None => self.now = Now::Nothing,
-                Some(reading) if needs_pieces(&reading) => self.in_pieces(reading),
+                Some(reading) if needs_pieces(&reading) => {
+                    self.links.note(&reading);
+                    self.in_pieces(reading);
+                }
                 Some(reading) => {
+                    self.links.note(&reading);
                     if let Some(remembered) = self.offers.reading(reading) {
                         self.remember(remembered).await;
                     }
@@ -248,7 +275,7 @@ impl Stream {
 
     /// A small file with more pieces than an item holds goes the way of a large one.
     fn in_pieces(&mut self, reading: Reading) {
-        let Reading { path, outcome } = reading;
+        let Reading { path, outcome, .. } = reading;
         let Outcome::Entry { facts, content: ReadContent::Parts(parts) } = outcome else {
             return;
         };
@@ -304,10 +331,10 @@ impl Stream {
         if !self.sent.has_room_for_items() {
             return Ok(());
         }
-        let Some(message) = self.offers.take(self.job, self.sent.next_seq()) else {
+        let Some((message, weight)) = self.offers.take(self.job, self.sent.next_seq()) else {
             return Ok(());
         };
-        self.sent.items((message.len() - HEADER_LEN) as u64);
+        self.sent.items(weight);
         self.outgoing.send(message).await.map_err(|_| BackupError::ConnectionLost)
     }
 

@@ -3,9 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use keelhold_wire::limits::{
-    BODY_LEN_MAX, FRAMES_WINDOW_LEN, ITEMS_WINDOW_COUNT, ITEMS_WINDOW_LEN,
-};
+use keelhold_wire::limits::{FRAMES_WINDOW_LEN, ITEMS_WEIGHT_MAX, ITEMS_WINDOW_WEIGHT};
 use keelhold_wire::{Credit, Want};
 use thiserror::Error;
 
@@ -18,6 +16,8 @@ pub enum WindowError {
     AnswerAhead { upto: u64, offered: u64 },
     #[error("reference {reference} is wanted outside of the answered ones")]
     WantOutside { reference: u64 },
+    #[error("reference {reference} is wanted, whose chunk was answered for before")]
+    WantTwice { reference: u64 },
     #[error("items up to {seq} are acknowledged, only {sent} were sent")]
     ItemsAhead { seq: u64, sent: u64 },
     #[error("{bytes} bytes of frames are acknowledged, only {sent} were sent")]
@@ -33,6 +33,9 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// In the place of a chunk that was offered before: a server wants it once at most.
+    pub(crate) const KNOWN: Bytes = Bytes::new();
+
     pub(crate) fn push(&mut self, chunk: Bytes) {
         self.len += chunk.len() as u64;
         self.chunks.push_back(chunk);
@@ -73,6 +76,9 @@ impl Held {
             self.len -= chunk.len() as u64;
             while runs.next_if(|run| run.first + run.count <= reference).is_some() {}
             if runs.peek().is_some_and(|run| run.first <= reference) {
+                if chunk.is_empty() {
+                    return Err(WindowError::WantTwice { reference });
+                }
                 take(reference, chunk);
             }
         }
@@ -84,9 +90,9 @@ impl Held {
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
     items_seq: u64,
-    /// Body lengths of the items messages after the acknowledged one.
+    /// Weights of the items messages after the acknowledged one.
     items: VecDeque<u64>,
-    items_len: u64,
+    items_weight: u64,
     frames_len: u64,
     frames_acknowledged: u64,
 }
@@ -97,16 +103,15 @@ impl Sent {
         self.items_seq + 1
     }
 
-    pub(crate) fn items(&mut self, body_len: u64) {
+    pub(crate) fn items(&mut self, weight: u64) {
         self.items_seq += 1;
-        self.items.push_back(body_len);
-        self.items_len += body_len;
+        self.items.push_back(weight);
+        self.items_weight += weight;
     }
 
     /// Whether any one message of items fits.
     pub(crate) fn has_room_for_items(&self) -> bool {
-        self.items_len + BODY_LEN_MAX as u64 <= ITEMS_WINDOW_LEN
-            && (self.items.len() as u64) < ITEMS_WINDOW_COUNT
+        self.items_weight + ITEMS_WEIGHT_MAX <= ITEMS_WINDOW_WEIGHT
     }
 
     pub(crate) fn frame(&mut self, body_len: u64) {
@@ -127,10 +132,10 @@ impl Sent {
             return Err(WindowError::FramesAhead { bytes, sent });
         }
         while self.items_seq - (self.items.len() as u64) < credit.items_seq {
-            let Some(len) = self.items.pop_front() else {
+            let Some(weight) = self.items.pop_front() else {
                 break;
             };
-            self.items_len -= len;
+            self.items_weight -= weight;
         }
         self.frames_acknowledged = self.frames_acknowledged.max(credit.frame_bytes);
         Ok(())
@@ -179,7 +184,7 @@ mod tests {
         while sent.has_room_for_items() {
             sent.items(1 << 20);
         }
-        assert_eq!(sent.next_seq(), 4);
+        assert_eq!(sent.next_seq(), 8);
         sent.acknowledge(&Credit { job: 1, items_seq: 2, frame_bytes: 0 }).unwrap();
         assert!(sent.has_room_for_items());
         sent.frame(FRAMES_WINDOW_LEN);

@@ -56,7 +56,8 @@ impl Bench {
         let agent = tokio::spawn(async move {
             let (_asks, mut asked) = mpsc::channel(1);
             let (renewed, _) = mpsc::unbounded_channel();
-            converse(ours, &surroundings, &mut asked, None, renewed, |_| {}).await
+            converse(ours, &surroundings, &mut asked, &mut mpsc::channel(1).1, renewed, |_| {})
+                .await
         });
         let point = server.serve(theirs, &self.tree(), session).await;
         let ended = tokio::time::timeout(Duration::from_secs(20), agent).await;
@@ -236,6 +237,77 @@ async fn what_the_server_lost_is_read_again() {
     let second = bench.session(&mut server, again).await.unwrap();
     assert_equal(&second, &bench.tree());
     assert!(!server.chunks.is_empty());
+}
+
+/// Inside their entries, small, and large: one reading each, however many names.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_with_several_names_are_read_once() {
+    let bench = Bench::new();
+    let tree = bench.tree();
+    let mut len = 0;
+    for (name, size) in [("inline", 300), ("small", 20_000), ("large", 9 << 20)] {
+        fs::write(tree.join(name), noise(size as u64, size)).unwrap();
+        for number in 0..4 {
+            let dir = tree.join(format!("dir-{number}"));
+            fs::create_dir_all(&dir).unwrap();
+            fs::hard_link(tree.join(name), dir.join(name)).unwrap();
+        }
+        len += size as u64;
+    }
+    // A name outside of the source: its group is never complete.
+    fs::hard_link(tree.join("small"), bench.dir.path().join("outside")).unwrap();
+    let mut server = Server::new(Codec::Zstd);
+    let first = bench.session(&mut server, Session::default()).await.unwrap();
+    assert_equal(&first, &tree);
+    assert_eq!((first.stats.bytes_read, first.stats.bytes_source), (len, 5 * len));
+    let groups = first.entries.iter().filter_map(|entry| entry.attributes.link_group);
+    assert_eq!(groups.clone().count(), 15);
+    assert_eq!(groups.collect::<std::collections::HashSet<_>>().len(), 3);
+    let check = Session { basis: Some(first.basis()), mode: Mode::Check, ..Session::default() };
+    let second = bench.session(&mut server, check).await.unwrap();
+    assert_equal(&second, &tree);
+    assert_eq!((second.stats.bytes_read, second.stats.wrong_shortcuts), (len, 0));
+    let basis = Session { basis: Some(first.basis()), ..Session::default() };
+    let third = bench.session(&mut server, basis).await.unwrap();
+    assert_equal(&third, &tree);
+    if first.trusted_by_the_file_system {
+        assert_eq!((third.stats.files_changed, third.stats.bytes_read), (0, 0));
+    }
+}
+
+/// A connection may last longer than a certificate: it is renewed on the way.
+#[tokio::test]
+async fn a_renewal_that_comes_due_is_asked_for_and_its_answer_handed_over() {
+    let bench = Bench::new();
+    let (ours, theirs) = tokio::io::duplex(64 << 10);
+    let (due, mut renewals) = mpsc::channel(1);
+    let (renewed, mut certificates) = mpsc::unbounded_channel();
+    let surroundings = bench.surroundings.clone();
+    let agent = tokio::spawn(async move {
+        let (_asks, mut asked) = mpsc::channel(1);
+        converse(ours, &surroundings, &mut asked, &mut renewals, renewed, |_| {}).await
+    });
+    let (reader, writer) = tokio::io::split(theirs);
+    let (mut receiver, mut sender) = (Receiver::new(reader), keelhold_wire::Sender::new(writer));
+    let hello = receiver.receive::<FromAgent>().await.unwrap();
+    assert!(matches!(hello, Some(FromAgent::Hello(_))));
+    let (server_version, machine_name) = (String::from("1"), String::from("box"));
+    let welcome = Welcome { version: 1, server_version, machine_name, now: 0 };
+    sender.send(&FromServer::Welcome(welcome)).await.unwrap();
+    sender.send(&FromServer::Ping(Ping { number: 3 })).await.unwrap();
+    sender.flush().await.unwrap();
+    let pong = receiver.receive::<FromAgent>().await.unwrap();
+    assert_eq!(pong, Some(FromAgent::Pong(Pong { number: 3 })));
+    due.send(vec![4; 100]).await.unwrap();
+    let asked = receiver.receive::<FromAgent>().await.unwrap();
+    assert_eq!(asked, Some(FromAgent::Renew(Renew { request: vec![4; 100] })));
+    let certificate = vec![5; 200];
+    let answer = keelhold_wire::Renewed { certificate: certificate.clone() };
+    sender.send(&FromServer::Renewed(answer)).await.unwrap();
+    sender.flush().await.unwrap();
+    assert_eq!(certificates.recv().await, Some(certificate));
+    sender.close().await.unwrap();
+    agent.await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

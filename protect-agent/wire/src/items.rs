@@ -7,8 +7,8 @@ use keelhold_chunk::{ChunkId, DecodeError, Reader, Writer};
 use crate::field::{Field, take_bytes};
 use crate::header::{HEADER_LEN, Header};
 use crate::limits::{
-    BODY_LEN_MAX, CHUNK_LEN_MAX, INLINE_LEN_MAX, ITEMS_BODY_LEN_TARGET, ITEMS_COUNT_MAX,
-    ITEMS_PATHS_LEN_MAX,
+    BODY_LEN_MAX, CHUNK_LEN_MAX, HOLE_WEIGHT, INLINE_LEN_MAX, ITEM_WEIGHT, ITEMS_BODY_LEN_TARGET,
+    ITEMS_COUNT_MAX, ITEMS_PATHS_LEN_MAX, ITEMS_WEIGHT_MAX, MESSAGE_WEIGHT, REF_WEIGHT,
 };
 
 /// A piece of the stream. `seq` counts from 1 in every job; a message whose `seq` is not above the
@@ -87,6 +87,36 @@ impl Item {
         };
         extents.iter().filter(|extent| matches!(extent, Extent::Chunk { .. })).count() as u64
     }
+
+    /// What the item takes where it is kept. Both sides count it from the item, not from its bytes.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        let bytes = match self {
+            Self::Same { .. } => 0,
+            Self::Entry { path, attributes, content } => {
+                (path.len() + attributes.len()) as u64 + content.weight()
+            }
+            Self::EntryOpen { path } => path.len() as u64,
+            Self::EntryMore { extents } => extents_weight(extents),
+            Self::EntryClose { attributes } => attributes.len() as u64,
+        };
+        ITEM_WEIGHT + bytes
+    }
+}
+
+impl Items {
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        MESSAGE_WEIGHT + self.items.iter().map(Item::weight).sum::<u64>()
+    }
+}
+
+fn extents_weight(extents: &[Extent]) -> u64 {
+    let weight = |extent: &Extent| match extent {
+        Extent::Chunk { .. } => REF_WEIGHT,
+        Extent::Hole { .. } => HOLE_WEIGHT,
+    };
+    extents.iter().map(weight).sum()
 }
 
 const SAME: u8 = 0;
@@ -172,6 +202,14 @@ fn take_extents(reader: &mut Reader<'_>) -> Result<Vec<Extent>, DecodeError> {
 }
 
 impl Content {
+    fn weight(&self) -> u64 {
+        match self {
+            Self::None | Self::Basis { .. } => 0,
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::Extents(extents) => extents_weight(extents),
+        }
+    }
+
     fn put(&self, writer: &mut Writer) {
         match self {
             Self::None => writer.u8(NONE),
@@ -280,6 +318,7 @@ pub struct Batch {
     paths: Paths,
     writer: Writer,
     count: u64,
+    weight: u64,
 }
 
 impl Batch {
@@ -291,6 +330,13 @@ impl Batch {
     pub fn push(&mut self, item: &Item) {
         item.put(&mut self.paths, &mut self.writer);
         self.count += 1;
+        self.weight += item.weight();
+    }
+
+    /// Of the message, as it is now.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        MESSAGE_WEIGHT + self.weight
     }
 
     #[must_use]
@@ -304,6 +350,7 @@ impl Batch {
     pub fn is_full(&self) -> bool {
         self.writer.len() >= ITEMS_BODY_LEN_TARGET
             || self.count >= ITEMS_COUNT_MAX as u64
+            || self.weight >= ITEMS_WEIGHT_MAX / 2
             || self.paths.total + PATH_LEN_MAX > ITEMS_PATHS_LEN_MAX
     }
 
@@ -327,6 +374,13 @@ impl Batch {
 /// Most extents a sender puts into one item. A file with more goes by `EntryOpen`.
 pub const EXTENTS_PER_ITEM: usize = 1_024;
 
+const _: () = assert!(
+    (PATH_LEN_MAX + ATTRIBUTES_LEN_MAX) as u64
+        + ITEM_WEIGHT
+        + MESSAGE_WEIGHT
+        + EXTENTS_PER_ITEM as u64 * (REF_WEIGHT + HOLE_WEIGHT)
+        < ITEMS_WEIGHT_MAX / 2
+);
 const _: () = assert!(
     ITEMS_BODY_LEN_TARGET + PATH_LEN_MAX + ATTRIBUTES_LEN_MAX + EXTENTS_PER_ITEM * 42 + 64
         < BODY_LEN_MAX

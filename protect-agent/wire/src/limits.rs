@@ -30,10 +30,18 @@ pub const ITEMS_COUNT_MAX: usize = 4_096;
 /// bytes must not grow into gigabytes.
 pub const ITEMS_PATHS_LEN_MAX: usize = 1 << 20;
 
-/// Bodies of `Items` messages sent and not yet acknowledged by `Credit`.
-pub const ITEMS_WINDOW_LEN: u64 = 4 << 20;
-/// `Items` messages sent and not yet acknowledged by `Credit`.
-pub const ITEMS_WINDOW_COUNT: u64 = 1_024;
+/// Sum of the weights (`Items::weight`) of `Items` messages sent and not yet acknowledged by `Credit`.
+/// Weights are what a receiver has to keep, not what travels: an item of two bytes takes a hundred
+/// where it waits for its chunks.
+pub const ITEMS_WINDOW_WEIGHT: u64 = 8 << 20;
+/// Most one message of items weighs.
+pub const ITEMS_WEIGHT_MAX: u64 = 2 << 20;
+/// Weight of a message of items, of an item, of a reference, and of a hole, beside the bytes of paths,
+/// attributes and inline content.
+pub const MESSAGE_WEIGHT: u64 = 256;
+pub const ITEM_WEIGHT: u64 = 96;
+pub const REF_WEIGHT: u64 = 256;
+pub const HOLE_WEIGHT: u64 = 48;
 /// Chunk references sent and not yet answered by `Want`.
 pub const REFS_WINDOW_COUNT: u64 = 65_536;
 /// Plain bytes of chunk references sent and not yet answered by `Want`: what a sender may have to

@@ -1,9 +1,12 @@
 //! Real daemon, real agent, real files.
 
+mod attacks;
 mod big_tree;
 mod cuts;
+mod full;
 mod hidden;
 mod kills;
 mod main_job;
+mod manners;
 mod readme;
 mod refusals;

@@ -50,11 +50,18 @@ fn tokens_work_once_and_machines_that_are_away_are_refused() {
         let state = scratch.path().join(folder);
         let mut command = Command::new(program("keelhold-agent"));
         command.arg("--state").arg(state).args(["--json", "enroll", url, token]);
-        command.output().unwrap().status.code()
+        let output = command.output().unwrap();
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (output.status.code(), said["error"]["code"].as_str().unwrap_or_default().to_owned())
     };
-    assert_ne!(other("agent-wrong", "KH1-AAAA"), Some(0), "a wrong token is refused");
-    assert_eq!(other("agent-2", word), Some(0));
-    assert_ne!(other("agent-3", word), Some(0), "a token works once");
+    let refused = |code: i32, error: &str| (Some(code), error.to_owned());
+    // Not a token; one nobody made, with the right pin; the right one; the same once more.
+    assert_eq!(other("agent-wrong", "KH1-AAAA"), refused(1, "KH-E1012"));
+    let mut made_up: keelhold_wire::Token = word.parse().unwrap();
+    made_up.secret = [1; 16];
+    assert_eq!(other("agent-made-up", &made_up.to_string()), refused(4, "KH-E0303"));
+    assert_eq!(other("agent-2", word).0, Some(0));
+    assert_eq!(other("agent-3", word), refused(4, "KH-E0305"));
     let tree = scratch.path().join("tree");
     fs::create_dir_all(&tree).unwrap();
     let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &tree.display().to_string()]).ok();
@@ -66,16 +73,20 @@ fn tokens_work_once_and_machines_that_are_away_are_refused() {
             .as_array()
             .is_some_and(|machines| machines.iter().all(|machine| machine["connected"] == false))
     });
-    let _ = appliance.ask(&["backup", "m/t", "--wait"]).error(4);
+    assert_eq!(appliance.ask(&["backup", "m/t", "--wait"]).error(4), "KH-E0307");
     let queued = appliance.ask(&["backup", "m/t", "--queue"]).ok();
     let job = queued["job"].as_u64().unwrap().to_string();
     appliance.start_agent();
     appliance.until("the queued job is done", |own| {
         own.ask(&["job", "show", &job]).json["state"] == "done"
     });
-    let _ = appliance.ask(&["backup", "m/nothing"]).error(1);
-    let _ =
-        appliance.ask(&["restore", "m/t@1999-01-01T00:00:00Z", "--to", "/var/tmp/never"]).error(1);
+    assert_eq!(appliance.ask(&["backup", "m/nothing"]).error(1), "KH-E0401");
+    let args = ["restore", "m/t@1999-01-01T00:00:00Z", "--to", "/var/tmp/never"];
+    assert_eq!(appliance.ask(&args).error(1), "KH-E0601");
+    let args = ["restore", "m/t@latest", "--to", "/var/tmp/never", "--path", "not/there"];
+    assert_eq!(appliance.ask(&args).error(1), "KH-E0603");
+    let args = ["source", "add", "m", "u", "--tree", "relative/path"];
+    assert_eq!(appliance.ask(&args).error(2), "KH-E0402");
 }
 
 #[test]

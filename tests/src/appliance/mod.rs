@@ -7,6 +7,7 @@ pub mod watch;
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -109,6 +110,8 @@ pub struct Appliance {
     pub state: PathBuf,
     pub pool: PathBuf,
     pub agent_state: PathBuf,
+    /// Whose rights the agent has; those of the test if none is named.
+    pub agent_user: Option<u32>,
     address: String,
     daemon: Option<Child>,
     watch: Option<Watch>,
@@ -129,6 +132,7 @@ impl Appliance {
             agent_state: folder.join("agent"),
             address: format!("127.0.0.1:{port}"),
             folder,
+            agent_user: None,
             daemon: None,
             watch: None,
             agent: None,
@@ -140,7 +144,7 @@ impl Appliance {
     #[must_use]
     pub fn ready(scratch: &Scratch, mib: u64) -> Self {
         let mut appliance = Self::new(scratch);
-        appliance.get_ready(mib);
+        appliance.make_ready(mib);
         appliance
     }
 
@@ -149,7 +153,7 @@ impl Appliance {
     pub fn ready_by_proxy(scratch: &Scratch, mib: u64) -> Self {
         let mut appliance = Self::new(scratch);
         appliance.proxy = Some(Proxy::start(appliance.address.clone()));
-        appliance.get_ready(mib);
+        appliance.make_ready(mib);
         appliance
     }
 
@@ -160,24 +164,30 @@ impl Appliance {
         self.proxy.as_ref().expect("the appliance was made with a proxy")
     }
 
-    #[must_use]
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
-    fn get_ready(&mut self, mib: u64) {
+    pub fn make_ready(&mut self, mib: u64) {
         let disk = format!("{}:{mib}MiB", self.pool.display());
         let _ = self.ask(&["pool", "create", "--disk", &disk]).ok();
         self.start_daemon();
-        let token = self.ask(&["machine", "token", "m"]).ok();
+        self.enrol("m", &self.agent_state);
+        self.start_agent();
+    }
+
+    /// Enrols a machine of this name with its own state directory.
+    pub fn enrol(&self, name: &str, state: &Path) {
+        let token = self.ask(&["machine", "token", name]).ok();
         let word = |key: &str| token[key].as_str().expect("a token has this").to_owned();
         let url = match &self.proxy {
             Some(proxy) => format!("keelhold://127.0.0.1:{}", proxy.port),
             None => word("url"),
         };
-        let enrolled = self.agent_ask(&["enroll", &url, &word("token")]);
+        let enrolled = agent_ask(state, &["enroll", &url, &word("token")]);
         assert_eq!(enrolled.code, 0, "{}", enrolled.stderr);
-        self.start_agent();
+    }
+
+    /// HOST:PORT for agents.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     pub fn ask(&self, args: &[&str]) -> Answer {
@@ -187,9 +197,18 @@ impl Appliance {
     }
 
     pub fn agent_ask(&self, args: &[&str]) -> Answer {
-        let mut command = Command::new(program("keelhold-agent"));
-        command.arg("--state").arg(&self.agent_state).arg("--json").args(args);
-        Answer::of(&command.stdin(Stdio::null()).output().expect("the program starts"))
+        agent_ask(&self.agent_state, args)
+    }
+
+    /// The most memory the running daemon has taken so far, in bytes (VmHWM).
+    #[must_use]
+    pub fn daemon_memory_max(&self) -> u64 {
+        memory_max(self.daemon.as_ref())
+    }
+
+    #[must_use]
+    pub fn agent_memory_max(&self) -> u64 {
+        memory_max(self.agent.as_ref())
     }
 
     /// A verb that goes on by itself.
@@ -258,6 +277,9 @@ impl Appliance {
     pub fn spawn_agent(&mut self) {
         let mut command = Command::new(program("keelhold-agent"));
         command.arg("--state").arg(&self.agent_state).arg("run");
+        if let Some(user) = self.agent_user {
+            command.uid(user).gid(user);
+        }
         let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = quiet.stderr(self.log("agent.log")).spawn();
         self.agent = Some(child.expect("the agent starts"));
@@ -265,7 +287,9 @@ impl Appliance {
 
     pub fn agent_connected(&self) {
         self.until("the agent is connected", |own| {
-            own.ask(&["machine", "list"]).json[0]["connected"] == Value::Bool(true)
+            let machines = own.ask(&["machine", "list"]).json;
+            let mut machines = machines.as_array().into_iter().flatten();
+            machines.any(|machine| machine["name"] == "m" && machine["connected"] == true)
         });
     }
 
@@ -327,6 +351,20 @@ impl Appliance {
         assert!(matches!(answer.code, 0 | 3), "{answer:?}\n{}", self.last_words());
         answer.json
     }
+}
+
+fn agent_ask(state: &Path, args: &[&str]) -> Answer {
+    let mut command = Command::new(program("keelhold-agent"));
+    command.arg("--state").arg(state).arg("--json").args(args);
+    Answer::of(&command.stdin(Stdio::null()).output().expect("the program starts"))
+}
+
+fn memory_max(child: Option<&Child>) -> u64 {
+    let pid = child.expect("it runs").id();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    kib.expect("the kernel says so") << 10
 }
 
 fn kill(child: &mut Option<Child>) {

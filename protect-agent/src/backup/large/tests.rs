@@ -10,7 +10,7 @@ const LEN: usize = 12 << 20;
 
 fn begin(dir: &Path) -> Large {
     let permit = Budget::new(1).take(1).unwrap();
-    start(Arc::new(settings(dir)), wanted(dir, "file"), permit).unwrap()
+    start(Arc::new(settings(dir)), wanted(dir, "file"), Some(permit)).unwrap()
 }
 
 /// Content put together again, and the end.
@@ -24,6 +24,7 @@ fn drain(mut large: Large) -> (Vec<u8>, Facts) {
                 for part in parts {
                     match part {
                         Part::Chunk { bytes, .. } => content.extend_from_slice(&bytes),
+                        Part::Known { .. } => panic!("read, and not remembered"),
                         Part::Hole { len } => content.resize(content.len() + len as usize, 0),
                     }
                 }
@@ -121,7 +122,7 @@ fn what_is_gone_is_said_instead_of_opened() {
     let wanted = wanted(dir.path(), "file");
     fs::remove_file(&path).unwrap();
     let permit = Budget::new(1).take(1).unwrap();
-    let mut large = start(Arc::new(settings(dir.path())), wanted, permit).unwrap();
+    let mut large = start(Arc::new(settings(dir.path())), wanted, Some(permit)).unwrap();
     let first = large.pieces.blocking_recv().unwrap();
     assert!(matches!(first, Piece::Gone(note) if note.reason == SkipReason::Vanished));
 }

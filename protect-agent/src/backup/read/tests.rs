@@ -30,7 +30,7 @@ pub(in crate::backup) fn wanted(tree: &Path, name: &str) -> Wanted {
         if let Found::Entry(entry) = found
             && entry.path() == name.as_bytes()
         {
-            return Wanted { entry, unchanged_digest: None };
+            return Wanted { entry, unchanged_digest: None, group: None };
         }
     }
     panic!("{name} is not in the tree");
