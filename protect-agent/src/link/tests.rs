@@ -267,7 +267,7 @@ async fn files_with_several_names_are_read_once() {
     let second = bench.session(&mut server, check).await.unwrap();
     assert_equal(&second, &tree);
     assert_eq!((second.stats.bytes_read, second.stats.wrong_shortcuts), (len, 0));
-    let basis = Session { basis: Some(first.basis()), ..Session::default() };
+    let basis = Session { basis: Some(second.basis()), ..Session::default() };
     let third = bench.session(&mut server, basis).await.unwrap();
     assert_equal(&third, &tree);
     if first.trusted_by_the_file_system {
