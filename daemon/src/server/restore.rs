@@ -85,6 +85,7 @@ struct Outflow<'a> {
     batch: Vec<Item>,
     batch_len: usize,
     entries: u64,
+    files: u64,
     next_ref: u64,
     answered: u64,
     /// Bytes of references that may still be wanted.
@@ -117,6 +118,7 @@ impl<'a> Outflow<'a> {
             batch: Vec::new(),
             batch_len: 0,
             entries: 0,
+            files: 0,
             next_ref: 0,
             answered: 0,
             held: BTreeMap::new(),
@@ -129,7 +131,8 @@ impl<'a> Outflow<'a> {
         }
     }
 
-    async fn send(&self, message: FromServer) -> Result<(), Failure> {
+    /// Gives the length of the message's body.
+    async fn send(&self, message: FromServer) -> Result<u64, Failure> {
         self.outbox.send(message).await.map_err(lost)
     }
 
@@ -156,6 +159,10 @@ impl<'a> Outflow<'a> {
         while let Some(group) = groups.recv().await {
             for loaded in group? {
                 self.entry(&point, loaded).await?;
+            }
+            // What is wanted leaves while the next groups are read.
+            while let Ok(arrived) = self.arrivals.try_recv() {
+                self.take(arrived).await?;
             }
         }
         self.send_batch().await?;
@@ -207,10 +214,15 @@ impl<'a> Outflow<'a> {
 
     fn count_entry(&mut self, attributes: &keelhold_chunk::Attributes) {
         self.entries += 1;
-        let file = u64::from(matches!(attributes.kind, keelhold_chunk::Kind::File { .. }));
+        self.files += u64::from(matches!(attributes.kind, keelhold_chunk::Kind::File { .. }));
+    }
+
+    /// For whole messages: whoever follows the job wakes up each time.
+    fn tell_progress(&self) {
+        let (entries, files) = (self.entries, self.files);
         self.daemon.jobs.progress(self.job, |progress| {
-            progress.entries += 1;
-            progress.files += file;
+            progress.entries = entries;
+            progress.files = files;
         });
     }
 
@@ -285,7 +297,9 @@ impl<'a> Outflow<'a> {
         let weight = items.weight();
         self.unacknowledged.push_back((self.seq, weight));
         self.unacknowledged_weight += weight;
-        self.send(FromServer::Items(items)).await
+        self.send(FromServer::Items(items)).await?;
+        self.tell_progress();
+        Ok(())
     }
 
     /// Waits until more bytes may be held. What is named and not sent yet has to go first, or the
@@ -310,6 +324,10 @@ impl<'a> Outflow<'a> {
                 return Err(Failure::new(Code::Cancelled, format!("job {} was cancelled", self.job)));
             }
         };
+        self.take(arrived).await
+    }
+
+    async fn take(&mut self, arrived: Arrived) -> Result<(), Failure> {
         let Arrived { message, .. } = arrived;
         match message {
             FromAgent::Started(_) => self.started = true,
@@ -376,11 +394,7 @@ impl<'a> Outflow<'a> {
             self.daemon.jobs.progress(self.job, |progress| progress.bytes_sent += sent);
             let frame =
                 Frame { job: self.job, codec: Codec::Raw, plain_len, refs, stored: plain.into() };
-            let message = FromServer::Frame(frame);
-            let mut writer = keelhold_chunk::Writer::new();
-            message.put_body(&mut writer);
-            self.frame_bytes_sent += writer.len() as u64;
-            self.send(message).await?;
+            self.frame_bytes_sent += self.send(FromServer::Frame(frame)).await?;
         }
         Ok(())
     }
