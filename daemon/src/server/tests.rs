@@ -16,7 +16,10 @@ use crate::pool_open::{Bench, DiskSpec, on_bench, start};
 use crate::record::{
     MachineRecord, MachineState, SourceKind, SourceRecord, machine_key, source_key,
 };
+use bytes::Bytes;
 use keelhold_chunk::{Attributes, IdKey, Kind, Timestamp};
+use keelhold_wire::header::{HEADER_LEN, Header};
+use keelhold_wire::limits::BODY_LEN_MAX;
 use keelhold_wire::{
     BackupStats, Codec, Content, Extent, Finish, Frame, FromAgent, FromServer, Item, Items,
     Message as _, Restored, StartBackup, Started, Want,
@@ -85,10 +88,22 @@ fn source(number: u8) -> SourceRecord {
     SourceRecord { machine: id.clone(), id, name: String::from("tree"), kind, removed: false }
 }
 
+/// What the session sends, opened.
+struct Messages(mpsc::Receiver<Vec<u8>>);
+
+impl Messages {
+    async fn recv(&mut self) -> Option<FromServer> {
+        let bytes = self.0.recv().await?;
+        let (head, body) = bytes.split_first_chunk::<HEADER_LEN>().unwrap();
+        let header = Header::open(*head, BODY_LEN_MAX).unwrap();
+        Some(FromServer::from_body(header.kind, &Bytes::copy_from_slice(body)).unwrap())
+    }
+}
+
 /// One session with its script.
 struct Talk {
     inlet: Option<Inlet>,
-    messages: mpsc::Receiver<FromServer>,
+    messages: Messages,
     start: StartBackup,
     job: JobId,
     end: tokio::task::JoinHandle<End>,
@@ -103,7 +118,8 @@ impl House {
         let job = accepted.await.unwrap().job;
         assert!(self.daemon.jobs.take(job));
         let (inlet, mut arrivals) = Inlet::new();
-        let (outbox, mut messages) = Outbox::new();
+        let (outbox, messages) = Outbox::new();
+        let mut messages = Messages(messages);
         let (daemon, mut stopping) = (Arc::clone(&self.daemon), self.stop.subscribe());
         let task = Task { job, source, check: false, name: String::from("machine/tree") };
         let end = tokio::spawn(async move {
