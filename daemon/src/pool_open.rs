@@ -22,7 +22,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 /// Runs being put together or on their way to the disks: enough to keep several disks busy.
-const RUN_MEMORY: usize = 10 * RUN_BUFFER_LEN;
+const RUN_MEMORY: usize = 8 * RUN_BUFFER_LEN;
 
 const IN_USE_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
 

@@ -9,11 +9,11 @@ use super::event::Event;
 use super::space::RunKey;
 use crate::format::Directory;
 
-const DIRECTORIES_LEN_MAX: usize = 24 << 20;
-const FRAMES_LEN_MAX: usize = 32 << 20;
+const DIRECTORIES_LEN_MAX: usize = 16 << 20;
+const FRAMES_LEN_MAX: usize = 16 << 20;
 /// Memory for frames that are read: raw ones stay in it while they are in the cache, and as many
 /// again may be on their way.
-pub(super) const READ_MEMORY: usize = FRAMES_LEN_MAX + (16 << 20);
+pub(super) const READ_MEMORY: usize = 2 * FRAMES_LEN_MAX;
 
 pub(super) struct Cache {
     directories: Lru<RunKey, Rc<Directory>>,

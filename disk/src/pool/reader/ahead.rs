@@ -9,7 +9,7 @@ use crate::pool::{Inner, Work};
 use crate::tree::{Entry, Extent, ReadError, TreeReader};
 
 /// How far ahead of a reader frames are asked for: long enough to keep a disk busy while the reader
-/// deals with what it got, and a quarter of what the cache of frames holds.
+/// deals with what it got, and half of what the cache of frames holds.
 const AHEAD_LEN: u64 = 8 << 20;
 /// A first read shorter than this may be a look into the file and not the beginning of reading it.
 const FIRST_LEN_MIN: u64 = 1 << 20;
