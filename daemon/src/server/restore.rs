@@ -32,6 +32,10 @@ use tokio::sync::watch;
 
 /// Room kept free in a window for one more of the largest thing.
 const FRAME_ROOM: u64 = 2 << 20;
+/// Bytes of chunks named and not sent: a full window of frames and what is read meanwhile. The wire
+/// would allow more; it would be memory and nothing else.
+const HELD_LEN_MAX: u64 = 32 << 20;
+const _: () = assert!(HELD_LEN_MAX <= REFS_WINDOW_LEN);
 /// Chunks named in one item.
 const EXTENTS_MAX: usize = 256;
 const CANCEL_WAIT: Duration = Duration::from_secs(10);
@@ -305,7 +309,7 @@ impl<'a> Outflow<'a> {
     /// Waits until more bytes may be held. What is named and not sent yet has to go first, or the
     /// answer would never come.
     async fn make_room(&mut self) -> Result<(), Failure> {
-        while self.held_len + (8 << 20) > REFS_WINDOW_LEN
+        while self.held_len + (8 << 20) > HELD_LEN_MAX
             || self.next_ref - self.answered + EXTENTS_MAX as u64 > REFS_WINDOW_COUNT
         {
             self.send_batch().await?;

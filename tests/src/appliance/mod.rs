@@ -292,10 +292,14 @@ impl Appliance {
     }
 
     pub fn agent_connected(&self) {
+        self.machine_connected("m");
+    }
+
+    pub fn machine_connected(&self, name: &str) {
         self.until("the agent is connected", |own| {
             let machines = own.ask(&["machine", "list"]).json;
             let mut machines = machines.as_array().into_iter().flatten();
-            machines.any(|machine| machine["name"] == "m" && machine["connected"] == true)
+            machines.any(|machine| machine["name"] == name && machine["connected"] == true)
         });
     }
 
