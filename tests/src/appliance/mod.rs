@@ -138,6 +138,18 @@ impl Appliance {
         appliance
     }
 
+    /// Where agents connect.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Processes of the daemon and of the agent, while they run.
+    #[must_use]
+    pub fn pids(&self) -> (Option<u32>, Option<u32>) {
+        (self.daemon.as_ref().map(Child::id), self.agent.as_ref().map(Child::id))
+    }
+
     pub fn ask(&self, args: &[&str]) -> Answer {
         let mut command = Command::new(program("keelhold"));
         command.arg("--state").arg(&self.state).args(["--json", "--yes"]).args(args);
