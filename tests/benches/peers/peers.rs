@@ -130,6 +130,11 @@ impl Tool for Borg {
         }
     }
 
+    /// No bar asks for it, and it would be half of the run.
+    fn is_daily(&self) -> bool {
+        false
+    }
+
     fn restore(&mut self) -> PathBuf {
         let target = self.place.join("restored");
         fs::create_dir_all(&target).expect("a directory to restore to");

@@ -32,7 +32,9 @@ impl Table {
         let took = figure.took;
         let seconds = took.wall.as_secs_f64();
         let cpu = took.cpu.as_secs_f64();
-        println!("  {} {}: {seconds:.2} s, {cpu:.2} s of processors", figure.step, figure.tool);
+        let added = figure.added.map(|bytes| format!(", {bytes} bytes added")).unwrap_or_default();
+        let (step, tool) = (&figure.step, figure.tool);
+        println!("  {step} {tool}: {seconds:.2} s, {cpu:.2} s of processors{added}");
         self.figures.push(figure);
     }
 

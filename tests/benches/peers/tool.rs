@@ -46,6 +46,10 @@ pub trait Tool {
         None
     }
     fn backup(&mut self, machine: Machine);
+    /// Whether it takes part in the ten days.
+    fn is_daily(&self) -> bool {
+        true
+    }
     /// The first machine's newest point, whole, to an empty place that it names.
     fn restore(&mut self) -> PathBuf;
     /// The same through whatever runs on the machine.
