@@ -239,7 +239,8 @@ impl Connection {
             FromAgent::Pong(_) => return Ok(()),
             _ => return Err(String::from("a second greeting")),
         };
-        self.outbox.send(answer).await.map_err(|_| String::from("the connection broke"))
+        let sent = self.outbox.send(answer).await;
+        sent.map(drop).map_err(|_| String::from("the connection broke"))
     }
 
     /// What the machine itself asks for.

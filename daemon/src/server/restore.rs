@@ -33,6 +33,10 @@ use tokio::sync::watch;
 /// Room kept free in a window for one more of the largest thing.
 const FRAME_ROOM: u64 = 2 << 20;
 const ITEM_ROOM: u64 = 1 << 20;
+/// Bytes of chunks named and not sent: a full window of frames and what is read meanwhile. The wire
+/// would allow more; it would be memory and nothing else.
+const HELD_LEN_MAX: u64 = 32 << 20;
+const _: () = assert!(HELD_LEN_MAX <= REFS_WINDOW_LEN);
 /// Chunks named in one item.
 const EXTENTS_MAX: usize = 256;
 const CANCEL_WAIT: Duration = Duration::from_secs(10);
@@ -86,6 +90,7 @@ struct Outflow<'a> {
     batch: Vec<Item>,
     batch_len: usize,
     entries: u64,
+    files: u64,
     next_ref: u64,
     answered: u64,
     /// Bytes of references that may still be wanted.
@@ -118,6 +123,7 @@ impl<'a> Outflow<'a> {
             batch: Vec::new(),
             batch_len: 0,
             entries: 0,
+            files: 0,
             next_ref: 0,
             answered: 0,
             held: BTreeMap::new(),
@@ -130,7 +136,8 @@ impl<'a> Outflow<'a> {
         }
     }
 
-    async fn send(&self, message: FromServer) -> Result<(), Failure> {
+    /// Gives the length of the message's body.
+    async fn send(&self, message: FromServer) -> Result<u64, Failure> {
         self.outbox.send(message).await.map_err(lost)
     }
 
@@ -157,6 +164,10 @@ impl<'a> Outflow<'a> {
         while let Some(group) = groups.recv().await {
             for loaded in group? {
                 self.entry(&point, loaded).await?;
+            }
+            // What is wanted leaves while the next groups are read.
+            while let Ok(arrived) = self.arrivals.try_recv() {
+                self.take(arrived).await?;
             }
         }
         self.send_batch().await?;
@@ -208,10 +219,15 @@ impl<'a> Outflow<'a> {
 
     fn count_entry(&mut self, attributes: &keelhold_chunk::Attributes) {
         self.entries += 1;
-        let file = u64::from(matches!(attributes.kind, keelhold_chunk::Kind::File { .. }));
+        self.files += u64::from(matches!(attributes.kind, keelhold_chunk::Kind::File { .. }));
+    }
+
+    /// For whole messages: whoever follows the job wakes up each time.
+    fn tell_progress(&self) {
+        let (entries, files) = (self.entries, self.files);
         self.daemon.jobs.progress(self.job, |progress| {
-            progress.entries += 1;
-            progress.files += file;
+            progress.entries = entries;
+            progress.files = files;
         });
     }
 
@@ -285,19 +301,17 @@ impl<'a> Outflow<'a> {
         }
         self.seq += 1;
         let items = Items { job: self.job, seq: self.seq, items: std::mem::take(&mut self.batch) };
-        let message = FromServer::Items(items);
-        let mut writer = keelhold_chunk::Writer::new();
-        message.put_body(&mut writer);
-        let len = writer.len() as u64;
+        let len = self.send(FromServer::Items(items)).await?;
         self.unacknowledged.push_back((self.seq, len));
         self.unacknowledged_len += len;
-        self.send(message).await
+        self.tell_progress();
+        Ok(())
     }
 
     /// Waits until more bytes may be held. What is named and not sent yet has to go first, or the
     /// answer would never come.
     async fn make_room(&mut self) -> Result<(), Failure> {
-        while self.held_len + (8 << 20) > REFS_WINDOW_LEN
+        while self.held_len + (8 << 20) > HELD_LEN_MAX
             || self.next_ref - self.answered + EXTENTS_MAX as u64 > REFS_WINDOW_COUNT
         {
             self.send_batch().await?;
@@ -316,6 +330,10 @@ impl<'a> Outflow<'a> {
                 return Err(Failure::new(Code::Cancelled, format!("job {} was cancelled", self.job)));
             }
         };
+        self.take(arrived).await
+    }
+
+    async fn take(&mut self, arrived: Arrived) -> Result<(), Failure> {
         let Arrived { message, .. } = arrived;
         match message {
             FromAgent::Started(_) => self.started = true,
@@ -382,11 +400,7 @@ impl<'a> Outflow<'a> {
             self.daemon.jobs.progress(self.job, |progress| progress.bytes_sent += sent);
             let frame =
                 Frame { job: self.job, codec: Codec::Raw, plain_len, refs, stored: plain.into() };
-            let message = FromServer::Frame(frame);
-            let mut writer = keelhold_chunk::Writer::new();
-            message.put_body(&mut writer);
-            self.frame_bytes_sent += writer.len() as u64;
-            self.send(message).await?;
+            self.frame_bytes_sent += self.send(FromServer::Frame(frame)).await?;
         }
         Ok(())
     }

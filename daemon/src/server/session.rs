@@ -313,7 +313,8 @@ impl<'a> Session<'a> {
         let have = have.map_err(|error| Stop::from(of_ingest(&error)))?;
         let answer = self.intake.answer(&offer, &have);
         let want = Want { job: self.task.job, upto: answer.upto, wanted: answer.wanted };
-        Ok(self.outbox.send(FromServer::Want(want)).await?)
+        self.outbox.send(FromServer::Want(want)).await?;
+        Ok(())
     }
 
     fn hand_on(&mut self) {
@@ -348,7 +349,8 @@ impl<'a> Session<'a> {
         }
         let (items_seq, frame_bytes) = (self.pushed_seq, self.frame_bytes);
         let credit = Credit { job: self.task.job, items_seq, frame_bytes };
-        Ok(self.outbox.send(FromServer::Credit(credit)).await?)
+        self.outbox.send(FromServer::Credit(credit)).await?;
+        Ok(())
     }
 
     /// Journals what was kept, beside everything else.

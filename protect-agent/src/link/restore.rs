@@ -13,6 +13,10 @@ use crate::failure::{Code, Failure};
 use crate::outgoing::Outgoing;
 use crate::restore::{Order, OrderError};
 
+/// What the pipe to the child holds, as far as the system allows: some frames. With its 64 KiB a
+/// frame changes hands several times, and on a busy machine each time costs a turn of the scheduler.
+const PIPE_LEN: usize = 1 << 20;
+
 #[derive(Debug, Error)]
 enum ChildError {
     #[error("this agent was started without a command for restores")]
@@ -101,6 +105,8 @@ fn spawn(surroundings: &Surroundings) -> Result<(Child, ChildStdin, ChildStdout)
     let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(ChildError::Ended);
     };
+    // Refused, the pipes are as short as they come.
+    let _ = rustix::pipe::fcntl_setpipe_size(&input, PIPE_LEN);
     Ok((child, input, output))
 }
 

@@ -9,7 +9,7 @@ use keelhold_tree::{Report, TreeWriter, Unwritten, UnwrittenReason};
 use keelhold_wire::header::HEADER_LEN;
 use keelhold_wire::limits::SKIPPED_COUNT_MAX;
 use keelhold_wire::{
-    Content, Credit, Extent, Frame, FromAgent, FromServer, Item, Items, Message, Receiver,
+    Content, Credit, Extent, Frame, FromAgent, FromServer, Item, Items, Message as _, Receiver,
     RestoreStats, Restored, Runs, Sender, SkipReason, SkippedEntry, StartRestore, Started, Want,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -35,6 +35,8 @@ pub(super) struct Arrivals {
     left: BTreeMap<u64, u64>,
     last_seq: u64,
     frame_bytes: u64,
+    /// What the last credit said.
+    credited: (u64, u64),
     /// A file whose pieces are not all named yet.
     open: Option<Open>,
     announced: Option<u64>,
@@ -69,6 +71,7 @@ impl Arrivals {
             left: BTreeMap::new(),
             last_seq: 0,
             frame_bytes: 0,
+            credited: (0, 0),
             open: None,
             announced: None,
             stats: RestoreStats::default(),
@@ -86,12 +89,14 @@ impl Arrivals {
     {
         send(sender, &FromAgent::Started(Started { job: self.job })).await?;
         while self.announced.is_none() || !self.left.is_empty() {
+            let before = receiver.received();
             tokio::select! {
                 message = receiver.receive::<FromServer>() => {
                     let message = message?.ok_or(RestoreError::Torn)?;
-                    if let Some(want) = self.message(message)? {
+                    let body_len = receiver.received() - before - HEADER_LEN as u64;
+                    if let Some(want) = self.message(message, body_len)? {
                         send(sender, &FromAgent::Want(want)).await?;
-                        send(sender, &self.credit()).await?;
+                        self.send_credit(sender).await?;
                     }
                 }
                 Some(done) = self.results.recv() => {
@@ -99,7 +104,7 @@ impl Arrivals {
                     while let Ok(done) = self.results.try_recv() {
                         self.done(done?);
                     }
-                    send(sender, &self.credit()).await?;
+                    self.send_credit(sender).await?;
                 }
             }
         }
@@ -107,13 +112,17 @@ impl Arrivals {
         send(sender, &FromAgent::Restored(restored)).await
     }
 
-    fn message(&mut self, message: FromServer) -> Result<Option<Want>, RestoreError> {
+    fn message(
+        &mut self,
+        message: FromServer,
+        body_len: u64,
+    ) -> Result<Option<Want>, RestoreError> {
         match message {
             FromServer::Items(items) if items.seq <= self.last_seq => Ok(None),
             FromServer::Items(items) if items.seq == self.last_seq + 1 => {
                 self.items(items).map(Some)
             }
-            FromServer::Frame(frame) => self.frame(frame).map(|()| None),
+            FromServer::Frame(frame) => self.frame(frame, body_len).map(|()| None),
             FromServer::ItemsEnd(end) if self.announced.is_none() && self.open.is_none() => {
                 if end.entries != self.stats.entries {
                     let (found, expected) = (self.stats.entries, end.entries);
@@ -236,12 +245,7 @@ impl Arrivals {
         Some(reference)
     }
 
-    fn frame(&mut self, frame: Frame) -> Result<(), RestoreError> {
-        let message = FromServer::Frame(frame);
-        let body_len = (message.to_bytes().len() - HEADER_LEN) as u64;
-        let FromServer::Frame(frame) = message else {
-            return Ok(());
-        };
+    fn frame(&mut self, frame: Frame, body_len: u64) -> Result<(), RestoreError> {
         let mut destinations = Vec::new();
         for reference in frame.refs.iter() {
             let to = self.wanted.remove(&reference);
@@ -270,9 +274,19 @@ impl Arrivals {
         }
     }
 
-    fn credit(&self) -> FromAgent {
+    /// Says how far it is, if that is further than before: most things done move neither number.
+    async fn send_credit<W: AsyncWrite + Unpin>(
+        &mut self,
+        sender: &mut Sender<W>,
+    ) -> Result<(), RestoreError> {
         let items_seq = self.left.keys().next().map_or(self.last_seq, |first| first - 1);
-        FromAgent::Credit(Credit { job: self.job, items_seq, frame_bytes: self.frame_bytes })
+        let credited = (items_seq, self.frame_bytes);
+        if credited == self.credited {
+            return Ok(());
+        }
+        self.credited = credited;
+        let credit = Credit { job: self.job, items_seq, frame_bytes: self.frame_bytes };
+        send(sender, &FromAgent::Credit(credit)).await
     }
 
     /// Every place and file is done: their tasks are.
