@@ -132,8 +132,8 @@ impl Round<'_> {
                 tool.restore_through_agent()
             }));
         }
-        // All at the end: for five minutes ext4 steps over every inode that was freed, so whoever
-        // made files after a removal would pay for it.
+        // All at the end: for minutes ext4 steps over every inode that was freed, so whoever made
+        // files after a removal would pay for it.
         made.iter().for_each(|place| remove(place));
     }
 
