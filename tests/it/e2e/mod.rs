@@ -10,3 +10,4 @@ mod main_job;
 mod manners;
 mod readme;
 mod refusals;
+mod rot;

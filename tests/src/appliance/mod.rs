@@ -275,6 +275,21 @@ impl Appliance {
         self.until("the daemon answers", |own| own.ask(&["status"]).json["sentence"].is_string());
     }
 
+    /// Waits for a spawned daemon; false if it ended instead of answering.
+    pub fn daemon_answers_or_ends(&mut self) -> bool {
+        let began = Instant::now();
+        loop {
+            let ended = |daemon: &mut Child| daemon.try_wait().is_ok_and(|status| status.is_some());
+            if self.daemon.as_mut().is_none_or(ended) {
+                return false;
+            }
+            if self.ask(&["status"]).json["sentence"].is_string() {
+                return true;
+            }
+            assert!(began.elapsed() < PATIENCE, "the daemon stands still\n{}", self.last_words());
+        }
+    }
+
     pub fn start_agent(&mut self) {
         self.spawn_agent();
         self.agent_connected();
