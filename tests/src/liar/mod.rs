@@ -100,15 +100,6 @@ impl Liar {
         matches!(sent, Ok(Ok(())))
     }
 
-    /// Whether the daemon has ended the connection, found out without reading a byte.
-    pub fn is_cut(&mut self) -> bool {
-        let wait = Duration::from_millis(100);
-        let writer = &mut self.writer;
-        let send = async { writer.write_all(&[0]).await };
-        let sent = self.runtime.block_on(async { tokio::time::timeout(wait, send).await });
-        matches!(sent, Ok(Err(_)))
-    }
-
     /// Says that nothing follows.
     pub fn close(&mut self) {
         let _ = self.runtime.block_on(self.writer.shutdown());

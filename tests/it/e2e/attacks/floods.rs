@@ -7,15 +7,12 @@ use std::time::{Duration, Instant};
 use keelhold_tests::liar::{Ending, Liar, file, noise, root};
 use keelhold_wire::limits::{ITEMS_COUNT_MAX, SKIPPED_COUNT_MAX, TEXT_LEN_MAX};
 use keelhold_wire::{
-    ALPN_AGENT, Ask, Content, Extent, FromAgent, FromServer, Item, Items, Message, Ping, Progress,
+    ALPN_AGENT, Ask, Content, Extent, FromAgent, FromServer, Item, Items, Message, Progress,
     SkipReason, Skipped, SkippedEntry, Started, Wish,
 };
 
 use super::Door;
 use super::stage::Stage;
-
-/// The daemon's own limit for a machine that takes nothing is a minute.
-const NOT_READING: Duration = Duration::from_secs(150);
 
 /// Says one message for ever, at most so often; gives how it ended.
 fn flood(liar: &mut Liar, times: u64, message: impl Fn(u64) -> Vec<u8>) -> Ending {
@@ -113,23 +110,6 @@ fn silent(stage: &Stage, count: usize) -> Ending {
     Ending::Cut
 }
 
-/// Sends until nothing more is taken, never reads, and waits to be thrown out.
-fn never_reads(stage: &Stage) -> Ending {
-    let mut liar = Liar::greeted(&stage.thief);
-    let ping = FromAgent::Ping(Ping { number: 1 }).to_bytes();
-    let pings = ping.repeat(20_000);
-    let begun = Instant::now();
-    while liar.try_raw(&pings, Duration::from_secs(2)) {
-        assert!(begun.elapsed() < NOT_READING, "the daemon answers without end");
-    }
-    let begun = Instant::now();
-    while !liar.is_cut() {
-        assert!(begun.elapsed() < NOT_READING, "the daemon waits for ever");
-        std::thread::park_timeout(Duration::from_millis(200));
-    }
-    Ending::Cut
-}
-
 /// Eight jobs at once, each with as much on its way as it gets away with.
 fn all_jobs(stage: &Stage) -> Ending {
     let mut liar = Liar::greeted(&stage.thief);
@@ -186,7 +166,6 @@ const CONNECTIONS: &[Door] = &[
         liar.ending()
     }),
     ("eight jobs at once, flooded", Ending::Cut, all_jobs),
-    ("a machine that never reads", Ending::Cut, never_reads),
 ];
 
 pub const ALL: &[&[Door]] = &[WINDOWS, CONNECTIONS];
