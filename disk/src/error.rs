@@ -36,6 +36,10 @@ pub enum ReadError {
     Misfit { number: ChunkNumber },
     #[error("point {point} does not exist")]
     NoPoint { point: PointId },
+    #[error("the sets of point {point} contradict its tree")]
+    Sets { point: PointId },
+    #[error("what is counted of chunk {number} contradicts the sets")]
+    Count { number: ChunkNumber },
 }
 
 impl ReadError {
@@ -77,6 +81,26 @@ pub enum CommitError {
     Read(#[from] ReadError),
     #[error("chunk numbers are used up")]
     NumbersUsedUp,
+}
+
+/// Why points were not changed.
+#[derive(Debug, Clone, Error)]
+pub enum ForgetError {
+    #[error("point {point} is not in the trash")]
+    NotForgotten { point: PointId },
+    #[error("the time to undo forgetting point {point} is over")]
+    TooLate { point: PointId },
+    #[error("the change could not be stored")]
+    Commit(#[from] CommitError),
+}
+
+/// Why a reclaim ended before its end. What it had done is done, and nothing that is needed is lost.
+#[derive(Debug, Clone, Error)]
+pub enum ReclaimError {
+    #[error("{found_len} bytes would be given up where {expected_len} were expected")]
+    Brake { found_len: u64, expected_len: u64 },
+    #[error("the change could not be stored")]
+    Commit(#[from] CommitError),
 }
 
 /// Why what a session sent was refused. The session stays as it was.

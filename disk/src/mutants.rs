@@ -39,10 +39,24 @@ pub enum Mutant {
     LeaseAfterCrash,
     /// What the newest root refers to may be overwritten.
     RootPinned,
+    /// A chunk that was given up while it was looked for counts as there.
+    FoundIsThere,
+    /// What a session was told to exist may be reclaimed.
+    SessionPins,
+    /// What only the trash holds may be reclaimed.
+    TrashPins,
+    /// A container is freed though something in it is needed.
+    FreeOnlyDead,
+    /// Compaction moves what it has not proved.
+    MovedIsProved,
+    /// The slot of a freed container is taken again at once.
+    FreedRests,
+    /// A slot is given away while somebody reads in it.
+    ReaderPins,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 24] = [
         Self::PayloadFlush,
         Self::JournalFlush,
         Self::SpanDigest,
@@ -60,6 +74,13 @@ impl Mutant {
         Self::JournalHole,
         Self::LeaseAfterCrash,
         Self::RootPinned,
+        Self::FoundIsThere,
+        Self::SessionPins,
+        Self::TrashPins,
+        Self::FreeOnlyDead,
+        Self::MovedIsProved,
+        Self::FreedRests,
+        Self::ReaderPins,
     ];
 }
 

@@ -5,20 +5,26 @@
 //! - [`RefChange`]: what a new tree references more and less often than the one before.
 //! - [`SetDelta`]: what was *born* and what *died* from one reach set to the next. Two consecutive
 //!   ones join to one ([`SetDelta::compose`]), which is how a point leaves the middle of a history.
+//! - [`Chain`]: the points of one source as such steps, and with [`Lives`] what only one of them holds.
 //!
 //! All of it is pure. The encodings are canonical: equal sets have equal bytes, whatever operations
 //! made them, and a decoder refuses every other form. Their tables are in `tree/PAGES.md`.
 
 mod bitmap;
+mod chain;
 mod change;
 mod counts;
 mod delta;
+mod lives;
 #[cfg(test)]
 mod model;
 
+pub(crate) use bitmap::common;
+pub use chain::{Chain, Turnover};
 pub use change::RefChange;
 pub use counts::RefCounts;
 pub use delta::SetDelta;
+pub use lives::Lives;
 
 use keelhold_chunk::DecodeError;
 use thiserror::Error;

@@ -128,9 +128,8 @@ pub enum Op {
     PointAttributes {
         point: PointId,
         attributes: Vec<u8>,
-        trashed_until: i64,
     },
-    /// The point leaves the pool; its neighbours' sets were joined in `successor`'s new delta.
+    /// The point leaves the pool; the steps of its neighbours are joined.
     PointDropped {
         point: PointId,
     },
@@ -144,6 +143,19 @@ pub enum Op {
         name: String,
         sequence: u64,
         entry: Vec<u8>,
+    },
+    /// Chunks that are in no set, and whose bytes are given up (an index segment of tombstones).
+    ChunksDropped {
+        segment: Vec<u8>,
+    },
+    /// The source has no working state any more.
+    WorkingDropped {
+        source: SourceId,
+    },
+    /// The points are in the trash until then, or, with 0, no longer.
+    PointsTrashed {
+        until: i64,
+        points: Vec<PointId>,
     },
 }
 
@@ -297,8 +309,10 @@ impl Op {
             Self::SessionStep { numbers, .. } => numbers.len(),
             Self::PointCommitted { point, .. } => point.attributes.len(),
             Self::PointAttributes { attributes, .. } => attributes.len(),
+            Self::PointsTrashed { points, .. } => 16 * points.len(),
             Self::Record { name, value, .. } => name.len() + value.as_ref().map_or(0, Vec::len),
             Self::SeriesAppended { name, entry, .. } => name.len() + entry.len(),
+            Self::ChunksDropped { segment } => segment.len(),
             _ => 0,
         };
         192 + blob
@@ -359,11 +373,10 @@ impl Op {
                 writer.raw(&session.0);
                 point.encode(writer);
             }
-            Self::PointAttributes { point, attributes, trashed_until } => {
+            Self::PointAttributes { point, attributes } => {
                 writer.u8(10);
                 writer.raw(&point.0);
                 writer.bytes(attributes);
-                writer.signed(*trashed_until);
             }
             Self::PointDropped { point } => {
                 writer.u8(11);
@@ -383,6 +396,20 @@ impl Op {
                 writer.bytes(name.as_bytes());
                 writer.varint(*sequence);
                 writer.bytes(entry);
+            }
+            Self::ChunksDropped { segment } => {
+                writer.u8(14);
+                writer.bytes(segment);
+            }
+            Self::WorkingDropped { source } => {
+                writer.u8(15);
+                writer.raw(&source.0);
+            }
+            Self::PointsTrashed { until, points } => {
+                writer.u8(16);
+                writer.signed(*until);
+                writer.varint(points.len() as u64);
+                points.iter().for_each(|point| writer.raw(&point.0));
             }
         }
     }
@@ -427,7 +454,6 @@ impl Op {
             10 => Self::PointAttributes {
                 point: PointId(reader.array()?),
                 attributes: reader.bytes(BLOB_LEN_MAX)?.to_vec(),
-                trashed_until: reader.signed()?,
             },
             11 => Self::PointDropped { point: PointId(reader.array()?) },
             12 => Self::Record {
@@ -444,6 +470,14 @@ impl Op {
                 sequence: reader.varint()?,
                 entry: reader.bytes(RECORD_LEN_MAX)?.to_vec(),
             },
+            14 => Self::ChunksDropped { segment: reader.bytes(BLOB_LEN_MAX)?.to_vec() },
+            15 => Self::WorkingDropped { source: SourceId(reader.array()?) },
+            16 => {
+                let until = reader.signed()?;
+                let count = reader.count(BLOB_LEN_MAX / 16)?;
+                let points = (0..count).map(|_| Ok(PointId(reader.array()?)));
+                Self::PointsTrashed { until, points: points.collect::<Result<_, _>>()? }
+            }
             code => return Err(reader.undefined("journal operation", u64::from(code))),
         })
     }

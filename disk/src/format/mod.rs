@@ -23,7 +23,7 @@ pub use label::{Label, Zones};
 pub use recipe::Recipe;
 pub use run::{ChunkEntry, ChunkKind, Codec, Directory, FRAME_PLAIN_MAX, FrameEntry, RunHeader};
 pub use state::{
-    BlobRef, ContainerRow, RunRef, SeriesRow, SessionRow, SourceRow, State, StateRoot,
+    BlobRef, ContainerRow, RunRef, SeriesRow, SessionRow, SourceRow, State, StateRoot, WorkingRow,
 };
 pub use superblock::{DISKS_MAX, Features, Superblock};
 

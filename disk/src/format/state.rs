@@ -79,6 +79,8 @@ pub struct StateRoot {
     pub tables: BlobRef,
     /// In the order they must be applied, each with its count of entries.
     pub segments: Vec<(u64, BlobRef)>,
+    /// Steps of the points, likewise, each with its length in bytes.
+    pub steps: Vec<(u64, BlobRef)>,
 }
 
 impl StateRoot {
@@ -86,10 +88,11 @@ impl StateRoot {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut writer = Writer::new();
         self.tables.encode(&mut writer);
-        writer.varint(self.segments.len() as u64);
-        for (entries, blob) in &self.segments {
-            writer.varint(*entries);
-            blob.encode(&mut writer);
+        for segments in [&self.segments, &self.steps] {
+            encode_rows(&mut writer, segments, |writer, (size, blob)| {
+                writer.varint(*size);
+                blob.encode(writer);
+            });
         }
         writer.finish()
     }
@@ -97,14 +100,16 @@ impl StateRoot {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let tables = BlobRef::decode(&mut reader)?;
-        let segments =
-            decode_rows(&mut reader, |reader| Ok((reader.varint()?, BlobRef::decode(reader)?)))?;
+        let row = |reader: &mut Reader<'_>| Ok((reader.varint()?, BlobRef::decode(reader)?));
+        let segments = decode_rows(&mut reader, row)?;
+        let steps = decode_rows(&mut reader, row)?;
         reader.finish()?;
-        Ok(Self { tables, segments })
+        Ok(Self { tables, segments, steps })
     }
 
     pub fn runs(&self) -> impl Iterator<Item = &RunRef> {
-        self.tables.runs().chain(self.segments.iter().flat_map(|(_, blob)| blob.runs()))
+        let segments = self.segments.iter().chain(&self.steps);
+        self.tables.runs().chain(segments.flat_map(|(_, blob)| blob.runs()))
     }
 }
 
@@ -118,7 +123,9 @@ pub struct ContainerRow {
     pub has_footer: bool,
     pub used_blocks: u32,
     pub run_count: u64,
-    /// Checkpoint that freed it; 0 while it is in use. Its slot is taken again two checkpoints later.
+    /// Stored bytes of all its frames.
+    pub stored_len: u64,
+    /// Checkpoint that needs it no more; 0 while it is in use. Its slot is taken again after the next.
     pub freed_at: u64,
 }
 
@@ -129,12 +136,18 @@ pub struct SourceRow {
     /// Unfinished block of leased numbers.
     pub lease_next: ChunkNumber,
     pub lease_end: ChunkNumber,
-    /// References of the newest point, and all numbers any point of the source ever used and may
-    /// still use ([`crate::sets`] encodings).
-    pub newest: Vec<u8>,
-    pub history: Vec<u8>,
-    /// The working state, when it is newer than the newest point.
-    pub working: Option<(PointRow, Vec<u8>)>,
+    /// The newest point and its references, unless it was dropped ([`crate::sets`] encodings).
+    pub newest: Option<(PointId, Vec<u8>)>,
+    pub working: Option<WorkingRow>,
+}
+
+/// The working state of a source, when it is newer than the newest point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkingRow {
+    pub point: PointRow,
+    pub refs: Vec<u8>,
+    /// Step from the newest point ([`crate::sets::SetDelta`]).
+    pub step: Vec<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,6 +180,10 @@ pub struct State {
     pub sessions: Vec<SessionRow>,
     pub records: Vec<(String, u64, Vec<u8>)>,
     pub series: Vec<SeriesRow>,
+    /// Numbers that may be in no set any more (a roaring set).
+    pub suspects: Vec<u8>,
+    /// Stored bytes that are expected to be free because of them.
+    pub expected_len: u64,
 }
 
 fn decode_rows<T>(
@@ -200,6 +217,7 @@ impl ContainerRow {
         writer.u8(u8::from(self.has_footer));
         writer.u32(self.used_blocks);
         writer.varint(self.run_count);
+        writer.varint(self.stored_len);
         writer.varint(self.freed_at);
     }
 
@@ -217,6 +235,7 @@ impl ContainerRow {
             has_footer: decode_bool(reader)?,
             used_blocks: reader.u32()?,
             run_count: reader.varint()?,
+            stored_len: reader.varint()?,
             freed_at: reader.varint()?,
         })
     }
@@ -228,12 +247,16 @@ impl SourceRow {
         writer.raw(&self.domain.0);
         writer.varint(self.lease_next.0);
         writer.varint(self.lease_end.0);
-        writer.bytes(&self.newest);
-        writer.bytes(&self.history);
+        writer.u8(u8::from(self.newest.is_some()));
+        if let Some((point, refs)) = &self.newest {
+            writer.raw(&point.0);
+            writer.bytes(refs);
+        }
         writer.u8(u8::from(self.working.is_some()));
-        if let Some((point, refs)) = &self.working {
+        if let Some(WorkingRow { point, refs, step }) = &self.working {
             point.encode(writer);
             writer.bytes(refs);
+            writer.bytes(step);
         }
     }
 
@@ -243,10 +266,17 @@ impl SourceRow {
             domain: DomainId(reader.array()?),
             lease_next: ChunkNumber(reader.varint()?),
             lease_end: ChunkNumber(reader.varint()?),
-            newest: reader.bytes(usize::MAX)?.to_vec(),
-            history: reader.bytes(usize::MAX)?.to_vec(),
+            newest: if decode_bool(reader)? {
+                Some((PointId(reader.array()?), reader.bytes(usize::MAX)?.to_vec()))
+            } else {
+                None
+            },
             working: if decode_bool(reader)? {
-                Some((PointRow::decode(reader)?, reader.bytes(usize::MAX)?.to_vec()))
+                Some(WorkingRow {
+                    point: PointRow::decode(reader)?,
+                    refs: reader.bytes(usize::MAX)?.to_vec(),
+                    step: reader.bytes(usize::MAX)?.to_vec(),
+                })
             } else {
                 None
             },
@@ -314,6 +344,8 @@ impl State {
             writer.bytes(value);
         });
         encode_rows(&mut writer, &self.series, |writer, row| row.encode(writer));
+        writer.bytes(&self.suspects);
+        writer.varint(self.expected_len);
         writer.finish()
     }
 
@@ -335,6 +367,8 @@ impl State {
                 Ok((name, version, reader.bytes(RECORD_LEN_MAX)?.to_vec()))
             })?,
             series: decode_rows(&mut reader, SeriesRow::decode)?,
+            suspects: reader.bytes(usize::MAX)?.to_vec(),
+            expected_len: reader.varint()?,
         };
         reader.finish()?;
         Ok(state)
@@ -359,6 +393,7 @@ mod tests {
                 has_footer: false,
                 used_blocks: 6,
                 run_count: 7,
+                stored_len: 8,
                 freed_at: 0,
             }],
             sources: vec![SourceRow {
@@ -366,8 +401,7 @@ mod tests {
                 domain: DomainId([2; 16]),
                 lease_next: ChunkNumber(3),
                 lease_end: ChunkNumber(4),
-                newest: vec![5],
-                history: vec![6],
+                newest: Some((PointId([5; 16]), vec![6])),
                 working: None,
             }],
             points: Vec::new(),
@@ -382,11 +416,14 @@ mod tests {
             }],
             records: vec![("a".into(), 1, vec![2])],
             series: vec![SeriesRow { name: "jobs".into(), first: 3, entries: vec![vec![4]] }],
+            suspects: vec![5],
+            expected_len: 6,
         };
         assert_eq!(State::from_bytes(&state.to_bytes()), Ok(state));
         let run = RunRef { container: 1, generation: 2, block: 3, blocks: 4, check: [5; 16] };
         let blob = BlobRef { len: 9, copies: vec![vec![run], vec![run, run]] };
-        let root = StateRoot { tables: blob.clone(), segments: vec![(7, blob)] };
+        let segments = vec![(7, blob.clone())];
+        let root = StateRoot { tables: blob.clone(), segments, steps: vec![(8, blob)] };
         assert_eq!(StateRoot::from_bytes(&root.to_bytes()), Ok(root));
     }
 }

@@ -1,6 +1,8 @@
 //! The pool's own structures: who claims which byte of a disk, and whether each of them is sound at
 //! every place it has. A damaged copy beside a sound one hurts nobody today: it is found here.
 
+mod sets;
+
 use roaring::RoaringTreemap;
 
 use super::layout::container_slot;

@@ -13,17 +13,18 @@ use futures_util::future::join_all;
 use super::journal::Tail;
 use super::phase::Phase;
 use super::run::RunParts;
-use super::tables::{Tables, encode_set};
+use super::tables::{Source, Tables, encode_set};
 use super::{Inner, Pool, Work};
 use crate::buffer::AlignedBuf;
 use crate::device::Device;
 use crate::error::{CommitError, ReadError};
 use crate::format::{
     BlobRef, Codec, Features, Purpose, RunRef, SessionRow, SourceRow, State, StateRoot, Superblock,
+    WorkingRow,
 };
 use crate::index::segment::{Change, Entry, SegmentReader, SegmentWriter};
 use crate::mutants::Mutant;
-use crate::units::{DomainId, SessionId, UnixNanos};
+use crate::units::{DomainId, PointId, SessionId, UnixNanos};
 
 /// Segments above this many entries are not merged any more: merging happens in memory.
 const MERGE_ENTRIES_MAX: u64 = 1 << 20;
@@ -39,6 +40,9 @@ pub(super) struct Checkpoints {
 struct Snapshot {
     tables: Vec<u8>,
     unsaved: Vec<Entry>,
+    /// Points whose steps are to be saved; without one those that left.
+    steps: BTreeMap<PointId, Option<Vec<u8>>>,
+    unsaved_steps: usize,
     root: StateRoot,
     tail: Tail,
     witnessed: i64,
@@ -92,7 +96,8 @@ impl<D: Device, W: Work> Inner<D, W> {
         phase.passed("state copied");
         let saved = snapshot.unsaved.len();
         let segments = self.save_index(snapshot.root.segments, snapshot.unsaved).await?;
-        let root = StateRoot { tables: self.write_blob(snapshot.tables).await?, segments };
+        let steps = self.save_steps(snapshot.root.steps, snapshot.steps).await?;
+        let root = StateRoot { tables: self.write_blob(snapshot.tables).await?, segments, steps };
         let root_blob = self.write_blob(root.to_bytes()).await?;
         let root_runs: Vec<RunRef> = root_blob.copies.iter().map(|runs| runs[0]).collect();
         assert!(root_blob.copies.iter().all(|runs| runs.len() == 1), "the root is one run");
@@ -125,10 +130,12 @@ impl<D: Device, W: Work> Inner<D, W> {
         let mut tables = self.tables.borrow_mut();
         // What came behind these while the checkpoint was made is for the next one.
         tables.unsaved.drain(..saved);
+        tables.unsaved_steps.drain(..snapshot.unsaved_steps);
         tables.root = root;
         tables.root_runs = root_runs;
         for container in snapshot.freed {
             self.cache.borrow_mut().forget_container(container);
+            self.epochs.released(container);
             tables.containers.remove(&container);
             let (disk, slot) = super::layout::container_slot(container);
             tables.free[disk].insert(slot);
@@ -138,13 +145,18 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     fn snapshot(&self, sequence: u64, tail: Tail) -> Snapshot {
         let mut tables = self.tables.borrow_mut();
-        let freed = self.free_state_containers(&mut tables, sequence);
+        tables.sequence = sequence;
+        let freed = self.released(&mut tables, sequence);
+        let steps = tables.unsaved_steps.iter().map(|point| (*point, tables.step_bytes(point)));
+        let steps = steps.collect();
         // They stay where they are until a root holds them: this one may find no room.
         let mut unsaved = tables.unsaved.clone();
         unsaved.sort_by_key(|entry| entry.number);
         Snapshot {
             tables: tables_state(&tables, &freed).to_bytes(),
             unsaved,
+            steps,
+            unsaved_steps: tables.unsaved_steps.len(),
             root: tables.root.clone(),
             tail,
             witnessed: tables.witnessed,
@@ -152,8 +164,9 @@ impl<D: Device, W: Work> Inner<D, W> {
         }
     }
 
-    /// State containers that neither the newest root nor the one before it needs leave the tables.
-    fn free_state_containers(&self, tables: &mut Tables, sequence: u64) -> Vec<u32> {
+    /// Containers that neither the newest root nor the one before it needs leave the tables, unless
+    /// somebody still reads in them.
+    fn released(&self, tables: &mut Tables, sequence: u64) -> Vec<u32> {
         let mut needed: BTreeSet<u32> =
             tables.root.runs().chain(&tables.root_runs).map(|run| run.container).collect();
         if !self.mutants.keeps(Mutant::RootPinned) {
@@ -162,6 +175,14 @@ impl<D: Device, W: Work> Inner<D, W> {
         let mut freed = Vec::new();
         for (number, container) in &mut tables.containers {
             let row = &mut container.row;
+            if row.purpose == Purpose::Data {
+                let unneeded = row.freed_at != 0 && row.freed_at < sequence;
+                let read = self.mutants.keeps(Mutant::ReaderPins) && self.epochs.is_read(*number);
+                if unneeded && !read {
+                    freed.push(*number);
+                }
+                continue;
+            }
             if row.purpose != Purpose::State || needed.contains(number) || self.is_open(*number) {
                 row.freed_at = 0;
             } else if row.freed_at == 0 {
@@ -226,7 +247,7 @@ impl<D: Device, W: Work> Inner<D, W> {
     }
 
     /// Writes a byte stream at two places.
-    async fn write_blob(&self, bytes: Vec<u8>) -> Result<BlobRef, CommitError> {
+    pub(super) async fn write_blob(&self, bytes: Vec<u8>) -> Result<BlobRef, CommitError> {
         let len = bytes.len() as u64;
         let piece_len = self.frame_len();
         // So many frames fit a run whatever they compress to.
@@ -311,9 +332,8 @@ fn tables_state(tables: &Tables, freed: &[u32]) -> State {
                 domain: source.domain,
                 lease_next: source.lease_next,
                 lease_end: source.lease_end,
-                newest: refs_bytes(&source.newest),
-                history: encode_set(&source.history),
-                working: source.working.as_ref().map(|(row, refs)| (row.clone(), refs_bytes(refs))),
+                newest: source.newest.as_ref().map(|(point, refs)| (*point, refs_bytes(refs))),
+                working: working_row(source),
             })
             .collect(),
         points: tables.points.clone(),
@@ -336,7 +356,16 @@ fn tables_state(tables: &Tables, freed: &[u32]) -> State {
             .map(|(name, record)| (name.clone(), record.version, record.value.clone()))
             .collect(),
         series: tables.series.iter().map(|(name, series)| series.row(name)).collect(),
+        suspects: encode_set(&tables.suspects),
+        // Whoever opens the pool finds the dead again among the suspects.
+        expected_len: tables.expected_len + tables.dead_len(),
     }
+}
+
+fn working_row(source: &Source) -> Option<WorkingRow> {
+    let (point, refs) = source.working.as_ref()?;
+    let step = source.chain.working_bytes()?.to_vec();
+    Some(WorkingRow { point: point.clone(), refs: refs_bytes(refs), step })
 }
 
 fn refs_bytes(refs: &crate::sets::RefCounts) -> Vec<u8> {

@@ -21,7 +21,10 @@ mod audit;
 mod cache;
 mod checkpoint;
 mod create;
+mod epoch;
 mod event;
+mod exclusive;
+mod forget;
 mod frame;
 mod inspect;
 mod journal;
@@ -30,6 +33,7 @@ mod open;
 mod phase;
 mod read;
 mod reader;
+mod reclaim;
 mod records;
 mod recover;
 mod refs;
@@ -38,6 +42,7 @@ mod session;
 mod source;
 mod space;
 mod status;
+mod steps;
 mod store;
 mod tables;
 mod verify;
@@ -56,15 +61,17 @@ use crate::device::Device;
 use crate::exec::Spawner;
 use crate::format::Codec;
 use crate::mutants::Mutants;
-use crate::units::{PoolId, SessionId, UnixNanos};
+use crate::units::{PointId, PoolId, SessionId, SourceId, UnixNanos};
 use crate::work::Work;
 
 pub use audit::Claim;
 pub use create::CreateOptions;
+pub use exclusive::Forecast;
 pub use frame::{FRAME_TARGET, IncomingFrame, VerifiedFrame};
 pub use inspect::{DiskReport, inspect_disk};
 pub use open::{LabelFound, read_label};
 pub use reader::{Piece, PointReader};
+pub use reclaim::{ReclaimOptions, ReclaimReport};
 pub use records::{Record, RecordChange};
 pub use run::RUN_BUFFER_LEN;
 pub use session::{BeginSession, CommitPoint, NewContent, NewExtent, NewItem, Placed, SessionInfo};
@@ -93,6 +100,12 @@ impl<W> fmt::Debug for Surroundings<W> {
     }
 }
 
+/// See [`Pool::hold`].
+#[derive(Debug)]
+pub struct Hold {
+    _epoch: epoch::Epoch,
+}
+
 /// An open pool. Clones are the same pool.
 pub struct Pool<D: Device, W: Work> {
     inner: Rc<Inner<D, W>>,
@@ -116,6 +129,13 @@ struct Inner<D: Device, W: Work> {
     cache: RefCell<cache::Cache>,
     live: RefCell<BTreeMap<SessionId, Rc<session::Live>>>,
     trees: RefCell<BTreeMap<SessionId, session::Tree<D, W>>>,
+    /// One change of the chain of a source at a time.
+    turns: RefCell<BTreeMap<SourceId, Rc<Mutex<()>>>>,
+    /// Points that are being read, and how often.
+    readers: RefCell<BTreeMap<PointId, u32>>,
+    reclaiming: Mutex<()>,
+    /// See [`epoch`].
+    epochs: epoch::Epochs,
     leasing: Mutex<()>,
     recording: Mutex<()>,
     checkpoints: Mutex<checkpoint::Checkpoints>,
@@ -131,6 +151,11 @@ impl<D: Device, W: Work> Inner<D, W> {
         let mut bytes = [0; N];
         self.entropy.borrow_mut().fill(&mut bytes);
         bytes
+    }
+
+    /// Whoever holds it may change the chain of the source.
+    fn turn_of(&self, source: SourceId) -> Rc<Mutex<()>> {
+        Rc::clone(self.turns.borrow_mut().entry(source).or_default())
     }
 
     /// Time only goes forward: what any caller once said, the pool has seen.
@@ -154,6 +179,12 @@ impl<D: Device, W: Work> Pool<D, W> {
     #[must_use]
     pub fn cut_params(&self) -> CutParams {
         self.inner.fixed.cut.clone()
+    }
+
+    /// While this is held, nothing that is given up from now on is overwritten.
+    #[must_use]
+    pub fn hold(&self) -> Hold {
+        Hold { _epoch: self.inner.epochs.hold() }
     }
 
     /// Highest time any caller ever told the pool.

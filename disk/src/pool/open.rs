@@ -15,7 +15,7 @@ use super::layout::{Disk, Fixed};
 use super::phase::Phase;
 use super::space::Space;
 use super::tables::Tables;
-use super::{CreateOptions, Inner, Pool, Surroundings, create};
+use super::{CreateOptions, Inner, Pool, Surroundings, create, epoch};
 use crate::buffer::AlignedBuf;
 use crate::device::Device;
 use crate::device::latch::Latched;
@@ -268,6 +268,10 @@ fn assemble<D: Device, W: Work>(
         cache: RefCell::new(Cache::new()),
         live: RefCell::default(),
         trees: RefCell::default(),
+        turns: RefCell::default(),
+        readers: RefCell::default(),
+        reclaiming: Mutex::new(()),
+        epochs: epoch::Epochs::default(),
         leasing: Mutex::new(()),
         recording: Mutex::new(()),
         checkpoints: Mutex::new(checkpoints),

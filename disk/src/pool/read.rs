@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use keelhold_chunk::{IdKey, SpanDigest};
 
+use super::epoch::Epoch;
 use super::frame;
 use super::layout::container_slot;
 use super::space::RunKey;
@@ -27,6 +28,8 @@ pub(super) struct Found {
     pub(super) run: RunKey,
     pub(super) directory: Rc<Directory>,
     pub(super) chunk: ChunkEntry,
+    /// What is there stays while this is held.
+    _epoch: Epoch,
 }
 
 impl<D: Device, W: Work> Inner<D, W> {
@@ -113,6 +116,8 @@ impl<D: Device, W: Work> Inner<D, W> {
     /// Where a chunk is. Its number is proved by the directory; whether it is the chunk somebody
     /// means is for the caller to prove by a digest.
     pub(super) async fn locate(&self, number: ChunkNumber) -> Result<Found, ReadError> {
+        // Before the look-up: compaction may move the chunk away at any time.
+        let epoch = self.epochs.hold();
         let slot = self.tables.borrow().index.slot(number);
         let place = slot.ok_or(ReadError::NoChunk { number })?.place;
         let run = (place.container, place.run_block);
@@ -120,7 +125,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         match directory.chunks.get(usize::from(place.ordinal)) {
             Some(chunk) if chunk.number == number => {
                 let chunk = *chunk;
-                Ok(Found { run, directory, chunk })
+                Ok(Found { run, directory, chunk, _epoch: epoch })
             }
             _ => Err(ReadError::WrongChunk { number, place: self.run_place(run) }),
         }
@@ -236,12 +241,16 @@ impl<D: Device, W: Work> Inner<D, W> {
         opened.await.map_err(|number| ReadError::Frame { number, place })
     }
 
-    fn frame_place(&self, run: RunKey, entry: &FrameEntry) -> Place {
+    pub(super) fn frame_place(&self, run: RunKey, entry: &FrameEntry) -> Place {
         let place = self.run_place(run);
         Place { offset: place.offset + u64::from(entry.offset), ..place }
     }
 
-    async fn stored_frame(&self, run: RunKey, entry: &FrameEntry) -> Result<Bytes, ReadError> {
+    pub(super) async fn stored_frame(
+        &self,
+        run: RunKey,
+        entry: &FrameEntry,
+    ) -> Result<Bytes, ReadError> {
         let disk = &self.disks[container_slot(run.0).0];
         let start = self.frame_place(run, entry).offset;
         let aligned = start - start % BLOCK as u64;
@@ -289,7 +298,7 @@ pub(super) enum Proof {
 }
 
 /// Holds every chunk of a frame against its id; `Err` has the first that is another.
-fn prove_chunks(
+pub(super) fn prove_chunks(
     chunks: &[ChunkEntry],
     plain: &[u8],
     key: Option<&IdKey>,
@@ -323,7 +332,7 @@ impl<D: Device, W: Work> Drop for Loading<'_, D, W> {
 }
 
 /// Verifies the stored bytes and opens them.
-fn open_frame(entry: &FrameEntry, stored: &Bytes, check_hash: bool) -> Option<Bytes> {
+pub(super) fn open_frame(entry: &FrameEntry, stored: &Bytes, check_hash: bool) -> Option<Bytes> {
     if check_hash && *blake3::hash(stored).as_bytes() != entry.hash {
         return None;
     }

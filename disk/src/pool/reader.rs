@@ -13,7 +13,6 @@ use super::{Inner, Pool, Work};
 use crate::device::Device;
 use crate::error::ReadError;
 use crate::format::PointRow;
-use crate::sets::SetDelta;
 use crate::tree::{self, Content, Entry, Extent, TreeReader, TreeRoot};
 use crate::units::PointId;
 
@@ -44,6 +43,25 @@ pub struct PointReader<D: Device, W: Work> {
     inner: Rc<Inner<D, W>>,
     tree: Rc<TreeReader<Pages<D, W>>>,
     ahead: RefCell<ahead::Ahead>,
+    _pin: ReaderPin<D, W>,
+}
+
+/// A point stays while somebody reads it.
+struct ReaderPin<D: Device, W: Work> {
+    inner: Rc<Inner<D, W>>,
+    point: PointId,
+}
+
+impl<D: Device, W: Work> Drop for ReaderPin<D, W> {
+    fn drop(&mut self) {
+        let mut readers = self.inner.readers.borrow_mut();
+        if let Some(count) = readers.get_mut(&self.point) {
+            *count -= 1;
+            if *count == 0 {
+                readers.remove(&self.point);
+            }
+        }
+    }
 }
 
 impl<D: Device, W: Work> Inner<D, W> {
@@ -66,24 +84,20 @@ impl<D: Device, W: Work> Inner<D, W> {
         reader.finish().map_err(undecodable)?;
         Ok(root)
     }
-
-    /// What came and went with a point, out of its recipe.
-    pub(super) async fn point_delta(&self, row: &PointRow) -> Result<SetDelta, ReadError> {
-        let recipe = self.recipe(row).await?;
-        let mut reader = Reader::new(&recipe.delta);
-        SetDelta::decode(&mut reader).map_err(|_| ReadError::Misfit { number: row.recipe })
-    }
 }
 
 impl<D: Device, W: Work> Pool<D, W> {
     /// Opens a point, or a working state, for reading.
     pub async fn reader(&self, point: &PointId) -> Result<PointReader<D, W>, ReadError> {
+        *self.inner.readers.borrow_mut().entry(*point).or_default() += 1;
+        let pin = ReaderPin { inner: Rc::clone(&self.inner), point: *point };
         let root = self.inner.point_root(point).await?;
         let pages = Pages { inner: Rc::clone(&self.inner) };
         Ok(PointReader {
             inner: Rc::clone(&self.inner),
             tree: Rc::new(TreeReader::new(pages, root)),
             ahead: RefCell::default(),
+            _pin: pin,
         })
     }
 }

@@ -7,7 +7,7 @@ use keelhold_chunk::ChunkId;
 
 use super::frame::{self, BuiltFrame, FRAME_TARGET};
 use super::space::Room;
-use super::tables::Effect;
+use super::tables::{COMPACTOR, Effect};
 use super::{Inner, Work};
 use crate::buffer::AlignedBuf;
 use crate::device::Device;
@@ -119,6 +119,14 @@ impl<D: Device, W: Work> Inner<D, W> {
         FRAME_TARGET.min(self.fixed.container_len as usize / 8)
     }
 
+    /// Stored bytes that whoever fills containers with full runs surely gets into each of them.
+    pub(super) fn packed_len(&self) -> u64 {
+        let target = RUN_TARGET.min(self.run_len_max() * 3 / 4);
+        let usable = self.fixed.container_len as usize * 15 / 16 - 2 * BLOCK;
+        let runs = (usable / (target + BLOCK)).max(1);
+        (runs * (target - self.frame_len() - BLOCK)) as u64
+    }
+
     pub(super) async fn build_frame(&self, codec: Codec, plain: Vec<u8>) -> BuiltFrame {
         self.work.run(move || frame::build(codec, plain)).await
     }
@@ -155,13 +163,18 @@ impl<D: Device, W: Work> Inner<D, W> {
         };
         let entries = self.index_entries(&room, &assembled.directory);
         let run_key = (room.container, room.block);
-        self.tables.borrow_mut().index_run(&entries);
+        // Chunks that move are found at their old place until the new one is durable.
+        let moves = session == COMPACTOR;
+        if !moves {
+            self.tables.borrow_mut().index_run(&entries);
+        }
         self.cache.borrow_mut().keep_directory(run_key, Rc::new(assembled.directory));
         let (disk, _) = super::layout::container_slot(room.container);
         self.start_write(disk, place.offset, assembled.buf, Some(run_key));
         if purpose == Purpose::Data {
             let row = RunRow { run, session, ordinal: room.ordinal };
-            self.journal.push(Op::RunPlaced(row), Effect::Run(entries));
+            let effect = if moves { Effect::Moved(entries) } else { Effect::Run(entries) };
+            self.journal.push(Op::RunPlaced(row), effect);
         }
         Ok(run)
     }
@@ -190,22 +203,32 @@ pub(super) fn index_entries(
     run_block: u16,
     directory: &Directory,
 ) -> Vec<Entry> {
-    let entry = |(ordinal, chunk): (usize, &ChunkEntry)| Entry {
-        number: chunk.number,
-        fingerprint: index.fingerprint(&chunk.id),
-        change: Change::Stored {
-            place: index::Place { container, run_block, ordinal: ordinal as u16 },
-            stored_len: share(&directory.frames[usize::from(chunk.frame)], chunk.len),
-        },
-    };
-    directory.chunks.iter().enumerate().map(entry).collect()
+    let mut entries = Vec::with_capacity(directory.chunks.len());
+    let mut left = 0;
+    for (ordinal, chunk) in directory.chunks.iter().enumerate() {
+        let frame = &directory.frames[usize::from(chunk.frame)];
+        if chunk.offset == 0 {
+            left = frame.stored_len;
+        }
+        // The last chunk of a frame has the remainder: shares add up to what is stored.
+        let is_last = chunk.offset + chunk.len == frame.plain_len;
+        let stored_len = if is_last { left } else { share(frame, chunk.len).min(left) };
+        left -= stored_len;
+        let place = index::Place { container, run_block, ordinal: ordinal as u16 };
+        entries.push(Entry {
+            number: chunk.number,
+            fingerprint: index.fingerprint(&chunk.id),
+            change: Change::Stored { place, stored_len },
+        });
+    }
+    entries
 }
 
 /// A chunk's part of its frame's stored length, by plain length.
 fn share(frame: &FrameEntry, len: u32) -> u32 {
     let plain_len = u64::from(frame.plain_len.max(1));
     let share = u64::from(frame.stored_len) * u64::from(len) / plain_len;
-    (share as u32).clamp(1, STORED_LEN_LIMIT - 1)
+    (share as u32).min(STORED_LEN_LIMIT - 1)
 }
 
 struct Assembled {

@@ -25,7 +25,7 @@ use crate::device::Device;
 use crate::error::{CommitError, IngestError, ReadError};
 use crate::format::{ChunkKind, Op, PointRow, Purpose, Recipe};
 use crate::mutants::Mutant;
-use crate::sets::{RefChange, RefCounts, SetDelta};
+use crate::sets::{RefChange, RefCounts, SetDelta, common};
 use crate::tree::TreeRoot;
 use crate::units::{ChunkNumber, ChunkRef, DomainId, PointId, SessionId, SourceId, UnixNanos};
 
@@ -246,6 +246,11 @@ impl Live {
         self.failure.borrow().clone().map_or(Ok(()), Err)
     }
 
+    /// Those of `numbers` that it stored or was told of.
+    pub(super) fn pinned(&self, numbers: &RoaringTreemap) -> RoaringTreemap {
+        common(numbers, &self.parts.borrow().mine)
+    }
+
     fn finish_emit(&self, chunks: &[NewChunk], placed: Result<u64, CommitError>) {
         let mut parts = self.parts.borrow_mut();
         for chunk in chunks {
@@ -428,6 +433,9 @@ impl<D: Device, W: Work> Pool<D, W> {
         let (root, change) = inner.finish_tree(&live).await?;
         phase.passed("tree finished");
         let id = PointId(inner.random());
+        // No point of the source leaves between the step from the last one and the commit.
+        let turn = inner.turn_of(live.source);
+        let _turn = turn.lock().await;
         let (refs, delta, extra) = inner.next_refs(&live, change)?;
         let recipe = Recipe {
             pool: inner.fixed.pool,
@@ -456,9 +464,9 @@ impl<D: Device, W: Work> Pool<D, W> {
             trashed_until: 0,
             attributes: commit.attributes,
         };
-        let effect = Effect::Point(Box::new(PointEffect { refs, born: delta.born }));
+        let effect = Effect::Point(Box::new(PointEffect { refs, delta }));
         // Versions of records are compared before the change is queued: one caller at a time.
-        let _turn = match commit.records.is_empty() {
+        let _recording = match commit.records.is_empty() {
             true => None,
             false => Some(inner.recording.lock().await),
         };
@@ -495,21 +503,23 @@ impl<D: Device, W: Work> Inner<D, W> {
         let mut tables = self.tables.borrow_mut();
         let source = tables.source(live.source, live.domain);
         let basis = live.basis.as_ref().map(|(point, _)| *point);
-        let mut refs = match (basis, &source.working) {
-            (None, _) => RefCounts::new(),
-            (Some(basis), Some((row, refs))) if row.id == basis => refs.clone(),
-            (Some(basis), _) if source.newest_point == Some(basis) => source.newest.clone(),
-            (Some(basis), _) => {
+        let newest = source.newest.as_ref().filter(|(point, _)| Some(*point) == basis);
+        let mut refs = match (basis, newest, &source.working) {
+            (None, _, _) => RefCounts::new(),
+            (Some(_), Some((_, refs)), _) => refs.clone(),
+            (Some(basis), _, Some((row, refs))) if row.id == basis => refs.clone(),
+            (Some(basis), _, _) => {
                 let point = CommitError::NoPoint { point: basis };
                 live.basis_refs.clone().ok_or(point)?
             }
         };
+        let on_newest = newest.is_some();
         let delta = refs.apply(&change).expect("the tree removed only what its basis references");
-        if basis.is_some() && basis == source.newest_point {
+        if on_newest {
             let extra = RefsRecord::Change(&change, &delta).to_bytes();
             return Ok((refs, delta, extra));
         }
-        let delta = SetDelta::between(source.newest.set(), refs.set());
+        let delta = SetDelta::between(&tables.last_tree(&live.source), refs.set());
         let extra = RefsRecord::Whole(&refs).to_bytes();
         Ok((refs, delta, extra))
     }
@@ -526,7 +536,8 @@ impl<D: Device, W: Work> Inner<D, W> {
         let tables = self.tables.borrow();
         tables.sources.get(&source).is_some_and(|source| {
             let working = source.working.as_ref().map(|(row, _)| row.id);
-            source.newest_point == Some(*point) || working == Some(*point)
+            let newest = source.newest.as_ref().map(|(id, _)| *id);
+            newest == Some(*point) || working == Some(*point)
         })
     }
 }

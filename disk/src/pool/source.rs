@@ -89,21 +89,28 @@ impl<D: Device, W: Work> Inner<D, W> {
         };
         for number in candidates {
             match self.locate(number).await {
-                Ok(found) if found.chunk.id == *id => return Some((number, found.chunk.len)),
+                // Asked again, because it may have been given up while its directory was read.
+                Ok(found) if found.chunk.id == *id && self.is_there(number) => {
+                    return Some((number, found.chunk.len));
+                }
                 Ok(_) | Err(_) => {}
             }
         }
         None
     }
 
-    /// Whether some point of the domain uses or used the chunk: only then may its machine be told
-    /// that the pool has it.
+    fn is_there(&self, number: ChunkNumber) -> bool {
+        !self.mutants.keeps(Mutant::FoundIsThere) || self.tables.borrow().index.contains(number)
+    }
+
+    /// Whether some point of the domain uses the chunk: only then may its machine be told that the
+    /// pool has it.
     pub(super) fn is_in_history(&self, domain: DomainId, number: ChunkNumber) -> bool {
         if !self.mutants.keeps(Mutant::ForeignHave) {
             return true;
         }
         let tables = self.tables.borrow();
         let mut sources = tables.sources.values().filter(|source| source.domain == domain);
-        sources.any(|source| source.history.contains(number.0))
+        sources.any(|source| source.chain.held().contains(number.0))
     }
 }

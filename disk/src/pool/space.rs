@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::event::Event;
 use super::layout::{Fixed, container_number, container_slot};
-use super::tables::{Effect, Tables};
+use super::tables::{COMPACTOR, Effect, Tables};
 use super::{Inner, Work};
 use crate::buffer::AlignedBuf;
 use crate::device::Device;
@@ -149,8 +149,13 @@ impl<D: Device, W: Work> Inner<D, W> {
     fn open_container(&self, purpose: Purpose, owner: SessionId) -> Result<usize, CommitError> {
         let mut tables = self.tables.borrow_mut();
         let free = tables.free_slots();
-        // Data leaves a reserve, so that checkpoints and deletions always find room.
-        let reserve = if purpose == Purpose::Data { self.reserved_slots() } else { 0 };
+        // Data leaves a reserve, so that checkpoints and deletes always find room; what compaction
+        // moves may use half of it, since it gives back more.
+        let reserve = match purpose {
+            Purpose::State => 0,
+            Purpose::Data if owner == COMPACTOR => self.reserved_slots() / 2,
+            Purpose::Data => self.reserved_slots(),
+        };
         if free <= reserve {
             let len = self.fixed.container_len;
             return Err(CommitError::Full {
@@ -219,6 +224,29 @@ impl<D: Device, W: Work> Inner<D, W> {
     /// Whether runs may still be added to the container.
     pub(super) fn is_open(&self, container: u32) -> bool {
         self.space.open.borrow().iter().any(|open| open.container == container)
+    }
+
+    /// Seals open containers that nobody fills now and that have at least `least_dead` per cent of
+    /// garbage: as long as they are open nothing in them can be given back.
+    pub(super) fn seal_sparse(&self, least_dead: u8) -> bool {
+        let tables = self.tables.borrow();
+        let sparse = |open: &Open| {
+            let container = tables.containers.get(&open.container);
+            container.is_some_and(|container| {
+                let (stored, live) = (container.row.stored_len, container.shares.live_len());
+                let dead = stored.saturating_sub(live);
+                dead > 0 && dead * 100 >= stored * u64::from(least_dead)
+            })
+        };
+        let idle = |open: &Open| {
+            open.owner.is_none() && open.unfinished == 0 && open.purpose == Purpose::Data
+        };
+        let chosen: Vec<usize> = {
+            let open = self.space.open.borrow();
+            (0..open.len()).filter(|at| idle(&open[*at]) && sparse(&open[*at])).collect()
+        };
+        chosen.iter().rev().for_each(|at| self.seal(*at));
+        !chosen.is_empty()
     }
 
     /// Closes a container for good and writes its footer, unless a run in it is still being put

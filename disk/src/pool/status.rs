@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Pool, Work};
 use crate::device::{Counters, Device, Geometry};
-use crate::format::PointRow;
+use crate::format::{PointRow, Purpose};
 use crate::units::{DiskId, PointId, PoolId, SourceId, UnixNanos};
 
 #[derive(Debug, Clone)]
@@ -22,7 +22,16 @@ pub struct PoolStatus {
     pub chunks: u64,
     /// Stored bytes of all chunks.
     pub bytes_chunks: u64,
+    /// Stored bytes of all frames in containers in use: the shares of their chunks add up to it.
+    pub bytes_frames: u64,
+    /// Shares of chunks that somebody needs or may need, and of those that nobody does.
+    pub bytes_live: u64,
+    pub bytes_dead: u64,
     pub index_bytes: u64,
+    /// Containers that hold data, hold the pool's own state, and wait to be free.
+    pub containers_data: u64,
+    pub containers_state: u64,
+    pub containers_leaving: u64,
     pub points: u64,
     pub sessions: u64,
     /// The disk whose failure ended writing.
@@ -93,7 +102,7 @@ impl<D: Device, W: Work> Pool<D, W> {
 
     #[must_use]
     pub fn newest_point(&self, source: &SourceId) -> Option<PointId> {
-        self.inner.tables.borrow().sources.get(source)?.newest_point
+        self.inner.tables.borrow().sources.get(source)?.newest_listed()
     }
 
     #[must_use]
@@ -101,10 +110,25 @@ impl<D: Device, W: Work> Pool<D, W> {
         let inner = &self.inner;
         let tables = inner.tables.borrow();
         let container_len = inner.fixed.container_len;
+        let listed = tables.points.iter().filter(|point| point.trashed_until == 0);
         let mut used = vec![0; inner.disks.len()];
         for (number, container) in &tables.containers {
             let (disk, _) = super::layout::container_slot(*number);
             used[disk] += u64::from(container.row.used_blocks) * crate::units::BLOCK_U64;
+        }
+        let (mut bytes_frames, mut bytes_live) = (0, 0);
+        let (mut containers_data, mut containers_state, mut containers_leaving) = (0, 0, 0);
+        for container in tables.containers.values() {
+            match (container.row.purpose, container.row.freed_at) {
+                (Purpose::State, _) => containers_state += 1,
+                (Purpose::Data, 0) => containers_data += 1,
+                (Purpose::Data, _) => {
+                    containers_leaving += 1;
+                    continue;
+                }
+            }
+            bytes_frames += container.row.stored_len;
+            bytes_live += container.shares.live_len().min(container.row.stored_len);
         }
         let disks: Vec<DiskStatus> = inner
             .disks
@@ -124,9 +148,15 @@ impl<D: Device, W: Work> Pool<D, W> {
             bytes_used: disks.iter().map(|disk| disk.bytes_used).sum(),
             bytes_free: tables.free_slots() * container_len,
             bytes_reserved: inner.reserved_slots() * container_len,
-            bytes_logical: tables.points.iter().map(|point| point.bytes_source).sum(),
+            bytes_logical: listed.map(|point| point.bytes_source).sum(),
             chunks: tables.index.len(),
-            bytes_chunks: tables.index.iter().map(|(_, slot)| u64::from(slot.stored_len)).sum(),
+            bytes_chunks: tables.containers.values().map(|of| of.shares.indexed_len).sum(),
+            bytes_frames,
+            containers_data,
+            containers_state,
+            containers_leaving,
+            bytes_live,
+            bytes_dead: bytes_frames - bytes_live,
             index_bytes: tables.index.bytes_used(),
             points: tables.points.len() as u64,
             sessions: tables.sessions.len() as u64,

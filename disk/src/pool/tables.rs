@@ -1,15 +1,18 @@
 //! The pool's state in memory, and how one journaled operation changes it. Recovery and the running
 //! pool change it through the same function.
 
+mod chunks;
+mod points;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use roaring::RoaringTreemap;
 
 use super::layout::container_slot;
 use crate::format::{ContainerRow, Op, PointRow, Purpose, RunRef, SeriesRow, StateRoot};
-use crate::index::segment::{Change, Entry};
-use crate::index::{Index, Slot};
-use crate::sets::RefCounts;
+use crate::index::Index;
+use crate::index::segment::Entry;
+use crate::sets::{Chain, RefCounts, SetDelta};
 use crate::units::{ChunkNumber, DomainId, PointId, SessionId, SourceId};
 
 /// An operation on its way through the journal, with what memory needs to follow it.
@@ -23,14 +26,19 @@ pub(super) enum Effect {
     /// Chunks of a run. They were put into the index when the run was written; what is left to do
     /// is to have the next checkpoint save them.
     Run(Vec<Entry>),
-    /// References of a point's tree, and what was born since the point before.
+    /// Chunks that were in the pool and have a second place now, which becomes theirs.
+    Moved(Vec<Entry>),
+    /// References of a point's tree, and what was born and died since the point before.
     Point(Box<PointEffect>),
 }
 
 pub(super) struct PointEffect {
     pub(super) refs: RefCounts,
-    pub(super) born: RoaringTreemap,
+    pub(super) delta: SetDelta,
 }
+
+/// Whose runs hold what compaction moved.
+pub(super) const COMPACTOR: SessionId = SessionId([0xc0; 16]);
 
 #[derive(Debug, Clone)]
 pub(super) struct Container {
@@ -38,6 +46,18 @@ pub(super) struct Container {
     /// The journal tells of it. Before that its header may not be on the disk, and a checkpoint that
     /// named it would name what a crash takes away.
     pub(super) journaled: bool,
+    pub(super) shares: Shares,
+}
+
+/// Shares of a container's stored bytes. What is in no share any more was moved away or dropped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Shares {
+    /// Chunks the index has here, and their shares.
+    pub(super) indexed: u64,
+    pub(super) indexed_len: u64,
+    /// Those of them that are dead.
+    pub(super) dead: u64,
+    pub(super) dead_len: u64,
 }
 
 #[derive(Debug)]
@@ -45,11 +65,12 @@ pub(super) struct Source {
     pub(super) domain: DomainId,
     pub(super) lease_next: ChunkNumber,
     pub(super) lease_end: ChunkNumber,
-    pub(super) newest_point: Option<PointId>,
-    pub(super) newest: RefCounts,
-    /// Every number a point of this source ever used and its bytes may still be asked for.
-    pub(super) history: RoaringTreemap,
+    /// References of the last point, unless it was dropped.
+    pub(super) newest: Option<(PointId, RefCounts)>,
+    pub(super) chain: Chain,
     pub(super) working: Option<(PointRow, RefCounts)>,
+    /// What each listed point alone holds, as of a state of sharing.
+    pub(super) exclusive: Option<(u64, BTreeMap<PointId, u64>)>,
 }
 
 #[derive(Debug, Clone)]
@@ -91,6 +112,18 @@ pub(super) struct Tables {
     pub(super) index: Index,
     /// Changes of the index that no segment holds yet.
     pub(super) unsaved: Vec<Entry>,
+    /// Points whose steps changed and are in no segment yet.
+    pub(super) unsaved_steps: Vec<PointId>,
+    /// Numbers that may be in no set any more: looked at by the next reclaim.
+    pub(super) suspects: RoaringTreemap,
+    /// Those of them that were found to be in none, and are still in the index.
+    pub(super) dead: RoaringTreemap,
+    /// Stored bytes that suspects are expected to free, counted as they became suspects.
+    pub(super) expected_len: u64,
+    /// Counts changes of which chunks several sources share.
+    pub(super) sharing: u64,
+    /// The newest checkpoint, or the one being made.
+    pub(super) sequence: u64,
     pub(super) root: StateRoot,
     pub(super) root_runs: Vec<RunRef>,
 }
@@ -110,6 +143,12 @@ impl Tables {
             series: BTreeMap::new(),
             index,
             unsaved: Vec::new(),
+            unsaved_steps: Vec::new(),
+            suspects: RoaringTreemap::new(),
+            dead: RoaringTreemap::new(),
+            expected_len: 0,
+            sharing: 0,
+            sequence: 0,
             root: StateRoot::default(),
             root_runs: Vec::new(),
         }
@@ -135,11 +174,10 @@ impl Tables {
                     container.row.used_blocks = container.row.used_blocks.max(end);
                     container.row.run_count = container.row.run_count.max(row.ordinal + 1);
                 }
-                if let Effect::Run(entries) = effect {
-                    if let Some(session) = self.sessions.get_mut(&row.session) {
-                        session.numbers.extend(entries.iter().map(|entry| entry.number.0));
-                    }
-                    self.unsaved.extend(entries);
+                match effect {
+                    Effect::Run(entries) => self.take_run(&row, entries),
+                    Effect::Moved(entries) => self.move_chunks(&row, entries),
+                    Effect::None | Effect::Point(_) => {}
                 }
             }
             (Op::ContainerSealed { container, has_footer }, _) => {
@@ -148,9 +186,9 @@ impl Tables {
                 }
             }
             (Op::ContainerFreed { container }, _) => {
-                if self.containers.remove(&container).is_some() {
-                    let (disk, slot) = container_slot(container);
-                    self.free[disk].insert(slot);
+                let freed_at = self.sequence + 1;
+                if let Some(container) = self.containers.get_mut(&container) {
+                    container.row.freed_at = freed_at;
                 }
             }
             (Op::SessionOpened { session, source, domain, basis, opened_at, lease_until }, _) => {
@@ -167,20 +205,25 @@ impl Tables {
                 }
             }
             (Op::SessionEnded { session }, _) => {
-                self.sessions.remove(&session);
+                self.end_session(&session);
             }
             (Op::PointCommitted { session, point }, effect) => {
-                self.sessions.remove(&session);
                 if let Effect::Point(effect) = effect {
                     self.commit_point(point, *effect);
                 }
+                self.end_session(&session);
             }
-            (Op::PointAttributes { point, attributes, trashed_until }, _) => {
+            (Op::PointAttributes { point, attributes }, _) => {
                 if let Some(row) = self.points.iter_mut().find(|row| row.id == point) {
-                    (row.attributes, row.trashed_until) = (attributes, trashed_until);
+                    row.attributes = attributes;
                 }
             }
-            (Op::PointDropped { point }, _) => self.points.retain(|row| row.id != point),
+            (Op::PointsTrashed { until, points }, _) => {
+                points.iter().for_each(|point| self.set_trash(point, until));
+            }
+            (Op::PointDropped { point }, _) => self.drop_point(&point),
+            (Op::WorkingDropped { source }, _) => self.drop_working(&source),
+            (Op::ChunksDropped { segment }, _) => self.drop_segment(&segment),
             (Op::Record { name, version, value: Some(value) }, _) => {
                 self.records.insert(name, Record { version, value });
             }
@@ -203,10 +246,10 @@ impl Tables {
             domain,
             lease_next: ChunkNumber(0),
             lease_end: ChunkNumber(0),
-            newest_point: None,
-            newest: RefCounts::new(),
-            history: RoaringTreemap::new(),
+            newest: None,
+            chain: Chain::default(),
             working: None,
+            exclusive: None,
         })
     }
 
@@ -234,39 +277,11 @@ impl Tables {
             has_footer: false,
             used_blocks: 1,
             run_count: 0,
+            stored_len: 0,
             freed_at: 0,
         };
-        self.containers.insert(container, Container { row, journaled: false });
-    }
-
-    fn commit_point(&mut self, point: PointRow, effect: PointEffect) {
-        let Some(source) = self.sources.get_mut(&point.source) else {
-            return;
-        };
-        for number in &effect.born - &source.history {
-            // A chunk that is gone from the index is reported by whoever reads it.
-            let _ = self.index.begin_use(ChunkNumber(number));
-        }
-        source.history |= effect.born;
-        if point.working {
-            source.working = Some((point, effect.refs));
-        } else {
-            source.newest_point = Some(point.id);
-            source.newest = effect.refs;
-            source.working = None;
-            self.points.push(point);
-        }
-    }
-
-    /// Puts the chunks of a run into the index.
-    pub(super) fn index_run(&mut self, entries: &[Entry]) {
-        for entry in entries {
-            if let Change::Stored { place, stored_len } = entry.change {
-                let slot = Slot { place, stored_len, sources: 0 };
-                // Present only when a journal entry is replayed over a checkpoint that has it.
-                let _ = self.index.insert(entry.number, entry.fingerprint, slot);
-            }
-        }
+        self.containers
+            .insert(container, Container { row, journaled: false, shares: Shares::default() });
     }
 
     pub(super) fn point(&self, id: &PointId) -> Option<&PointRow> {

@@ -15,8 +15,7 @@ use super::space::RunKey;
 use super::{Inner, Pool, Work};
 use crate::device::Device;
 use crate::error::ReadError;
-use crate::format::PointRow;
-use crate::units::{ChunkNumber, PointId, SourceId};
+use crate::units::{ChunkNumber, PointId};
 
 /// Runs read and checked at the same time.
 const RUNS_AT_ONCE: usize = 6;
@@ -68,14 +67,15 @@ impl<D: Device, W: Work> Pool<D, W> {
         }
         report.findings.extend(inner.audit().await);
         for finding in &mut report.findings {
-            finding.points = inner.points_touched(&finding.chunks).await;
+            finding.points = inner.points_touched(&finding.chunks);
         }
         report
     }
 
     /// Points whose reach sets meet `chunks`.
-    pub async fn points_touched(&self, chunks: &RoaringTreemap) -> Vec<PointId> {
-        self.inner.points_touched(chunks).await
+    #[must_use]
+    pub fn points_touched(&self, chunks: &RoaringTreemap) -> Vec<PointId> {
+        self.inner.points_touched(chunks)
     }
 }
 
@@ -171,57 +171,12 @@ impl<D: Device, W: Work> Inner<D, W> {
         }
     }
 
-    pub(super) async fn points_touched(&self, chunks: &RoaringTreemap) -> Vec<PointId> {
-        let rows = self.tables.borrow().points.clone();
-        let mut by_source: BTreeMap<_, Vec<&PointRow>> = BTreeMap::new();
-        for row in &rows {
-            by_source.entry(row.source).or_default().push(row);
-        }
-        let mut touched = BTreeSet::new();
-        for (source, rows) in by_source {
-            touched.extend(self.touched_of(source, &rows, chunks).await);
-        }
-        let ids = rows.iter().map(|row| row.id);
+    /// In the order of their commits.
+    pub(super) fn points_touched(&self, chunks: &RoaringTreemap) -> Vec<PointId> {
+        let tables = self.tables.borrow();
+        let chains = tables.sources.values().map(|source| source.chain.touched(chunks));
+        let touched: BTreeSet<PointId> = chains.flatten().collect();
+        let ids = tables.points.iter().map(|row| row.id);
         ids.filter(|id| touched.contains(id)).collect()
-    }
-
-    /// Points of one source that need one of `chunks`. Where a recipe cannot be read, the sets behind
-    /// it are reckoned back from the newest, which memory has; between two such recipes nobody knows,
-    /// and a point counts as touched.
-    async fn touched_of(
-        &self,
-        source: SourceId,
-        rows: &[&PointRow],
-        chunks: &RoaringTreemap,
-    ) -> Vec<PointId> {
-        let mut deltas = Vec::with_capacity(rows.len());
-        for row in rows {
-            deltas.push(self.point_delta(row).await.ok());
-        }
-        let mut needs: Vec<Option<bool>> = vec![None; rows.len()];
-        let mut set = RoaringTreemap::new();
-        for (needs, delta) in needs.iter_mut().zip(&deltas) {
-            let Some(delta) = delta else { break };
-            set -= &delta.died;
-            set |= &delta.born;
-            *needs = Some(!set.is_disjoint(chunks));
-        }
-        let newest =
-            self.tables.borrow().sources.get(&source).map(|source| source.newest.set().clone());
-        let mut set = newest.unwrap_or_default();
-        for (needs, delta) in needs.iter_mut().zip(&deltas).rev() {
-            if needs.is_some() {
-                break;
-            }
-            *needs = Some(!set.is_disjoint(chunks));
-            let Some(delta) = delta else { break };
-            set -= &delta.born;
-            set |= &delta.died;
-        }
-        let touched = rows
-            .iter()
-            .zip(needs)
-            .filter(|(row, needs)| needs.unwrap_or(true) || chunks.contains(row.recipe.0));
-        touched.map(|(row, _)| row.id).collect()
     }
 }

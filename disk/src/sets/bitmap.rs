@@ -22,7 +22,7 @@ fn settle(set: &RoaringTreemap) -> RoaringTreemap {
 
 /// What is in both. The operator of the crate copies the larger of two borrowed sets, which here
 /// would make a small change cost as much as all it is applied to.
-pub(super) fn common(left: &RoaringTreemap, right: &RoaringTreemap) -> RoaringTreemap {
+pub(crate) fn common(left: &RoaringTreemap, right: &RoaringTreemap) -> RoaringTreemap {
     let (small, large) = if left.len() <= right.len() { (left, right) } else { (right, left) };
     let mut common = small.clone();
     common &= large;
@@ -57,6 +57,15 @@ pub(super) fn decode(reader: &mut Reader<'_>) -> Result<RoaringTreemap, SetError
     match set.max() {
         Some(number) if number >= ChunkNumber::LIMIT => Err(SetError::NumberTooLarge { number }),
         _ => Ok(set),
+    }
+}
+
+/// A set that [`encode`] of this very process wrote, or [`decode`] has seen before.
+pub(super) fn decode_own(reader: &mut Reader<'_>) -> RoaringTreemap {
+    let bytes = reader.bytes(SET_LEN_MAX).unwrap_or_default();
+    match bytes.is_empty() {
+        true => RoaringTreemap::new(),
+        false => RoaringTreemap::deserialize_unchecked_from(bytes).expect("written by ourselves"),
     }
 }
 

@@ -8,7 +8,7 @@ use roaring::RoaringTreemap;
 use super::{RefChange, RefCounts, SetDelta, SetError};
 
 /// SplitMix64 (<https://prng.di.unimi.it/splitmix64.c>).
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
     fn next(&mut self) -> u64 {
@@ -19,7 +19,7 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 

@@ -7,6 +7,7 @@ mod crash;
 mod flips;
 mod full;
 mod mutants;
+mod reclaim;
 mod roots;
 mod simulation;
 mod strangers;

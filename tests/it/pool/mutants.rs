@@ -5,7 +5,7 @@ use keelhold_disk::sim::DeviceMutant;
 
 use super::crash::{Story, enumerate};
 use super::verdict::{Verdict, survive};
-use super::{flips, roots, simulation, strangers, swapped};
+use super::{flips, reclaim, roots, simulation, strangers, swapped};
 
 /// A check under a mutant, by name.
 type Check = (&'static str, fn(Mutants) -> Verdict);
@@ -45,6 +45,14 @@ fn made_for(mutant: Mutant) -> Check {
         Mutant::FrameHash => ("flipped bytes of the state", state_flips),
         Mutant::JournalEpoch => ("entry passed over", roots::passed_over),
         Mutant::JournalChain | Mutant::JournalHole => ("hole in the journal", roots::hole),
+        Mutant::FoundIsThere => {
+            ("every moment", |mutants| reclaim::window::every_moment(mutants).map(drop))
+        }
+        Mutant::SessionPins | Mutant::TrashPins | Mutant::FreeOnlyDead => {
+            ("reclaim races", |mutants| reclaim::races::races(0..300, mutants).map(drop))
+        }
+        Mutant::ReaderPins => ("held places", reclaim::space::held),
+        Mutant::MovedIsProved => ("damage compacted", reclaim::damage::flipped_and_compacted),
         // What is written in which order, and what recovery makes of it.
         _ => ("crash enumeration", crashes),
     }
@@ -65,10 +73,13 @@ fn caught(mutant: Mutant) -> Option<(&'static str, String)> {
     None
 }
 
+/// One alone: `KEELHOLD_MUTANT=NAME cargo test … every_mutant -- --nocapture`.
 #[test]
 fn every_mutant_is_caught() {
     let mut missed = Vec::new();
-    for mutant in Mutant::ALL {
+    let one = std::env::var("KEELHOLD_MUTANT").ok();
+    let asked = |mutant: &Mutant| one.as_ref().is_none_or(|name| format!("{mutant:?}") == *name);
+    for mutant in Mutant::ALL.into_iter().filter(asked) {
         match caught(mutant) {
             Some((by, words)) => {
                 let words: String = words.chars().take(200).collect();

@@ -17,6 +17,8 @@ use super::{Files, SimPool};
 
 /// Files no longer than this are sent inside their entry.
 const INLINE_MAX: usize = 64;
+/// How long a session's pins last: longer than any simulated life.
+const LEASE_NANOS: i64 = 7 * 24 * 3600 * 1_000_000_000;
 
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -67,7 +69,7 @@ impl Machine {
             source: self.source,
             domain: self.domain,
             basis: self.basis.as_ref().map(|(point, _)| *point),
-            lease_until: UnixNanos(now.0 + 1),
+            lease_until: UnixNanos(now.0 + LEASE_NANOS),
         };
         pool.begin(request, now).await
     }
@@ -157,8 +159,16 @@ impl Machine {
         now: UnixNanos,
     ) -> Result<PointInfo, IngestError> {
         let session = self.begin(pool, now).await?;
-        self.send(pool, session, files).await?;
-        let point = pool.commit(session, commit, now).await?;
+        let made = async {
+            self.send(pool, session, files).await?;
+            pool.commit(session, commit, now).await
+        };
+        let made = made.await;
+        if made.is_err() {
+            // Whoever talked to the machine lets go of its session.
+            pool.forget_live(session);
+        }
+        let point = made?;
         self.basis = Some((point.id, files.clone()));
         Ok(point)
     }

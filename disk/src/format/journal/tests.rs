@@ -38,11 +38,14 @@ fn every_op() -> Vec<Op> {
         Op::SessionStep { session, numbers: vec![1, 2, 3] },
         Op::SessionEnded { session },
         Op::PointCommitted { session, point },
-        Op::PointAttributes { point: PointId([4; 16]), attributes: vec![1], trashed_until: 3 },
+        Op::PointAttributes { point: PointId([4; 16]), attributes: vec![1] },
+        Op::PointsTrashed { until: 3, points: vec![PointId([4; 16]); 2] },
         Op::PointDropped { point: PointId([4; 16]) },
         Op::Record { name: "machine/a".into(), version: 1, value: Some(vec![0; 5000]) },
         Op::Record { name: "machine/a".into(), version: 2, value: None },
         Op::SeriesAppended { name: "jobs".into(), sequence: 3, entry: b"x".to_vec() },
+        Op::ChunksDropped { segment: vec![1, 2] },
+        Op::WorkingDropped { source },
     ]
 }
 

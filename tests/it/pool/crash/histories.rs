@@ -3,7 +3,7 @@
 use futures_util::future::{join, join3};
 use keelhold_disk::IngestError;
 use keelhold_disk::mutants::Mutants;
-use keelhold_tests::rig::{Machine, Rig};
+use keelhold_tests::rig::{Files, Machine, Rig};
 
 use super::ledger::Stage;
 use crate::pool::content::{noise, some_tree};
@@ -24,11 +24,14 @@ pub enum Story {
     FullContainer,
     RingOfCheckpoints,
     WorkingState,
+    Reclaim,
+    Compact,
+    ReclaimBesideBackup,
     Restart,
 }
 
 impl Story {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::First,
         Self::Incremental,
         Self::Unchanged,
@@ -43,6 +46,9 @@ impl Story {
         Self::FullContainer,
         Self::RingOfCheckpoints,
         Self::WorkingState,
+        Self::Reclaim,
+        Self::Compact,
+        Self::ReclaimBesideBackup,
         Self::Restart,
     ];
 
@@ -153,9 +159,50 @@ impl Story {
                 stage.synchronise(&mut one, &new).await?;
                 stage.backup(&mut one, &other).await
             }
+            Self::Reclaim => {
+                stage.backup(&mut two, &other).await?;
+                stage.forget(&two).await?;
+                stage.reclaim().await?;
+                stage.backup(&mut three, &other).await
+            }
+            Self::Compact => {
+                mixed(stage, seed, &mut one, &mut two).await?;
+                stage.forget(&two).await?;
+                stage.reclaim().await?;
+                stage.backup(&mut three, &other).await
+            }
+            Self::ReclaimBesideBackup => {
+                mixed(stage, seed, &mut one, &mut two).await?;
+                stage.forget(&two).await?;
+                let (left, right) =
+                    join(stage.reclaim(), stage.backup(&mut three, &large_tree(seed))).await;
+                left.and(right)
+            }
             Self::Restart => Ok(()),
         }
     }
+}
+
+fn large_tree(seed: u64) -> Files {
+    (0..8).map(|n| (format!("big/{n}"), noise(seed + n, 6000))).collect()
+}
+
+/// Two machines whose chunks lie in the same containers, one after the other.
+async fn mixed(
+    stage: &Stage,
+    seed: u64,
+    one: &mut Machine,
+    two: &mut Machine,
+) -> Result<(), IngestError> {
+    let (mut kept, mut dropped) = (Files::new(), Files::new());
+    for n in 0..4 {
+        kept.insert(format!("kept/{n}"), noise(seed + n, 3000));
+        stage.backup(one, &kept).await?;
+        dropped.insert(format!("dropped/{n}"), noise(seed + 50 + n, 9000));
+        stage.backup(two, &dropped).await?;
+        stage.forget(two).await?;
+    }
+    Ok(())
 }
 
 async fn records(stage: &Stage, count: u64) -> Result<(), IngestError> {

@@ -86,8 +86,11 @@ impl Judge<'_> {
                     matches!(other, Fact::Point { at: later, source: of, .. }
                         if of == source && later > at)
                 });
+            let forgotten = facts
+                .iter()
+                .any(|(other, _)| matches!(other, Fact::Forgotten { at: of } if of == at));
             ensure!(
-                id.is_some() || !answered || superseded,
+                id.is_some() || !answered || superseded || forgotten,
                 "point {at} was announced and is gone"
             );
             let Some(id) = id else { continue };
@@ -100,8 +103,9 @@ impl Judge<'_> {
         ensure!(found.is_empty(), "points nobody asked for: {:?}", found.keys());
         for (source, at) in newest {
             let record = pool.record(&last_record(source)).map(|record| record.bytes.to_vec());
+            let forgets = facts.iter().any(|(fact, _)| matches!(fact, Fact::Forgotten { .. }));
             ensure!(
-                record == Some(at.to_le_bytes().to_vec()),
+                forgets || record == Some(at.to_le_bytes().to_vec()),
                 "the record of point {at} did not come with it: {record:?}"
             );
         }

@@ -2,10 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 
-use keelhold_disk::IngestError;
-use keelhold_disk::pool::{CommitPoint, RecordChange};
+use keelhold_disk::pool::{CommitPoint, ReclaimOptions, RecordChange};
 use keelhold_disk::sim::SimWorld;
 use keelhold_disk::units::{ChunkRef, SourceId, UnixNanos};
+use keelhold_disk::{ForgetError, IngestError, ReclaimError};
 use keelhold_tests::rig::{Files, Machine, Rig, SimPool, chunks_of};
 
 /// Something that was asked of the pool.
@@ -30,6 +30,10 @@ pub enum Fact {
     Step {
         machine: Machine,
         chunks: Vec<ChunkRef>,
+    },
+    /// From here on the point of that time may be in the trash, or gone.
+    Forgotten {
+        at: i64,
     },
     /// The session of this source ended otherwise than by a step.
     Ended {
@@ -127,6 +131,33 @@ impl Stage {
         self.pool.append(&series, bytes, self.now()).await?;
         self.answered(fact);
         Ok(())
+    }
+
+    /// Forgets the machine's newest point for good: the next reclaim drops it.
+    pub async fn forget(&self, machine: &Machine) -> Result<(), IngestError> {
+        let points = self.pool.points();
+        let newest = points.iter().rfind(|point| point.source == machine.source);
+        let Some(point) = newest.filter(|point| point.trashed_until.is_none()) else {
+            return Ok(());
+        };
+        let fact = self.tries(Fact::Forgotten { at: point.at.0 });
+        let now = self.now();
+        let forgotten = self.pool.forget(&[point.id], now, now).await;
+        forgotten.map_err(|error| match error {
+            ForgetError::Commit(error) => error,
+            other => panic!("forgetting a point: {other}"),
+        })?;
+        self.answered(fact);
+        Ok(())
+    }
+
+    pub async fn reclaim(&self) -> Result<(), IngestError> {
+        let options = ReclaimOptions { least_dead: 10, ..ReclaimOptions::default() };
+        match self.pool.reclaim(options, self.now()).await {
+            Ok(_) => Ok(()),
+            Err(ReclaimError::Commit(error)) => Err(error.into()),
+            Err(brake) => panic!("{brake}"),
+        }
     }
 
     pub async fn checkpoint(&self) -> Result<(), IngestError> {

@@ -1,10 +1,10 @@
 //! What the simulated machines and their daemon ask of the pool.
 
 use futures_util::future::join;
-use keelhold_disk::IngestError;
-use keelhold_disk::pool::{CommitPoint, RecordChange};
+use keelhold_disk::pool::{CommitPoint, ReclaimOptions, RecordChange};
 use keelhold_disk::units::{PointId, SourceId, UnixNanos};
-use keelhold_tests::rig::{Files, Machine, SimPool};
+use keelhold_disk::{ForgetError, IngestError, ReclaimError};
+use keelhold_tests::rig::{Files, Machine, SimPool, read_point};
 
 use super::model::{Attempt, Model};
 
@@ -16,6 +16,8 @@ pub enum Action {
     Both(Attempt, Attempt),
     Checkpoint,
     CheckpointBeside(Attempt),
+    /// A reclaim while a point is read.
+    ReclaimBesideRead(Attempt, PointId),
 }
 
 impl Action {
@@ -28,6 +30,11 @@ impl Action {
             Self::One(Attempt::Entry { .. }) => "append to series",
             Self::One(Attempt::Park { .. }) => "park session",
             Self::One(Attempt::Cancel { .. }) => "cancel session",
+            Self::One(Attempt::Forget { .. }) => "forget",
+            Self::One(Attempt::Undo { .. }) => "undo forget",
+            Self::One(Attempt::Reclaim { .. }) => "reclaim",
+            Self::Both(Attempt::Reclaim { .. }, _) => "reclaim beside backup",
+            Self::ReclaimBesideRead(..) => "reclaim beside read",
             Self::Both(..) => "two at once",
             Self::Checkpoint => "checkpoint",
             Self::CheckpointBeside(_) => "checkpoint beside backup",
@@ -36,7 +43,9 @@ impl Action {
 
     pub fn attempts(&self) -> Vec<Attempt> {
         match self {
-            Self::One(one) | Self::CheckpointBeside(one) => vec![one.clone()],
+            Self::One(one) | Self::CheckpointBeside(one) | Self::ReclaimBesideRead(one, _) => {
+                vec![one.clone()]
+            }
             Self::Both(one, other) => vec![one.clone(), other.clone()],
             Self::Checkpoint => Vec::new(),
         }
@@ -59,6 +68,17 @@ pub async fn perform(
             let (one, other) =
                 join(try_one(pool, model, one, now), try_one(pool, model, other, now)).await;
             vec![one, other]
+        }
+        Action::ReclaimBesideRead(attempt, point) => {
+            let read = read_point(pool, point);
+            let (one, read) = join(try_one(pool, model, attempt, now), read).await;
+            // What was read is the same as if nobody had reclaimed.
+            let same = model.points.iter().find(|of| of.id == *point).map(|of| &of.files);
+            match read {
+                Ok(read) if Some(&read) == same => vec![one],
+                Ok(_) => panic!("a read beside a reclaim gave other bytes"),
+                Err(error) => vec![one.and(Err(error.into()))],
+            }
         }
         Action::Checkpoint => {
             let made = pool.checkpoint(now).await;
@@ -109,6 +129,27 @@ async fn try_one(pool: &SimPool, model: &Model, attempt: &Attempt, now: UnixNano
             let session = machine(model, *source).begin(pool, now).await?;
             pool.cancel(session, now).await?;
             Ok((None, 0))
+        }
+        Attempt::Forget { points, until } => {
+            match pool.forget(points, UnixNanos(*until), now).await {
+                Ok(()) => Ok((None, 0)),
+                Err(ForgetError::Commit(error)) => Err(error.into()),
+                Err(other) => panic!("forgetting {points:?}: {other}"),
+            }
+        }
+        Attempt::Undo { point } => match pool.undo_forget(point, now).await {
+            Ok(()) => Ok((None, 0)),
+            Err(ForgetError::Commit(error)) => Err(error.into()),
+            Err(other) => panic!("undoing {point}: {other}"),
+        },
+        Attempt::Reclaim { least_dead } => {
+            let options = ReclaimOptions { least_dead: *least_dead, confirmed: false };
+            match pool.reclaim(options, now).await {
+                Ok(report) if report.damaged.is_empty() => Ok((None, 0)),
+                Ok(mut report) => Err(report.damaged.swap_remove(0).into()),
+                Err(ReclaimError::Commit(error)) => Err(error.into()),
+                Err(brake) => panic!("{brake}"),
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Comparing pool and model, and finding out after an opening what became of unanswered attempts.
 
-use keelhold_disk::units::SourceId;
+use keelhold_disk::units::{PointId, SourceId};
 use keelhold_tests::rig::{Rig, SimPool, read_point};
 
 use super::model::{Attempt, Model, Point};
@@ -35,6 +35,28 @@ pub fn settle(pool: &SimPool, model: &mut Model, attempts: Vec<Attempt>) {
                 }
             }
             Attempt::Park { .. } => {}
+            Attempt::Forget { points, until } => {
+                let at = points.first().and_then(|point| pool.point(point));
+                if at.is_none_or(|at| at.trashed_until.is_some_and(|found| found.0 == *until)) {
+                    model.happened(attempt, None);
+                }
+            }
+            Attempt::Undo { point } => {
+                if pool.point(point).is_some_and(|found| found.trashed_until.is_none()) {
+                    model.happened(attempt, None);
+                }
+            }
+            Attempt::Reclaim { .. } => {
+                // Some of those that were due may be gone, one after another.
+                let there: Vec<_> = pool.points().iter().map(|point| point.id).collect();
+                let due = pool.witnessed().0;
+                let gone = |id: &PointId| !there.contains(id);
+                model.points.retain(|point| {
+                    let was_due = model.trash.get(&point.id).is_some_and(|until| *until <= due);
+                    !(was_due && gone(&point.id))
+                });
+                model.trash.retain(|point, until| *until > due || !gone(point));
+            }
             Attempt::Cancel { source } => {
                 if !pool.sessions().iter().any(|session| session.source == *source) {
                     model.happened(attempt, None);
@@ -52,6 +74,15 @@ pub fn compare(pool: &SimPool, model: &Model) -> Verdict {
     found.sort_unstable();
     expected.sort_unstable();
     ensure!(found == expected, "points are {found:?}, not {expected:?}");
+    for point in pool.points() {
+        let until = model.trash.get(&point.id).copied();
+        let found = point.trashed_until.map(|until| until.0);
+        ensure!(
+            found == until,
+            "point {} is in the trash until {found:?}, not {until:?}",
+            point.at.0
+        );
+    }
     for (source, state) in &model.working {
         let found = pool.working_state(source).map(|found| found.id);
         ensure!(found == Some(state.id), "the working state of {source} is {found:?}");

@@ -1,6 +1,6 @@
 //! What the pool should hold, in the plainest form there is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keelhold_disk::units::{PointId, SourceId};
 use keelhold_tests::rig::Files;
@@ -24,6 +24,11 @@ pub struct Model {
     pub series: BTreeMap<String, Vec<Vec<u8>>>,
     /// Trees whose every chunk a parked session was sent.
     pub parked: BTreeMap<SourceId, Files>,
+    /// Points in the trash and until when.
+    pub trash: BTreeMap<PointId, i64>,
+    /// Sources of which a point was forgotten since their session was parked: what that point told
+    /// the session without words may be gone.
+    pub forgot: BTreeSet<SourceId>,
 }
 
 /// What was asked for and not answered: after the next opening it happened, or it did not.
@@ -34,11 +39,15 @@ pub enum Attempt {
     Entry { series: String, bytes: Vec<u8> },
     Park { source: SourceId, files: Files },
     Cancel { source: SourceId },
+    Forget { points: Vec<PointId>, until: i64 },
+    Undo { point: PointId },
+    Reclaim { least_dead: u8 },
 }
 
 impl Model {
     pub fn newest(&self, source: SourceId) -> Option<&Point> {
-        self.points.iter().rfind(|point| point.source == source)
+        let listed = |point: &&Point| !self.trash.contains_key(&point.id);
+        self.points.iter().filter(listed).rfind(|point| point.source == source)
     }
 
     /// What a machine's next backup may describe its differences from.
@@ -68,8 +77,18 @@ impl Model {
                 None => drop(self.records.remove(&name)),
             },
             Attempt::Entry { series, bytes } => self.series.entry(series).or_default().push(bytes),
-            Attempt::Park { source, files } => drop(self.parked.insert(source, files)),
+            Attempt::Park { source, files } => {
+                self.forgot.remove(&source);
+                self.parked.insert(source, files);
+            }
             Attempt::Cancel { source } => drop(self.parked.remove(&source)),
+            Attempt::Forget { points, until } => {
+                let of = self.points.iter().filter(|point| points.contains(&point.id));
+                self.forgot.extend(of.map(|point| point.source));
+                self.trash.extend(points.into_iter().map(|point| (point, until)));
+            }
+            Attempt::Undo { point } => drop(self.trash.remove(&point)),
+            Attempt::Reclaim { .. } => {}
         }
     }
 }

@@ -4,7 +4,7 @@ use keelhold_disk::device::DeviceOp;
 use keelhold_disk::mutants::Mutants;
 use keelhold_disk::pool::RecordChange;
 use keelhold_disk::sim::{Fault, FaultRule, Rng, When};
-use keelhold_disk::units::{SourceId, UnixNanos};
+use keelhold_disk::units::{PointId, SourceId, UnixNanos};
 use keelhold_disk::{CommitError, IngestError, OpenError};
 use keelhold_tests::rig::{Files, Rig, Shape, SimPool};
 use nix::errno::Errno;
@@ -22,6 +22,8 @@ use crate::pool::verdict::{Verdict, chain, ensure};
 const LONGEST: usize = 1800;
 /// Virtual time in which most operations end, and many do not.
 const MIDST_NANOS: u64 = 30_000_000;
+/// Longest time in the trash.
+const TRASH_NANOS: u64 = 20_000_000_000;
 
 pub struct Life {
     pub rig: Rig,
@@ -77,7 +79,9 @@ impl Life {
 
     fn choose(&mut self) -> Action {
         match self.rng.below(100) {
-            0..26 => Action::One(self.some_point(false)),
+            0..20 => Action::One(self.some_point(false)),
+            20..24 => self.some_forget(),
+            24..26 => self.some_undo(),
             26..30 => Action::One(self.some_point(true)),
             30..54 => Action::One(self.some_record()),
             54..70 => Action::One(self.some_entry()),
@@ -95,8 +99,9 @@ impl Life {
                 };
                 Action::Both(first, second)
             }
-            86..92 => Action::Checkpoint,
-            _ => Action::CheckpointBeside(self.some_point(false)),
+            86..89 => Action::Checkpoint,
+            89..91 => Action::CheckpointBeside(self.some_point(false)),
+            _ => self.some_reclaim(),
         }
     }
 
@@ -147,6 +152,52 @@ impl Life {
         Attempt::Entry { series, bytes: some_file(&mut self.rng, 100) }
     }
 
+    /// Forgets some points, for good or for a while.
+    fn some_forget(&mut self) -> Action {
+        let listed: Vec<PointId> = self.model.points.iter().map(|point| point.id).collect();
+        let listed: Vec<PointId> =
+            listed.into_iter().filter(|point| !self.model.trash.contains_key(point)).collect();
+        if listed.len() < 4 {
+            return Action::One(self.some_point(false));
+        }
+        let first = self.rng.index(listed.len());
+        let count = 1 + self.rng.index(4);
+        let points = listed.into_iter().skip(first).take(count).collect();
+        let nanos = if self.rng.below(2) == 0 { 1 } else { self.rng.below(TRASH_NANOS) as i64 };
+        Action::One(Attempt::Forget { points, until: self.now().0 + nanos })
+    }
+
+    fn some_undo(&mut self) -> Action {
+        // An opening in between takes a second.
+        let now = self.now().0 + 3_000_000_000;
+        let in_time: Vec<PointId> = self
+            .model
+            .trash
+            .iter()
+            .filter(|(_, until)| **until > now)
+            .map(|(point, _)| *point)
+            .collect();
+        match in_time.is_empty() {
+            true => self.some_forget(),
+            false => {
+                let point = in_time[self.rng.index(in_time.len())];
+                Action::One(Attempt::Undo { point })
+            }
+        }
+    }
+
+    fn some_reclaim(&mut self) -> Action {
+        let reclaim = Attempt::Reclaim { least_dead: 1 + self.rng.below(40) as u8 };
+        match self.rng.below(4) {
+            0 => Action::Both(reclaim, self.some_point(false)),
+            1 if !self.model.points.is_empty() => {
+                let point = self.model.points[self.rng.index(self.model.points.len())].id;
+                Action::ReclaimBesideRead(reclaim, point)
+            }
+            _ => Action::One(reclaim),
+        }
+    }
+
     fn some_park(&mut self) -> Attempt {
         let source = self.source();
         let mut files = self.next_tree(source);
@@ -173,11 +224,16 @@ impl Life {
             let (id, sent) = answer.map_err(|error| chain(&error))?;
             if let Attempt::Point { source, files, .. } = &attempt
                 && self.model.parked.get(source) == Some(files)
+                && !self.model.forgot.contains(source)
             {
                 self.tally.count("resume session");
                 ensure!(sent == 0, "a resumed session was asked for {sent} bytes again");
             }
-            self.model.happened(attempt, id);
+            if matches!(attempt, Attempt::Reclaim { .. }) {
+                settle(&self.pool, &mut self.model, vec![attempt]);
+            } else {
+                self.model.happened(attempt, id);
+            }
         }
         Ok(())
     }

@@ -1,0 +1,174 @@
+//! Giving space back. Sets decide what is dead; counts say only what was expected.
+//!
+//! 1. Points whose time in the trash is over are dropped, leases that ran out are ended. Whatever lost
+//!    somebody who needed it became a *suspect* then: work follows what was forgotten.
+//! 2. Suspects that are in no set are dead. If they are far more than was expected when they became
+//!    suspects, nothing is given up before somebody confirms it: one of the two ways to come to the
+//!    figure is wrong.
+//! 3. Containers in which everything is dead are freed. Of the sparse ones the live chunks are moved,
+//!    each proved, and when the copies are durable the container is freed.
+//!
+//! A container is freed in one step between two awaits: every chunk the index has there is dead, no
+//! session was told of it meanwhile, and the index forgets it, so that nobody can be told of it again.
+//! Its slot is taken again two checkpoints later, and not before the last one who reads there is done.
+
+mod compact;
+mod free;
+pub(super) mod plan;
+
+use roaring::RoaringTreemap;
+
+use super::{Inner, Pool, Work};
+use crate::device::Device;
+use crate::error::{ReadError, ReclaimError};
+use crate::mutants::Mutant;
+use crate::sets::{Chain, common};
+use crate::units::UnixNanos;
+
+use compact::Compactor;
+
+/// Containers compacted before their copies are made durable and they are freed.
+const BATCH_COUNT: usize = 16;
+
+#[derive(Debug, Clone, Copy)]
+pub struct ReclaimOptions {
+    /// Give up also far more than was expected.
+    pub confirmed: bool,
+    /// Containers with at least so many per cent of garbage are compacted.
+    pub least_dead: u8,
+}
+
+impl Default for ReclaimOptions {
+    fn default() -> Self {
+        Self { confirmed: false, least_dead: 25 }
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct ReclaimReport {
+    pub points_dropped: u64,
+    pub sessions_ended: u64,
+    /// Stored bytes of what was found to be dead.
+    pub died_len: u64,
+    pub containers_freed: u64,
+    pub containers_compacted: u64,
+    /// Stored bytes of frames that are no longer in any container, moved ones not counted.
+    pub freed_len: u64,
+    /// Stored bytes of chunks that were moved.
+    pub moved_len: u64,
+    /// What could not be moved because it is damaged: its container stays as it is.
+    pub damaged: Vec<ReadError>,
+}
+
+impl<D: Device, W: Work> Pool<D, W> {
+    /// Gives back what nothing needs any more. One call at a time; others wait.
+    pub async fn reclaim(
+        &self,
+        options: ReclaimOptions,
+        now: UnixNanos,
+    ) -> Result<ReclaimReport, ReclaimError> {
+        let inner = &self.inner;
+        let _turn = inner.reclaiming.lock().await;
+        inner.witness(now);
+        let mut report = ReclaimReport {
+            points_dropped: inner.drop_due().await?,
+            sessions_ended: inner.end_due_sessions().await?,
+            ..ReclaimReport::default()
+        };
+        report.died_len = inner.judge_suspects(options.confirmed)?;
+        if inner.seal_sparse(options.least_dead) {
+            inner.settle(|_| ()).await?;
+        }
+        let before = inner.stored_total();
+        let chosen = inner.choose(options.least_dead);
+        for candidate in &chosen.dead {
+            report.containers_freed += u64::from(inner.free_container(candidate.container).await?);
+        }
+        inner.settle_freed(report.containers_freed > 0).await?;
+        // Again: what was dead a moment ago has made room, and sessions went on.
+        for batch in inner.choose(options.least_dead).sparse.chunks(BATCH_COUNT) {
+            let mut compactor = Compactor::new(inner);
+            for candidate in batch {
+                compactor.empty(candidate.container).await?;
+            }
+            let freed = compactor.finish(&mut report).await?;
+            inner.settle_freed(freed > 0).await?;
+        }
+        report.freed_len = before.saturating_sub(inner.stored_total());
+        Ok(report)
+    }
+}
+
+impl<D: Device, W: Work> Inner<D, W> {
+    /// Finds out which suspects are dead; gives how many stored bytes more than before.
+    fn judge_suspects(&self, confirmed: bool) -> Result<u64, ReclaimError> {
+        let mut tables = self.tables.borrow_mut();
+        // Somebody reads a working state that was replaced: what it needs, no set says.
+        let readers = self.readers.borrow();
+        if readers.keys().any(|point| self.is_unlisted(&tables, point)) {
+            return Ok(0);
+        }
+        let mut unheld = tables.suspects.clone();
+        for source in tables.sources.values() {
+            unheld -= match self.mutants.keeps(Mutant::TrashPins) {
+                true => source.chain.held(),
+                false => Chain::held_by_listed(&source.chain),
+            };
+        }
+        let dead = &unheld - &self.told(&tables, &unheld);
+        let died_len = tables.stored_len(&(&dead - &tables.dead));
+        let slack = self.fixed.container_len;
+        if !confirmed && died_len > tables.expected_len.saturating_mul(2) + slack {
+            let expected_len = tables.expected_len;
+            return Err(ReclaimError::Brake { found_len: died_len, expected_len });
+        }
+        // Of those that a session may still give up, the forecast stays.
+        tables.expected_len = tables.stored_len(&(&unheld - &dead));
+        tables.suspects = unheld;
+        tables.set_dead(dead);
+        Ok(died_len)
+    }
+
+    fn is_unlisted(&self, tables: &super::tables::Tables, point: &crate::units::PointId) -> bool {
+        let mut working = tables.sources.values().filter_map(|source| source.working.as_ref());
+        tables.point(point).is_none() && !working.any(|(row, _)| row.id == *point)
+    }
+
+    /// Those of `numbers` that some session stored or was told to exist.
+    fn told(&self, tables: &super::tables::Tables, numbers: &RoaringTreemap) -> RoaringTreemap {
+        let mut told = RoaringTreemap::new();
+        if !self.mutants.keeps(Mutant::SessionPins) {
+            return told;
+        }
+        for session in tables.sessions.values() {
+            told |= common(numbers, &session.numbers);
+        }
+        for live in self.live.borrow().values() {
+            told |= live.pinned(numbers);
+        }
+        told
+    }
+
+    fn choose(&self, least_dead: u8) -> plan::Chosen {
+        let tables = self.tables.borrow();
+        let shares = tables.containers.iter().map(|(number, of)| (*number, of.shares)).collect();
+        let candidates = plan::candidates(&tables, &shares, |container| self.is_open(container));
+        plan::choose(candidates, self.packed_len(), least_dead)
+    }
+
+    /// Stored bytes of all frames in containers that are in use.
+    fn stored_total(&self) -> u64 {
+        let tables = self.tables.borrow();
+        let in_use = tables.containers.values().filter(|container| container.row.freed_at == 0);
+        in_use.map(|container| container.row.stored_len).sum()
+    }
+
+    /// A freed slot can be taken after two checkpoints: they are made at once.
+    async fn settle_freed(&self, any: bool) -> Result<(), ReclaimError> {
+        if any {
+            self.checkpoint().await?;
+            self.checkpoint().await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,209 @@
+//! Moving what is live out of sparse containers. Chunks keep their numbers, and neighbours by number
+//! stay together; every byte is proved before it is moved.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::free::Runs;
+use super::{Inner, ReclaimReport};
+use crate::device::Device;
+use crate::error::{CommitError, ReadError};
+use crate::format::{ChunkEntry, Directory, FrameEntry, Purpose};
+use crate::mutants::Mutant;
+use crate::pool::frame::BuiltFrame;
+use crate::pool::read::{open_frame, prove_chunks};
+use crate::pool::run::{NewChunk, RunBuilder, RunParts, keep_frame};
+use crate::pool::space::RunKey;
+use crate::pool::tables::COMPACTOR;
+use crate::units::{ChunkNumber, DomainId};
+use crate::work::Work;
+
+/// Some containers being emptied together.
+pub(super) struct Compactor<'a, D: Device, W: Work> {
+    inner: &'a Inner<D, W>,
+    /// Trust domains never share a frame.
+    builders: BTreeMap<DomainId, RunBuilder>,
+    emptied: Vec<(u32, Runs)>,
+    damaged: Vec<ReadError>,
+    moved_len: u64,
+}
+
+impl<'a, D: Device, W: Work> Compactor<'a, D, W> {
+    pub(super) fn new(inner: &'a Inner<D, W>) -> Self {
+        let (emptied, damaged) = (Vec::new(), Vec::new());
+        Self { inner, builders: BTreeMap::new(), emptied, damaged, moved_len: 0 }
+    }
+
+    /// Sends what is live in a container on its way elsewhere.
+    pub(super) async fn empty(&mut self, container: u32) -> Result<(), CommitError> {
+        let runs = match self.inner.runs_of(container).await {
+            Ok(runs) => runs,
+            Err(error) => {
+                self.damaged.push(error);
+                return Ok(());
+            }
+        };
+        for (run, directory) in &runs {
+            for (frame, entry) in (0u16..).zip(&directory.frames) {
+                let live = self.inner.live_in(*run, directory, frame);
+                if live.is_empty() {
+                    continue;
+                }
+                match self.inner.prove_whole(*run, directory, frame, entry).await {
+                    Ok(proved) => self.move_frame(directory, frame, proved, live).await?,
+                    // The container is not freed: its chunks are still there.
+                    Err(error) => self.damaged.push(error),
+                }
+            }
+        }
+        self.emptied.push((container, runs));
+        Ok(())
+    }
+
+    async fn move_frame(
+        &mut self,
+        directory: &Directory,
+        frame: u16,
+        proved: Proved,
+        live: Vec<ChunkEntry>,
+    ) -> Result<(), CommitError> {
+        let domain = directory.header.domain;
+        let all = live.len() == directory.chunks_of(frame).len();
+        let Proved { entry, stored, plain } = proved;
+        let new = |chunk: &ChunkEntry| {
+            let ChunkEntry { number, id, len, kind, .. } = *chunk;
+            NewChunk { number, id, len, kind }
+        };
+        if all {
+            let kept = keep_frame(entry.codec, entry.plain_len, stored, entry.hash);
+            return self.push_frame(domain, kept, live.iter().map(new).collect()).await;
+        }
+        for chunk in &live {
+            let start = chunk.offset as usize;
+            let bytes = &plain[start..start + chunk.len as usize];
+            let builder = self.builders.entry(domain).or_default();
+            if let Some((plain, chunks)) =
+                builder.push_chunk(new(chunk), bytes, self.inner.frame_len())
+            {
+                let built = self.inner.build_frame(self.inner.codec.get(), plain).await;
+                self.push_frame(domain, built, chunks).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn push_frame(
+        &mut self,
+        domain: DomainId,
+        frame: BuiltFrame,
+        chunks: Vec<NewChunk>,
+    ) -> Result<(), CommitError> {
+        self.moved_len += frame.stored.len() as u64;
+        let builder = self.builders.entry(domain).or_default();
+        if builder.is_full(frame.stored.len(), chunks.len(), self.inner.run_len_max()) {
+            let frames = builder.take_frames();
+            self.emit(domain, frames).await?;
+        }
+        self.builders.entry(domain).or_default().push_frame(frame, chunks);
+        Ok(())
+    }
+
+    async fn emit(
+        &self,
+        domain: DomainId,
+        frames: Vec<(BuiltFrame, Vec<NewChunk>)>,
+    ) -> Result<(), CommitError> {
+        if frames.is_empty() {
+            return Ok(());
+        }
+        let parts = RunParts { purpose: Purpose::Data, domain, session: COMPACTOR, frames };
+        self.inner.place_run(parts).await.map(drop)
+    }
+
+    /// Makes the copies durable and gives the emptied containers up; gives how many could be.
+    pub(super) async fn finish(mut self, report: &mut ReclaimReport) -> Result<u64, CommitError> {
+        for (domain, mut builder) in std::mem::take(&mut self.builders) {
+            for (plain, chunks) in builder.take_loose() {
+                let built = self.inner.build_frame(self.inner.codec.get(), plain).await;
+                self.moved_len += built.stored.len() as u64;
+                if builder.is_full(built.stored.len(), chunks.len(), self.inner.run_len_max()) {
+                    self.emit(domain, builder.take_frames()).await?;
+                }
+                builder.push_frame(built, chunks);
+            }
+            self.emit(domain, builder.take_frames()).await?;
+        }
+        self.inner.release(COMPACTOR);
+        self.inner.settle(|_| ()).await?;
+        let mut freed = 0;
+        for (container, runs) in &self.emptied {
+            freed += u64::from(self.inner.give_up(*container, runs).await?);
+        }
+        report.containers_compacted += freed;
+        report.moved_len += self.moved_len;
+        report.damaged.append(&mut self.damaged);
+        Ok(freed)
+    }
+}
+
+/// A frame whose every byte is what it was.
+struct Proved {
+    entry: FrameEntry,
+    stored: Bytes,
+    plain: Bytes,
+}
+
+impl<D: Device, W: Work> Inner<D, W> {
+    /// Chunks of a frame that the index has there and that are not dead.
+    fn live_in(&self, run: RunKey, directory: &Directory, frame: u16) -> Vec<ChunkEntry> {
+        let tables = self.tables.borrow();
+        let is_live = |chunk: &ChunkEntry| {
+            let here = tables.index.slot(chunk.number).is_some_and(|slot| {
+                let place = slot.place;
+                let ordinal = directory.chunks.get(usize::from(place.ordinal));
+                (place.container, place.run_block) == run
+                    && ordinal.is_some_and(|at| at.number == chunk.number)
+            });
+            here && !tables.dead.contains(chunk.number.0)
+        };
+        directory.chunks_of(frame).iter().filter(|chunk| is_live(chunk)).copied().collect()
+    }
+
+    /// Two reads before a verdict.
+    async fn prove_whole(
+        &self,
+        run: RunKey,
+        directory: &Rc<Directory>,
+        frame: u16,
+        entry: &FrameEntry,
+    ) -> Result<Proved, ReadError> {
+        match self.prove_once(run, directory, frame, entry).await {
+            Ok(proved) => Ok(proved),
+            Err(_) => self.prove_once(run, directory, frame, entry).await,
+        }
+    }
+
+    async fn prove_once(
+        &self,
+        run: RunKey,
+        directory: &Rc<Directory>,
+        frame: u16,
+        entry: &FrameEntry,
+    ) -> Result<Proved, ReadError> {
+        self.run_written(run).await;
+        let stored = self.stored_frame(run, entry).await?;
+        let chunks = directory.chunks_of(frame).to_vec();
+        let number = chunks.first().map_or(ChunkNumber(0), |chunk| chunk.number);
+        let (entry, place) = (*entry, self.frame_place(run, entry));
+        let proves = self.mutants.keeps(Mutant::MovedIsProved);
+        let key = self.fixed.id_key.clone();
+        let proved = self.work.run(move || {
+            let plain = open_frame(&entry, &stored, proves).ok_or(number)?;
+            prove_chunks(&chunks, &plain, proves.then_some(&key))?;
+            Ok(Proved { entry, stored, plain })
+        });
+        proved.await.map_err(|number| ReadError::Frame { number, place })
+    }
+}
