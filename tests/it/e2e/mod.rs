@@ -11,3 +11,4 @@ mod manners;
 mod readme;
 mod refusals;
 mod rot;
+mod second_reader;

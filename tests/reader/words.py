@@ -1,0 +1,200 @@
+"""Words, rows and operations: what the bytes of a pool say (FORMAT.md §2, §6, §7, §11)."""
+
+import base64
+from collections import namedtuple
+from typing import Any, Callable
+
+from blake3 import blake3
+
+VERSION = 1  # of the format, of tables, index segments and recipes
+
+
+class Damage(Exception):
+    """Bytes that are not what was written, and where they lie."""
+
+
+class Refused(Exception):
+    """Sound, but not something this reader can serve."""
+
+
+def need(holds: bool, place: str, what: str) -> None:
+    if not holds:
+        raise Damage(f"{place}: {what}")
+
+
+def id_text(raw: bytes) -> str:
+    return base64.b32encode(raw).decode().rstrip("=").lower()
+
+
+def hash16(data: bytes, key: bytes | None = None) -> bytes:
+    return (blake3(data, key=key) if key else blake3(data)).digest(16)
+
+
+def derive(context: str, material: bytes) -> bytes:
+    return blake3(material, derive_key_context=context).digest()
+
+
+def checksum_key(secret: bytes, salt: bytes = bytes(16)) -> bytes:
+    return derive("keelhold 2026 structure checksum", secret + salt)
+
+
+class Fields:
+    """Reads the words of §2 one after another; every error names the structure they are in."""
+
+    def __init__(self, data: bytes, place: str) -> None:
+        self.data, self.at, self.place = data, 0, place
+
+    def raw(self, size: int) -> bytes:
+        need(self.at + size <= len(self.data), self.place, f"too short for its fields at {self.at}")
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def int(self, size: int) -> int:
+        return int.from_bytes(self.raw(size), "little")
+
+    def varint(self) -> int:
+        value, shift, byte = 0, 0, 128
+        while byte >= 128:
+            byte = self.int(1)
+            value |= (byte & 127) << shift
+            shift += 7
+        shortest = (byte > 0 or shift == 7) and value < 1 << 64
+        need(shortest, self.place, f"the number before {self.at} is not in its shortest form")
+        return value
+
+    def signed(self) -> int:
+        value = self.varint()
+        return (value >> 1) ^ -(value & 1)
+
+    def bytes(self) -> bytes:
+        return self.raw(self.varint())
+
+    def flag(self) -> bool:
+        value = self.int(1)
+        need(value < 2, self.place, f"the byte before {self.at} is neither 0 nor 1")
+        return value == 1
+
+    def word(self, word: str) -> Any:
+        if word[0] == "?":
+            return self.word(word[1:]) if self.flag() else None
+        if word[0] == "r":
+            return self.raw(int(word[1:]))
+        named = {"v": self.varint, "s": self.signed, "b": self.bytes, "f": self.flag}
+        return named[word]() if word in named else self.int(int(word))
+
+    def row(self, words: str) -> list[Any]:
+        """By a line as "4 r16 v s b f ?r16": an integer of 4 bytes, 16 bytes as they are, varint,
+        signed, bytes, flag, and 16 bytes behind a flag that says whether they are there."""
+        return [self.word(word) for word in words.split()]
+
+    def list(self, row: Callable[["Fields"], Any]) -> list[Any]:
+        return [row(self) for _ in range(self.varint())]
+
+    def end(self) -> None:
+        need(self.at == len(self.data), self.place, f"bytes are left over from {self.at} on")
+
+    def zeros(self) -> None:
+        need(not any(self.data[self.at :]), self.place, "reserved bytes are not zero")
+
+
+RUN_REF = "4 8 2 4 r16"  # §6
+RunRef = namedtuple("RunRef", "container generation block blocks check")
+POINT = "r16 r16 f s s 1 v r16 v v s b"  # §7
+Point = namedtuple("Point", "id source working at committed_at result recipe recipe_digest "
+                   "bytes_source entries trashed_until attributes")
+SESSION = "r16 r16 r16 ?r16 s s"
+
+
+
+
+def run_ref(f: Fields) -> RunRef:
+    return RunRef(*f.row(RUN_REF))
+
+
+class State:
+    """What checkpoint and journal tell, as far as reading needs it."""
+
+    def __init__(self) -> None:
+        self.containers: dict[int, tuple[int, bytes]] = {}  # generation and salt
+        self.points: dict[bytes, Point] = {}
+        self.records: dict[bytes, bytes] = {}
+        self.runs: list[RunRef] = []  # of the journal: their chunks are not in the index yet
+        # Number of a chunk -> container, the run's block in it, ordinal in the run's chunk table.
+        self.index: dict[int, tuple[int, int, int]] = {}
+
+    def tables(self, f: Fields) -> None:
+        """§11"""
+        need(f.int(1) == VERSION, f.place, "unknown version")
+        f.row("v v")
+        for container, generation, _, salt, *_ in f.list(lambda f: f.row("4 8 1 r16 f f 4 v v")):
+            self.containers[container] = (generation, salt)
+        f.list(lambda f: f.row("r16 r16 v v b b") + (f.row(POINT + " b") if f.flag() else []))
+        self.points = {row[0]: Point(*row) for row in f.list(lambda f: f.row(POINT))}
+        f.list(lambda f: f.row(SESSION + " b"))
+        self.records = {name: value for name, _, value in f.list(lambda f: f.row("b v b"))}
+        f.list(lambda f: f.row("b v") + f.list(Fields.bytes))
+        f.end()
+
+    def segment(self, f: Fields, count: int) -> None:
+        """Index segment (§11)."""
+        need(f.int(1) == VERSION, f.place, "unknown version")
+        number, place = 0, None
+        for _ in range(count):
+            word, _fingerprint = f.varint(), f.raw(8)
+            number, kind = number + (word >> 2), word & 3
+            if kind == 2:
+                self.index.pop(number, None)
+            else:
+                need(kind == 1 or (kind == 0 and place is not None), f.place, "unknown entry kind")
+                place = (f.int(4), f.int(2), f.int(2)) if kind == 1 else (*place[:2], place[2] + 1)
+                f.raw(3)
+                self.index[number] = place
+            number += 1
+        f.end()
+
+    # What operations do. One about something that is not there changes nothing (§7).
+
+    def container_opened(self, number: int, generation: int, _purpose: int, salt: bytes) -> None:
+        self.containers[number] = (generation, salt)
+
+    def container_freed(self, number: int) -> None:
+        self.containers.pop(number, None)
+
+    def run_placed(self, *row: Any) -> None:
+        self.runs.append(RunRef(*row[:5]))
+
+    def point_committed(self, _session: bytes, *row: Any) -> None:
+        point = Point(*row)
+        if not point.working:
+            self.points[point.id] = point
+
+    def point_attributes(self, id: bytes, attributes: bytes, trashed_until: int) -> None:
+        if point := self.points.get(id):
+            changed = point._replace(attributes=attributes, trashed_until=trashed_until)
+            self.points[id] = changed
+
+    def point_dropped(self, id: bytes) -> None:
+        self.points.pop(id, None)
+
+    def record(self, name: bytes, _version: int, value: bytes | None) -> None:
+        self.records.pop(name, None)
+        if value is not None:
+            self.records[name] = value
+
+
+# Code -> fields, and what it does to the state; None: nothing that matters to a reader (§7).
+OPERATIONS: dict[int, tuple[str, Callable[..., None] | None]] = {
+    1: ("r16 r16 v v", None),  # lease
+    2: ("4 v 1 r16", State.container_opened),
+    3: (RUN_REF + " r16 v", State.run_placed),
+    4: ("4 f", None),  # container sealed
+    5: ("4", State.container_freed),
+    6: (SESSION, None),
+    7: ("r16 b", None),  # session step
+    8: ("r16", None),  # session ended
+    9: ("r16 " + POINT, State.point_committed),
+    10: ("r16 b s", State.point_attributes),
+    11: ("r16", State.point_dropped),
+    12: ("b v ?b", State.record),
+    13: ("b v b", None),  # series appended
+}
