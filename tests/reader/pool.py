@@ -262,6 +262,9 @@ class Pool:
             for _ in range(root.varint()):
                 count = root.varint()
                 self.state.segment(blob(root, "index segment of the checkpoint"), count)
+            for _ in range(root.varint()):  # steps between reach sets: nothing a reader needs
+                root.varint()
+                blob(root, "steps of the checkpoint")
             root.end()
 
     def journal_entry(self, disk: Disk, zone: int, position: int) -> tuple[Head, Fields] | None:

@@ -105,6 +105,13 @@ Point = namedtuple("Point", "id source working at committed_at result recipe rec
 SESSION = "r16 r16 r16 ?r16 s s"
 
 
+def source_row(f: Fields) -> None:
+    """Nothing of it matters to a reader (§11)."""
+    f.row("r16 r16 v v")
+    if f.flag():
+        f.row("r16 b")
+    if f.flag():
+        f.row(POINT + " b b")
 
 
 def run_ref(f: Fields) -> RunRef:
@@ -126,13 +133,14 @@ class State:
         """§11"""
         need(f.int(1) == VERSION, f.place, "unknown version")
         f.row("v v")
-        for container, generation, _, salt, *_ in f.list(lambda f: f.row("4 8 1 r16 f f 4 v v")):
+        for container, generation, _, salt, *_ in f.list(lambda f: f.row("4 8 1 r16 f f 4 v v v")):
             self.containers[container] = (generation, salt)
-        f.list(lambda f: f.row("r16 r16 v v b b") + (f.row(POINT + " b") if f.flag() else []))
+        f.list(source_row)
         self.points = {row[0]: Point(*row) for row in f.list(lambda f: f.row(POINT))}
         f.list(lambda f: f.row(SESSION + " b"))
         self.records = {name: value for name, _, value in f.list(lambda f: f.row("b v b"))}
         f.list(lambda f: f.row("b v") + f.list(Fields.bytes))
+        f.row("b v")
         f.end()
 
     def segment(self, f: Fields, count: int) -> None:
@@ -168,10 +176,14 @@ class State:
         if not point.working:
             self.points[point.id] = point
 
-    def point_attributes(self, id: bytes, attributes: bytes, trashed_until: int) -> None:
+    def point_attributes(self, id: bytes, attributes: bytes) -> None:
         if point := self.points.get(id):
-            changed = point._replace(attributes=attributes, trashed_until=trashed_until)
-            self.points[id] = changed
+            self.points[id] = point._replace(attributes=attributes)
+
+    def points_trashed(self, until: int, ids: bytes) -> None:
+        for at in range(0, len(ids), 16):
+            if point := self.points.get(ids[at : at + 16]):
+                self.points[point.id] = point._replace(trashed_until=until)
 
     def point_dropped(self, id: bytes) -> None:
         self.points.pop(id, None)
@@ -193,8 +205,11 @@ OPERATIONS: dict[int, tuple[str, Callable[..., None] | None]] = {
     7: ("r16 b", None),  # session step
     8: ("r16", None),  # session ended
     9: ("r16 " + POINT, State.point_committed),
-    10: ("r16 b s", State.point_attributes),
+    10: ("r16 b", State.point_attributes),
     11: ("r16", State.point_dropped),
     12: ("b v ?b", State.record),
     13: ("b v b", None),  # series appended
+    14: ("b", None),  # chunks dropped: no point needs them
+    15: ("r16", None),  # working state dropped
+    16: ("s b", State.points_trashed),
 }

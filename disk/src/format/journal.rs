@@ -408,7 +408,7 @@ impl Op {
             Self::PointsTrashed { until, points } => {
                 writer.u8(16);
                 writer.signed(*until);
-                writer.varint(points.len() as u64);
+                writer.varint(16 * points.len() as u64);
                 points.iter().for_each(|point| writer.raw(&point.0));
             }
         }
@@ -474,9 +474,11 @@ impl Op {
             15 => Self::WorkingDropped { source: SourceId(reader.array()?) },
             16 => {
                 let until = reader.signed()?;
-                let count = reader.count(BLOB_LEN_MAX / 16)?;
-                let points = (0..count).map(|_| Ok(PointId(reader.array()?)));
-                Self::PointsTrashed { until, points: points.collect::<Result<_, _>>()? }
+                let (ids, rest) = reader.bytes(BLOB_LEN_MAX)?.as_chunks();
+                if !rest.is_empty() {
+                    return Err(reader.undefined("length of ids", rest.len() as u64));
+                }
+                Self::PointsTrashed { until, points: ids.iter().copied().map(PointId).collect() }
             }
             code => return Err(reader.undefined("journal operation", u64::from(code))),
         })

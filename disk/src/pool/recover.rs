@@ -14,8 +14,8 @@ use super::{Inner, Work, steps};
 use crate::device::Device;
 use crate::error::{OpenError, ReadError};
 use crate::format::{
-    BlobRef, ContainerHeader, Fault, HeadFault, JournalEntry, Op, PointRow, Purpose, Recipe, RunRef, RunRow,
-    State, StateRoot, Superblock, WorkingRow,
+    BlobRef, ContainerHeader, Fault, HeadFault, JournalEntry, Op, PointRow, Purpose, Recipe,
+    RunRef, RunRow, State, StateRoot, Superblock, WorkingRow,
 };
 use crate::index::segment::SegmentReader;
 use crate::mutants::Mutant;
