@@ -40,6 +40,8 @@ pub enum ReadError {
     Sets { point: PointId },
     #[error("what is counted of chunk {number} contradicts the sets")]
     Count { number: ChunkNumber },
+    #[error("what is counted of container {container} contradicts what it holds")]
+    Slot { container: u32 },
 }
 
 impl ReadError {

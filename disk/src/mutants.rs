@@ -53,10 +53,12 @@ pub enum Mutant {
     FreedRests,
     /// A slot is given away while somebody reads in it.
     ReaderPins,
+    /// A chunk that is lost counts as there.
+    LostIsAsked,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::PayloadFlush,
         Self::JournalFlush,
         Self::SpanDigest,
@@ -81,6 +83,7 @@ impl Mutant {
         Self::MovedIsProved,
         Self::FreedRests,
         Self::ReaderPins,
+        Self::LostIsAsked,
     ];
 }
 

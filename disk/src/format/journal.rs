@@ -157,6 +157,15 @@ pub enum Op {
         until: i64,
         points: Vec<PointId>,
     },
+    /// These chunks cannot be read anywhere: whoever has their bytes is asked for them (a roaring
+    /// set).
+    ChunksLost {
+        numbers: Vec<u8>,
+    },
+    /// They could be read after all.
+    ChunksFound {
+        numbers: Vec<u8>,
+    },
 }
 
 impl EntryHeader {
@@ -313,6 +322,7 @@ impl Op {
             Self::Record { name, value, .. } => name.len() + value.as_ref().map_or(0, Vec::len),
             Self::SeriesAppended { name, entry, .. } => name.len() + entry.len(),
             Self::ChunksDropped { segment } => segment.len(),
+            Self::ChunksLost { numbers } | Self::ChunksFound { numbers } => numbers.len(),
             _ => 0,
         };
         192 + blob
@@ -405,6 +415,14 @@ impl Op {
                 writer.u8(15);
                 writer.raw(&source.0);
             }
+            Self::ChunksLost { numbers } => {
+                writer.u8(17);
+                writer.bytes(numbers);
+            }
+            Self::ChunksFound { numbers } => {
+                writer.u8(18);
+                writer.bytes(numbers);
+            }
             Self::PointsTrashed { until, points } => {
                 writer.u8(16);
                 writer.signed(*until);
@@ -472,6 +490,8 @@ impl Op {
             },
             14 => Self::ChunksDropped { segment: reader.bytes(BLOB_LEN_MAX)?.to_vec() },
             15 => Self::WorkingDropped { source: SourceId(reader.array()?) },
+            17 => Self::ChunksLost { numbers: reader.bytes(BLOB_LEN_MAX)?.to_vec() },
+            18 => Self::ChunksFound { numbers: reader.bytes(BLOB_LEN_MAX)?.to_vec() },
             16 => {
                 let until = reader.signed()?;
                 let (ids, rest) = reader.bytes(BLOB_LEN_MAX)?.as_chunks();

@@ -184,6 +184,8 @@ pub struct State {
     pub suspects: Vec<u8>,
     /// Stored bytes that are expected to be free because of them.
     pub expected_len: u64,
+    /// Numbers of chunks that cannot be read anywhere (a roaring set).
+    pub lost: Vec<u8>,
 }
 
 fn decode_rows<T>(
@@ -346,6 +348,7 @@ impl State {
         encode_rows(&mut writer, &self.series, |writer, row| row.encode(writer));
         writer.bytes(&self.suspects);
         writer.varint(self.expected_len);
+        writer.bytes(&self.lost);
         writer.finish()
     }
 
@@ -369,6 +372,7 @@ impl State {
             series: decode_rows(&mut reader, SeriesRow::decode)?,
             suspects: reader.bytes(usize::MAX)?.to_vec(),
             expected_len: reader.varint()?,
+            lost: reader.bytes(usize::MAX)?.to_vec(),
         };
         reader.finish()?;
         Ok(state)
@@ -418,6 +422,7 @@ mod tests {
             series: vec![SeriesRow { name: "jobs".into(), first: 3, entries: vec![vec![4]] }],
             suspects: vec![5],
             expected_len: 6,
+            lost: vec![7],
         };
         assert_eq!(State::from_bytes(&state.to_bytes()), Ok(state));
         let run = RunRef { container: 1, generation: 2, block: 3, blocks: 4, check: [5; 16] };

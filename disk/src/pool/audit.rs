@@ -3,8 +3,6 @@
 
 mod sets;
 
-use roaring::RoaringTreemap;
-
 use super::layout::container_slot;
 use super::verify::VerifyFinding;
 use super::{Inner, Pool, Work};
@@ -75,10 +73,15 @@ fn claim_run(walk: &mut Walk, place: Place, directory: &Directory) {
 impl<D: Device, W: Work> Inner<D, W> {
     /// What is wrong with the pool's own structures. Data and pages are not among them.
     pub(super) async fn audit(&self) -> Vec<VerifyFinding> {
-        let finding =
-            |error| VerifyFinding { error, chunks: RoaringTreemap::new(), points: Vec::new() };
         let walk = self.walk_structures().await;
-        walk.faults.into_iter().map(finding).collect()
+        walk.faults.into_iter().map(VerifyFinding::of).collect()
+    }
+
+    /// What is wrong with a container's own structures.
+    pub(super) async fn audit_container(&self, row: &ContainerRow) -> Vec<VerifyFinding> {
+        let mut walk = Walk::default();
+        self.walk_container(&mut walk, row).await;
+        walk.faults.into_iter().map(VerifyFinding::of).collect()
     }
 
     async fn walk_structures(&self) -> Walk {

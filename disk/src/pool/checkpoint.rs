@@ -359,6 +359,7 @@ fn tables_state(tables: &Tables, freed: &[u32]) -> State {
         suspects: encode_set(&tables.suspects),
         // Whoever opens the pool finds the dead again among the suspects.
         expected_len: tables.expected_len + tables.dead_len(),
+        lost: encode_set(&tables.lost),
     }
 }
 

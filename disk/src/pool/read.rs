@@ -41,7 +41,10 @@ impl<D: Device, W: Work> Inner<D, W> {
         self.run_written(run).await;
         let (container, block) = run;
         let salt = self.salt(container).ok_or_else(|| self.fault(run, HeadFault::Content))?;
-        let directory = Rc::new(self.read_directory(container, block, &salt).await?);
+        let directory = match self.read_directory(container, block, &salt).await {
+            Ok(directory) => Rc::new(directory),
+            Err(error) => self.listed_directory(run).await.ok_or(error)?,
+        };
         self.cache.borrow_mut().keep_directory(run, Rc::clone(&directory));
         Ok(directory)
     }

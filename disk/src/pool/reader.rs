@@ -212,6 +212,14 @@ impl<D: Device, W: Work> PointReader<D, W> {
         Ok(())
     }
 
+    /// The entries that need one of `chunks`, in order. Pages among these are not read.
+    pub async fn touched(
+        &self,
+        chunks: &roaring::RoaringTreemap,
+    ) -> Result<Vec<tree::Touched>, ReadError> {
+        self.tree.touched(chunks).await.map_err(read_error)
+    }
+
     /// All references of the tree, by walking it: for audits.
     pub async fn walk_refs(&self) -> Result<crate::sets::RefCounts, ReadError> {
         self.tree.walk_refs().await.map_err(read_error)

@@ -388,6 +388,7 @@ fn load_tables(tables: &mut Tables, state: State) -> Result<Vec<(SourceId, Vec<u
     }
     tables.suspects = decode_set(&state.suspects);
     tables.expected_len = state.expected_len;
+    tables.lost = decode_set(&state.lost);
     Ok(working)
 }
 

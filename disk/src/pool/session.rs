@@ -158,7 +158,10 @@ impl<D: Device, W: Work> Inner<D, W> {
             parts.tell(number);
             return Ok((number, id));
         }
-        let number = self.new_number(live).await?;
+        let number = match self.lost_number(&id).await {
+            Some(number) => number,
+            None => self.new_number(live).await?,
+        };
         self.add_chunk(live, NewChunk { number, id, len, kind }, &bytes).await?;
         Ok((number, id))
     }

@@ -100,7 +100,32 @@ impl<D: Device, W: Work> Inner<D, W> {
     }
 
     fn is_there(&self, number: ChunkNumber) -> bool {
-        !self.mutants.keeps(Mutant::FoundIsThere) || self.tables.borrow().index.contains(number)
+        let tables = self.tables.borrow();
+        let there = !self.mutants.keeps(Mutant::FoundIsThere) || tables.index.contains(number);
+        let lost = self.mutants.keeps(Mutant::LostIsAsked) && tables.lost.contains(number.0);
+        there && !lost
+    }
+
+    /// The number of a chunk whose bytes are lost: under it they are kept again.
+    pub(super) async fn lost_number(&self, id: &ChunkId) -> Option<ChunkNumber> {
+        let candidates: Vec<ChunkNumber> = {
+            let tables = self.tables.borrow();
+            if tables.lost.is_empty() {
+                return None;
+            }
+            let candidates = tables.index.candidates(tables.index.fingerprint(id));
+            candidates.filter(|number| tables.lost.contains(number.0)).collect()
+        };
+        for number in candidates {
+            // Where the directory is gone, too, nobody knows the id: the fingerprint is believed. Were it
+            // another chunk's, the old point's digests would say so as they do now, and the new one
+            // has the digest of what it sent.
+            let same = self.locate(number).await.map_or(true, |found| found.chunk.id == *id);
+            if same && self.tables.borrow().lost.contains(number.0) {
+                return Some(number);
+            }
+        }
+        None
     }
 
     /// Whether some point of the domain uses the chunk: only then may its machine be told that the

@@ -118,6 +118,8 @@ pub(super) struct Tables {
     pub(super) suspects: RoaringTreemap,
     /// Those of them that were found to be in none, and are still in the index.
     pub(super) dead: RoaringTreemap,
+    /// Chunks that cannot be read anywhere and are asked for.
+    pub(super) lost: RoaringTreemap,
     /// Stored bytes that suspects are expected to free, counted as they became suspects.
     pub(super) expected_len: u64,
     /// Counts changes of which chunks several sources share.
@@ -146,6 +148,7 @@ impl Tables {
             unsaved_steps: Vec::new(),
             suspects: RoaringTreemap::new(),
             dead: RoaringTreemap::new(),
+            lost: RoaringTreemap::new(),
             expected_len: 0,
             sharing: 0,
             sequence: 0,
@@ -224,6 +227,8 @@ impl Tables {
             (Op::PointDropped { point }, _) => self.drop_point(&point),
             (Op::WorkingDropped { source }, _) => self.drop_working(&source),
             (Op::ChunksDropped { segment }, _) => self.drop_segment(&segment),
+            (Op::ChunksLost { numbers }, _) => self.lost |= decode_set(&numbers),
+            (Op::ChunksFound { numbers }, _) => self.lost -= decode_set(&numbers),
             (Op::Record { name, version, value: Some(value) }, _) => {
                 self.records.insert(name, Record { version, value });
             }

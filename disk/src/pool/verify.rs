@@ -4,6 +4,7 @@
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -15,6 +16,8 @@ use super::space::RunKey;
 use super::{Inner, Pool, Work};
 use crate::device::Device;
 use crate::error::ReadError;
+use crate::format::Directory;
+use crate::sets::common;
 use crate::units::{ChunkNumber, PointId};
 
 /// Runs read and checked at the same time.
@@ -79,8 +82,14 @@ impl<D: Device, W: Work> Pool<D, W> {
     }
 }
 
+impl VerifyFinding {
+    pub(super) fn of(error: ReadError) -> Self {
+        Self { error, chunks: RoaringTreemap::new(), points: Vec::new() }
+    }
+}
+
 impl VerifyReport {
-    fn add(&mut self, part: Self) {
+    pub(super) fn add(&mut self, part: Self) {
         self.runs += part.runs;
         self.frames += part.frames;
         self.chunks += part.chunks;
@@ -102,13 +111,18 @@ impl<D: Device, W: Work> Inner<D, W> {
         runs
     }
 
-    async fn verify_run(&self, run: RunKey, reach: usize, numbers: RoaringTreemap) -> VerifyReport {
+    pub(super) async fn verify_run(
+        &self,
+        run: RunKey,
+        reach: usize,
+        numbers: RoaringTreemap,
+    ) -> VerifyReport {
         let mut report = VerifyReport { runs: 1, chunks: numbers.len(), ..VerifyReport::default() };
         let finding = |error, chunks| VerifyFinding { error, chunks, points: Vec::new() };
         let (directory, proved) = match self.prove_run(run, reach).await {
             Some(whole) => whole,
             // Whatever was wrong, the single parts tell which of them it is.
-            None => match self.directory(run).await {
+            None => match self.own_directory(run, &mut report).await {
                 Ok(directory) => {
                     let unproved = vec![false; directory.frames.len()];
                     (directory, unproved)
@@ -126,10 +140,14 @@ impl<D: Device, W: Work> Inner<D, W> {
             report.bytes_plain += u64::from(entry.plain_len);
             let of_frame = directory.chunks_of(frame).iter();
             let chunks: RoaringTreemap = of_frame.map(|chunk| chunk.number.0).collect();
-            if !proved[usize::from(frame)]
+            // What moved away, or was sent again, is proved where it is now.
+            let here = common(&chunks, &numbers);
+            let needed = !here.is_empty() || chunks.is_empty();
+            if needed
+                && !proved[usize::from(frame)]
                 && let Err(error) = self.prove_frame(run, &directory, frame).await
             {
-                report.findings.push(finding(error, chunks.clone()));
+                report.findings.push(finding(error, here));
             }
             listed |= chunks;
         }
@@ -143,12 +161,31 @@ impl<D: Device, W: Work> Inner<D, W> {
         report
     }
 
-    /// Numbers that stand in the directory, but not where the index has them.
-    fn exchanged(
+    /// The directory of a run that could not be proved as a whole. One that is damaged where it
+    /// belongs is a finding, also if the container's footer has it.
+    async fn own_directory(
         &self,
-        directory: &crate::format::Directory,
-        numbers: &RoaringTreemap,
-    ) -> RoaringTreemap {
+        run: RunKey,
+        report: &mut VerifyReport,
+    ) -> Result<Rc<Directory>, ReadError> {
+        let salt = self.salt(run.0).ok_or(ReadError::NoChunk { number: ChunkNumber(0) })?;
+        let first = self.read_directory(run.0, run.1, &salt).await;
+        let own = match first {
+            Ok(own) => return Ok(Rc::new(own)),
+            Err(_) => self.read_directory(run.0, run.1, &salt).await,
+        };
+        let error = match own {
+            Ok(own) => return Ok(Rc::new(own)),
+            Err(error) => error,
+        };
+        self.cache.borrow_mut().forget_container(run.0);
+        let listed = self.directory(run).await.map_err(|_| error.clone())?;
+        report.findings.push(VerifyFinding::of(error));
+        Ok(listed)
+    }
+
+    /// Numbers that stand in the directory, but not where the index has them.
+    fn exchanged(&self, directory: &Directory, numbers: &RoaringTreemap) -> RoaringTreemap {
         let tables = self.tables.borrow();
         let stands = |number: &u64| {
             let slot = tables.index.slot(ChunkNumber(*number))?;
@@ -161,7 +198,7 @@ impl<D: Device, W: Work> Inner<D, W> {
     async fn prove_frame(
         &self,
         run: RunKey,
-        directory: &std::rc::Rc<crate::format::Directory>,
+        directory: &Rc<Directory>,
         frame: u16,
     ) -> Result<(), ReadError> {
         // Twice before a verdict: one read may have been wrong where the disk is right.

@@ -19,6 +19,13 @@ impl Lives {
         &self.set
     }
 
+    /// How often a number lives.
+    #[must_use]
+    pub fn count(&self, number: u64) -> u64 {
+        let layers = std::iter::once(&self.set).chain(&self.more);
+        layers.take_while(|layer| layer.contains(number)).count() as u64
+    }
+
     /// `numbers` without those that live more than once.
     #[must_use]
     pub fn single(&self, numbers: RoaringTreemap) -> RoaringTreemap {

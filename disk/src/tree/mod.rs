@@ -29,6 +29,7 @@ mod root;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod touched;
 
 pub use build::TreeBuilder;
 pub use content::{Content, ContentRoot};
@@ -39,3 +40,4 @@ pub use leaf::{Entry, INLINE_LEN_MAX};
 pub use page::{PAGE_LEN_MAX, PageKind, PageRef, PageStore};
 pub use read::{Extents, Scan, TreeReader};
 pub use root::TreeRoot;
+pub use touched::Touched;

@@ -9,6 +9,7 @@ mod full;
 mod mutants;
 mod reclaim;
 mod roots;
+mod scrub;
 mod simulation;
 mod strangers;
 mod swapped;

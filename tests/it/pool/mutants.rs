@@ -5,7 +5,7 @@ use keelhold_disk::sim::DeviceMutant;
 
 use super::crash::{Story, enumerate};
 use super::verdict::{Verdict, survive};
-use super::{flips, reclaim, roots, simulation, strangers, swapped};
+use super::{flips, reclaim, roots, scrub, simulation, strangers, swapped};
 
 /// A check under a mutant, by name.
 type Check = (&'static str, fn(Mutants) -> Verdict);
@@ -51,6 +51,7 @@ fn made_for(mutant: Mutant) -> Check {
         Mutant::SessionPins | Mutant::TrashPins | Mutant::FreeOnlyDead => {
             ("reclaim races", |mutants| reclaim::races::races(0..300, mutants).map(drop))
         }
+        Mutant::LostIsAsked => ("damages", |mutants| scrub::damages(0..60, mutants).map(drop)),
         Mutant::ReaderPins => ("held places", reclaim::space::held),
         Mutant::MovedIsProved => ("damage compacted", reclaim::damage::flipped_and_compacted),
         // What is written in which order, and what recovery makes of it.

@@ -46,6 +46,8 @@ fn every_op() -> Vec<Op> {
         Op::SeriesAppended { name: "jobs".into(), sequence: 3, entry: b"x".to_vec() },
         Op::ChunksDropped { segment: vec![1, 2] },
         Op::WorkingDropped { source },
+        Op::ChunksLost { numbers: vec![1] },
+        Op::ChunksFound { numbers: vec![2] },
     ]
 }
 

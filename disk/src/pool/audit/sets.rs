@@ -1,4 +1,4 @@
-//! Sets against what they are caches of: every point's tree, walked; and counts against the sets.
+//! Sets against what they are caches of: the trees, walked; and counts against the sets.
 
 use std::collections::BTreeMap;
 
@@ -6,27 +6,26 @@ use roaring::RoaringTreemap;
 
 use crate::device::Device;
 use crate::error::ReadError;
-use crate::pool::{Pool, Work};
+use crate::pool::layout::container_number;
+use crate::pool::tables::Tables;
+use crate::pool::verify::VerifyFinding;
+use crate::pool::{Inner, Pool, Work};
+use crate::sets::Lives;
+use crate::tree::Touched;
 use crate::units::{ChunkNumber, PointId};
 
 impl<D: Device, W: Work> Pool<D, W> {
     /// Walks the tree of every point and compares what it needs with the sets; then the counts of
-    /// sources, the shares of containers and the forecast of every point with the sets.
+    /// sources, the shares of containers and the free slots with the sets. Reads every page.
     pub async fn audit_sets(&self) -> Result<(), ReadError> {
-        let mut reaches = BTreeMap::new();
         for row in self.points() {
-            reaches.insert(row.id, self.reach(&row.id).await?);
+            let reach = self.reach(&row.id).await?;
+            self.inner.compare_reach(&row.id, &reach).map_or(Ok(()), Err)?;
         }
-        let tables = self.inner.tables.borrow();
-        for source in tables.sources.values() {
-            let mut wrong = None;
-            source.chain.reaches(|point, reach| {
-                wrong = Some(point).filter(|_| reaches.get(&point) != Some(reach));
-                wrong.is_none()
-            });
-            wrong.map_or(Ok(()), |point| Err(ReadError::Sets { point }))?;
-        }
-        tables.audit_counts()
+        let mut findings = self.inner.audit_counts(0, u64::MAX);
+        findings.extend(self.inner.audit_space());
+        findings.into_iter().next().map_or(Ok(()), |finding| Err(finding.error))?;
+        self.inner.tables.borrow().audit_shares()
     }
 
     /// Every number a point needs, by walking its tree.
@@ -42,31 +41,96 @@ impl<D: Device, W: Work> Pool<D, W> {
     pub fn stored_len(&self, numbers: &RoaringTreemap) -> u64 {
         self.inner.tables.borrow().stored_len(numbers)
     }
+
+    /// Chunks that cannot be read anywhere: whoever sends them again heals every point that needs
+    /// them.
+    #[must_use]
+    pub fn lost(&self) -> RoaringTreemap {
+        self.inner.tables.borrow().lost.clone()
+    }
+
+    /// The entries of a point that need one of `chunks`, in order. `None` if the point's recipe is
+    /// one of them: then it is all of them, and nobody knows their names.
+    pub async fn touched(
+        &self,
+        point: &PointId,
+        chunks: &RoaringTreemap,
+    ) -> Result<Option<Vec<Touched>>, ReadError> {
+        let recipe = self.inner.row(point).ok_or(ReadError::NoPoint { point: *point })?.recipe;
+        if chunks.contains(recipe.0) {
+            return Ok(None);
+        }
+        self.reader(point).await?.touched(chunks).await.map(Some)
+    }
 }
 
-impl crate::pool::tables::Tables {
-    /// Counts of sources, and shares of containers, made anew and compared.
-    fn audit_counts(&self) -> Result<(), ReadError> {
+impl<D: Device, W: Work> Inner<D, W> {
+    /// What is wrong with the set of a point whose tree reaches `reach`.
+    pub(in crate::pool) fn compare_reach(
+        &self,
+        point: &PointId,
+        reach: &RoaringTreemap,
+    ) -> Option<ReadError> {
+        let tables = self.tables.borrow();
+        let chain = &tables.sources.get(&tables.point(point)?.source)?.chain;
+        let mut same = true;
+        chain.reaches(|of, found| {
+            same = of != *point || found == reach;
+            of != *point
+        });
+        (!same).then_some(ReadError::Sets { point: *point })
+    }
+
+    /// Counts of sources of `count` numbers from `from` on, made anew and compared.
+    pub(in crate::pool) fn audit_counts(&self, from: u64, count: u64) -> Vec<VerifyFinding> {
+        let tables = self.tables.borrow();
+        let upto = from.saturating_add(count).min(ChunkNumber::LIMIT);
+        let mut uses = Lives::default();
+        for source in tables.sources.values() {
+            let mut held = source.chain.held_by_listed().clone();
+            held.remove_range(..from);
+            held.remove_range(upto..);
+            uses.begin(&held);
+        }
+        let numbers = ChunkNumber(from)..ChunkNumber(upto);
+        let wrong = tables.index.range(numbers).filter(|(number, slot)| {
+            uses.count(number.0).min(u64::from(u8::MAX)) != u64::from(slot.sources)
+        });
+        wrong.map(|(number, _)| VerifyFinding::of(ReadError::Count { number })).collect()
+    }
+
+    /// Whether every slot is either free or a container's, and none both.
+    pub(in crate::pool) fn audit_space(&self) -> Vec<VerifyFinding> {
+        let tables = self.tables.borrow();
+        let mut findings = Vec::new();
+        for (at, disk) in self.disks.iter().enumerate() {
+            for slot in 0..disk.zones.container_count {
+                let container = container_number(at, slot);
+                let used = tables.containers.contains_key(&container);
+                if used == tables.free[at].contains(&slot) {
+                    findings.push(VerifyFinding::of(ReadError::Slot { container }));
+                }
+            }
+        }
+        findings
+    }
+}
+
+impl Tables {
+    /// Shares of the containers, made anew and compared.
+    fn audit_shares(&self) -> Result<(), ReadError> {
         let mut shares: BTreeMap<u32, (u64, u64, u64)> = BTreeMap::new();
         for (number, slot) in self.index.iter() {
-            let holders = self.sources.values();
-            let holds = |source: &&crate::pool::tables::Source| {
-                source.chain.held_by_listed().contains(number.0)
-            };
-            let count = holders.filter(holds).count().min(usize::from(u8::MAX)) as u8;
-            if count != slot.sources {
-                return Err(ReadError::Count { number });
-            }
             let share = shares.entry(slot.place.container).or_default();
             share.0 += 1;
             share.1 += u64::from(slot.stored_len);
             share.2 += u64::from(self.dead.contains(number.0));
         }
         for (container, found) in &self.containers {
-            let (indexed, indexed_len, dead) = shares.remove(container).unwrap_or_default();
             let of = found.shares;
-            if (of.indexed, of.indexed_len, of.dead) != (indexed, indexed_len, dead) {
-                return Err(ReadError::Count { number: ChunkNumber(u64::from(*container)) });
+            let counted = shares.remove(container).unwrap_or_default();
+            if (of.indexed, of.indexed_len, of.dead) != counted {
+                return Err(ReadError::Slot { container: *container });
             }
         }
         Ok(())

@@ -16,7 +16,7 @@ use crate::pool::{Inner, Work};
 use crate::units::{BLOCK, BLOCK_U64};
 
 /// Directories of the runs of a container.
-pub(super) type Runs = Vec<(RunKey, Rc<Directory>)>;
+pub(in crate::pool) type Runs = Vec<(RunKey, Rc<Directory>)>;
 
 impl<D: Device, W: Work> Inner<D, W> {
     /// Frees a container in which everything is dead. False if something in it is needed after all,
@@ -29,7 +29,7 @@ impl<D: Device, W: Work> Inner<D, W> {
     }
 
     /// All runs of a sealed container: out of its footer, or else one after another.
-    pub(super) async fn runs_of(&self, container: u32) -> Result<Runs, ReadError> {
+    pub(in crate::pool) async fn runs_of(&self, container: u32) -> Result<Runs, ReadError> {
         let row = self.tables.borrow().containers.get(&container).map(|found| found.row);
         let Some(row) = row else {
             return Ok(Vec::new());
@@ -50,6 +50,34 @@ impl<D: Device, W: Work> Inner<D, W> {
             runs.push((run, directory));
         }
         Ok(runs)
+    }
+
+    /// The directory of a run as the footer of its container repeats it.
+    pub(in crate::pool) async fn listed_directory(&self, run: RunKey) -> Option<Rc<Directory>> {
+        let row = self.tables.borrow().containers.get(&run.0).map(|found| found.row)?;
+        let listed = if row.has_footer { self.footer_bytes(&row).await? } else { return None };
+        let (mut rest, mut block) = (&listed[..], 1u32);
+        while block < row.used_blocks {
+            let at = (run.0, block as u16);
+            let directory = self.decode_directory(at, &row.salt, rest).ok()?;
+            if at == run {
+                return Some(Rc::new(directory));
+            }
+            rest = &rest[directory.byte_len()..];
+            block += directory.header.run_len / BLOCK as u32;
+        }
+        None
+    }
+
+    /// Numbers the index has in a run.
+    pub(in crate::pool) fn indexed_in(
+        &self,
+        run: RunKey,
+        directory: &Rc<Directory>,
+    ) -> RoaringTreemap {
+        let runs = vec![(run, Rc::clone(directory))];
+        let there = self.indexed_there(&self.tables.borrow(), &runs);
+        there.iter().map(|entry| entry.number.0).collect()
     }
 
     /// The directories a footer repeats. Each of them proves itself.

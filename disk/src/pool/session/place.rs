@@ -54,7 +54,10 @@ impl<D: Device, W: Work> Inner<D, W> {
         let mut numbered = Vec::with_capacity(new.len());
         for at in &new {
             let ChunkRef { id, len } = frame.chunks[*at];
-            let number = self.new_number(live).await?;
+            let number = match self.lost_number(&id).await {
+                Some(number) => number,
+                None => self.new_number(live).await?,
+            };
             numbered.push(NewChunk { number, id, len, kind: ChunkKind::Data });
         }
         let bytes_new = numbered.iter().map(|chunk| u64::from(chunk.len)).sum();

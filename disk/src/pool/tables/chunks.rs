@@ -14,9 +14,11 @@ impl Tables {
         for entry in entries {
             if let Change::Stored { place, stored_len } = entry.change {
                 let slot = Slot { place, stored_len, sources: 0 };
-                // Present only when a journal entry is replayed over a checkpoint that has it.
                 if self.index.insert(entry.number, entry.fingerprint, slot).is_ok() {
                     self.shares(place.container, |shares| shares.take(stored_len));
+                } else if self.lost.contains(entry.number.0) {
+                    // Somebody sent what was lost: it is here from now on.
+                    self.relocate(entry, slot);
                 }
             }
         }
@@ -26,6 +28,11 @@ impl Tables {
     pub(super) fn take_run(&mut self, row: &RunRow, entries: Vec<Entry>) {
         self.note_stored(row, &entries);
         let numbers = entries.iter().map(|entry| entry.number.0);
+        if !self.lost.is_empty() {
+            numbers.clone().for_each(|number| {
+                self.lost.remove(number);
+            });
+        }
         match self.sessions.get_mut(&row.session) {
             Some(session) => session.numbers.extend(numbers),
             // Its session ended before its last run was written.
@@ -45,19 +52,26 @@ impl Tables {
             let Change::Stored { place, stored_len } = entry.change else {
                 continue;
             };
-            let Some(old) = self.index.slot(entry.number) else {
-                continue;
-            };
-            let dead = self.dead.contains(entry.number.0);
-            self.shares(old.place.container, |shares| shares.give(old.stored_len, dead));
-            let moved = self.index.set_stored(entry.number, place, stored_len);
-            assert!(moved.is_ok(), "chunk {} has a slot", entry.number);
-            self.shares(place.container, |shares| {
-                shares.take(stored_len);
-                shares.die(stored_len, dead);
-            });
-            self.unsaved.push(entry);
+            if self.relocate(&entry, Slot { place, stored_len, sources: 0 }) {
+                self.unsaved.push(entry);
+            }
         }
+    }
+
+    /// Gives a chunk another place, if the index has it.
+    fn relocate(&mut self, entry: &Entry, to: Slot) -> bool {
+        let Some(old) = self.index.slot(entry.number) else {
+            return false;
+        };
+        let dead = self.dead.contains(entry.number.0);
+        self.shares(old.place.container, |shares| shares.give(old.stored_len, dead));
+        let moved = self.index.set_stored(entry.number, to.place, to.stored_len);
+        assert!(moved.is_ok(), "chunk {} has a slot", entry.number);
+        self.shares(to.place.container, |shares| {
+            shares.take(to.stored_len);
+            shares.die(to.stored_len, dead);
+        });
+        true
     }
 
     fn note_stored(&mut self, row: &RunRow, entries: &[Entry]) {
@@ -77,6 +91,7 @@ impl Tables {
             if let Ok(slot) = self.index.remove(number, entry.fingerprint) {
                 let dead = self.dead.remove(number.0);
                 self.suspects.remove(number.0);
+                self.lost.remove(number.0);
                 self.shares(slot.place.container, |shares| shares.give(slot.stored_len, dead));
             }
         }

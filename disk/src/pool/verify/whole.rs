@@ -41,6 +41,13 @@ pub(super) fn reaches<'a>(
 }
 
 impl<D: Device, W: Work> Inner<D, W> {
+    /// The bytes from a run to the one at `next`, or to the end: as far as one read may go.
+    pub(in crate::pool) fn run_reach(&self, run: RunKey, next: Option<u16>) -> usize {
+        let blocks = self.fixed.container_blocks();
+        let end = next.map_or(blocks, u32::from);
+        ((end - u32::from(run.1)) as usize * BLOCK).min(RUN_BUFFER_LEN)
+    }
+
     /// The directory of a run and for each frame whether it is sound. `None` if that cannot be told
     /// from one read of `reach` bytes: it failed, or the run is longer.
     pub(super) async fn prove_run(

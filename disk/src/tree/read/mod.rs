@@ -108,6 +108,20 @@ impl<S: PageStore> TreeReader<S> {
     }
 
     /// Every reference of the tree, pages included. Reads all of it: for audits.
+    /// The entries that need one of `numbers`, in order.
+    pub async fn touched(
+        &self,
+        numbers: &roaring::RoaringTreemap,
+    ) -> Result<Vec<super::Touched>, ReadError<S::Error>> {
+        match self.root.as_child() {
+            Some(child) => {
+                super::touched::touched(&self.loader, child, self.root.level, numbers).await
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// All references of the tree.
     pub async fn walk_refs(&self) -> Result<RefCounts, ReadError<S::Error>> {
         match self.root.as_child() {
             Some(root) => refs::tree_refs(&self.loader, root, self.root.level).await,
