@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use keelhold_disk::mutants::Mutants;
-use keelhold_disk::pool::{Claim, ScrubAt};
+use keelhold_disk::pool::{Claim, ScrubAt, VerifyFinding};
 use keelhold_disk::sim::{Image, Rng};
 use keelhold_disk::tree::Touched;
 use keelhold_disk::units::{PointId, UnixNanos};
@@ -52,17 +52,16 @@ fn stage(seed: u64, mutants: Mutants) -> Verdict<Stage> {
     Ok(Stage { images: rig.images(), points, newest, claims })
 }
 
-/// A whole pass in small steps; gives the findings' errors and the points they touch.
-fn pass(rig: &mut Rig, pool: &SimPool) -> Verdict<(usize, BTreeSet<PointId>)> {
-    let (mut at, mut findings, mut touched) = (ScrubAt::default(), 0, BTreeSet::new());
+/// A whole pass in small steps.
+pub fn pass(rig: &mut Rig, pool: &SimPool) -> Verdict<Vec<VerifyFinding>> {
+    let (mut at, mut findings) = (ScrubAt::default(), Vec::new());
     loop {
         let step = rig.run(pool.scrub(at, BUDGET, UnixNanos(30)));
         let step = step.map_err(|error| chain(&error))?;
-        findings += step.found.findings.len();
-        touched.extend(step.found.findings.iter().flat_map(|of| of.points.clone()));
+        findings.extend(step.found.findings);
         match step.next {
             Some(next) => at = next,
-            None => return Ok((findings, touched)),
+            None => return Ok(findings),
         }
     }
 }
@@ -127,10 +126,11 @@ fn one(stage: &Stage, seed: u64, mutants: Mutants) -> Verdict<bool> {
     let mut rig = Rig::over(seed, &images, mutants);
     let pool = rig.open().map_err(|error| format!("does not open: {}", chain(&error)))?;
     let bad = unreadable(&mut rig, &pool, stage)?;
-    let (findings, touched) = pass(&mut rig, &pool)?;
+    let findings = pass(&mut rig, &pool)?;
+    let touched: BTreeSet<PointId> = findings.iter().flat_map(|of| of.points.clone()).collect();
     // A checkpoint of the opening may have replaced what was damaged.
     let of_data = claim.what == "frame" || claim.what == "run directory";
-    ensure!(findings > 0 || bad.is_empty(), "damage of a {} was not found", claim.what);
+    ensure!(!findings.is_empty() || bad.is_empty(), "damage of a {} was not found", claim.what);
     ensure!(bad.is_subset(&touched), "points {bad:?} are damaged, named are {touched:?}");
     let lost = pool.lost();
     for point in &touched {
