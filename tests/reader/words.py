@@ -140,7 +140,7 @@ class State:
         f.list(lambda f: f.row(SESSION + " b"))
         self.records = {name: value for name, _, value in f.list(lambda f: f.row("b v b"))}
         f.list(lambda f: f.row("b v") + f.list(Fields.bytes))
-        f.row("b v")
+        f.row("b v b")
         f.end()
 
     def segment(self, f: Fields, count: int) -> None:
@@ -212,4 +212,6 @@ OPERATIONS: dict[int, tuple[str, Callable[..., None] | None]] = {
     14: ("b", None),  # chunks dropped: no point needs them
     15: ("r16", None),  # working state dropped
     16: ("s b", State.points_trashed),
+    17: ("b", None),  # chunks lost
+    18: ("b", None),  # chunks found
 }

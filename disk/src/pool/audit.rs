@@ -9,7 +9,8 @@ use super::{Inner, Pool, Work};
 use crate::device::Device;
 use crate::error::ReadError;
 use crate::format::{
-    ContainerFooter, ContainerRow, Directory, Fault, HeadFault, Label, Place, RunRef, Superblock,
+    BlobRef, ContainerFooter, ContainerRow, Directory, Fault, HeadFault, Label, Place, RunRef,
+    Superblock,
 };
 use crate::units::{BLOCK, BLOCK_U64};
 
@@ -25,6 +26,8 @@ pub struct Claim {
 #[derive(Default)]
 struct Walk {
     claims: Vec<Claim>,
+    /// Runs of the state, by what they hold.
+    kinds: Vec<Claim>,
     faults: Vec<ReadError>,
 }
 
@@ -59,6 +62,11 @@ impl<D: Device, W: Work> Pool<D, W> {
             }
         }
         walk.claims
+    }
+
+    /// The runs of the newest checkpoint: `checkpoint`, `tables`, `index` and `steps`.
+    pub async fn state_runs(&self) -> Vec<Claim> {
+        self.inner.walk_structures().await.kinds
     }
 }
 
@@ -226,11 +234,20 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     /// Every run of the newest root, in all copies.
     async fn walk_state(&self, walk: &mut Walk) {
-        let runs: Vec<RunRef> = {
+        let runs: Vec<(&'static str, RunRef)> = {
             let tables = self.tables.borrow();
-            tables.root_runs.iter().chain(tables.root.runs()).copied().collect()
+            let named = |what, runs: Vec<RunRef>| runs.into_iter().map(move |run| (what, run));
+            let root = named("checkpoint", tables.root_runs.clone());
+            let of = |blobs: &[(u64, BlobRef)]| {
+                blobs.iter().flat_map(|(_, blob)| blob.runs().copied()).collect::<Vec<_>>()
+            };
+            let state = named("tables", tables.root.tables.runs().copied().collect());
+            let index = named("index", of(&tables.root.segments));
+            root.chain(state).chain(index).chain(named("steps", of(&tables.root.steps))).collect()
         };
-        for run in runs {
+        for (what, run) in runs {
+            let (place, len) = (self.run_place((run.container, run.block)), u64::from(run.blocks));
+            walk.kinds.push(Claim { what, place, len: len * BLOCK_U64 });
             if let Err(error) = self.read_runs(std::slice::from_ref(&run)).await {
                 walk.faults.push(error);
                 continue;

@@ -33,6 +33,7 @@ mod open;
 mod phase;
 mod read;
 mod reader;
+mod rebuild;
 mod reclaim;
 mod records;
 mod recover;

@@ -230,15 +230,24 @@ impl<D: Device, W: Work> Pool<D, W> {
     }
 }
 
+/// Small files make chunks of some 16 KiB: more shards than needed cost a few KiB.
+fn expected_chunks<D>(disks: &[Disk<D>]) -> u64 {
+    disks.iter().map(|disk| disk.zones.disk_len).sum::<u64>() >> 14
+}
+
+impl<D: Device, W: Work> Inner<D, W> {
+    pub(super) fn expected_chunks(&self) -> u64 {
+        expected_chunks(&self.disks)
+    }
+}
+
 fn assemble<D: Device, W: Work>(
     fixed: Fixed,
     disks: Vec<Disk<D>>,
     surroundings: Surroundings<W>,
     superblock: &Superblock,
 ) -> Rc<Inner<D, W>> {
-    let capacity: u64 = disks.iter().map(|disk| disk.zones.disk_len).sum();
-    // Small files make chunks of some 16 KiB: more shards than needed cost a few KiB.
-    let index = Index::for_chunks(superblock.index_secret, capacity >> 14);
+    let index = Index::for_chunks(superblock.index_secret, expected_chunks(&disks));
     let slots = disks.iter().map(|disk| disk.zones.container_count);
     let tables = Tables::new(index, slots);
     let tail = Tail {

@@ -13,6 +13,7 @@ use super::{Inner, Pool, Work};
 use crate::device::Device;
 use crate::error::ReadError;
 use crate::format::PointRow;
+use crate::sets::RefCounts;
 use crate::tree::{self, Content, Entry, Extent, TreeReader, TreeRoot};
 use crate::units::PointId;
 
@@ -74,10 +75,21 @@ impl<D: Device, W: Work> Inner<D, W> {
         tables.point(point).cloned().or_else(working)
     }
 
+    /// All references of a point's tree, before anybody can open it: by walking.
+    pub(super) async fn walk_reach(&self, row: &PointRow) -> Result<RefCounts, ReadError> {
+        let root = self.root_of(row).await?;
+        let pages = Pages { inner: self.handle() };
+        TreeReader::new(pages, root).walk_refs().await.map_err(read_error)
+    }
+
     /// The root of a point's tree.
     pub(super) async fn point_root(&self, point: &PointId) -> Result<TreeRoot, ReadError> {
         let row = self.row(point).ok_or(ReadError::NoPoint { point: *point })?;
-        let recipe = self.recipe(&row).await?;
+        self.root_of(&row).await
+    }
+
+    async fn root_of(&self, row: &PointRow) -> Result<TreeRoot, ReadError> {
+        let recipe = self.recipe(row).await?;
         let undecodable = |source| ReadError::Undecodable { number: row.recipe, source };
         let mut reader = Reader::new(&recipe.root);
         let root = TreeRoot::decode(&mut reader).map_err(undecodable)?;

@@ -24,6 +24,9 @@ use crate::units::{BLOCK, ChunkNumber, PointId, SourceId};
 use keelhold_chunk::{DecodeError, Reader};
 use std::collections::BTreeMap;
 
+/// Bytes of the ring looked at with one read.
+const LOOK_LEN: usize = 256 << 10;
+
 impl<D: Device, W: Work> Inner<D, W> {
     pub(super) async fn recover(&self, superblock: &Superblock) -> Result<(), OpenError> {
         {
@@ -45,18 +48,43 @@ impl<D: Device, W: Work> Inner<D, W> {
         let root = StateRoot::from_bytes(&bytes).map_err(OpenError::Tables)?;
         let bytes = self.read_blob(&root.tables).await.map_err(OpenError::NoCheckpoint)?;
         let state = State::from_bytes(&bytes).map_err(OpenError::Tables)?;
-        let mut steps = BTreeMap::new();
-        for (_, blob) in &root.steps {
-            let bytes = self.read_blob(blob).await.map_err(OpenError::NoCheckpoint)?;
-            steps.extend(steps::decode(&bytes).map_err(OpenError::Tables)?);
+        let working = load_tables(&mut self.tables.borrow_mut(), state)?;
+        self.note_state_containers(superblock, &root).await?;
+        let mut root = root;
+        if let Some(missing) = self.load_index(&root).await? {
+            tracing::warn!(error = %missing, "a segment of the index");
+            root.segments.clear();
+            self.rebuild_index().await;
         }
-        {
-            let mut tables = self.tables.borrow_mut();
-            let working = load_tables(&mut tables, state)?;
-            load_chains(&mut tables, &steps, working)?;
+        match self.load_steps(&root).await? {
+            Ok(steps) => load_chains(&mut self.tables.borrow_mut(), &steps, working)?,
+            Err(missing) => {
+                tracing::warn!(error = %missing, "a segment of the steps");
+                root.steps.clear();
+                self.rebuild_chains(working).await?;
+            }
         }
+        let mut tables = self.tables.borrow_mut();
+        tables.count_uses();
+        tables.count_shares();
+        tables.root = root;
+        tables.root_runs.clone_from(&superblock.root);
+        Ok(())
+    }
+
+    /// Fills the index from its segments. Gives why that is not possible, if one is damaged at every
+    /// place.
+    async fn load_index(&self, root: &StateRoot) -> Result<Option<ReadError>, OpenError> {
         for (_, blob) in &root.segments {
-            let bytes = self.read_blob(blob).await.map_err(OpenError::NoCheckpoint)?;
+            let bytes = match self.read_blob(blob).await {
+                Ok(bytes) => bytes,
+                Err(error) if error.is_corruption() => {
+                    let mut tables = self.tables.borrow_mut();
+                    tables.clear_index(self.fixed.index_secret, self.expected_chunks());
+                    return Ok(Some(error));
+                }
+                Err(error) => return Err(OpenError::NoCheckpoint(error)),
+            };
             let reader = SegmentReader::new(&bytes).map_err(OpenError::Tables)?;
             let mut tables = self.tables.borrow_mut();
             for entry in reader {
@@ -67,13 +95,23 @@ impl<D: Device, W: Work> Inner<D, W> {
                     .map_err(|_| OpenError::Contradiction { what: "segments of the index" })?;
             }
         }
-        self.note_state_containers(superblock, &root).await?;
-        let mut tables = self.tables.borrow_mut();
-        tables.count_uses();
-        tables.count_shares();
-        tables.root = root;
-        tables.root_runs.clone_from(&superblock.root);
-        Ok(())
+        Ok(None)
+    }
+
+    /// The steps of all points, or why they cannot be read.
+    async fn load_steps(
+        &self,
+        root: &StateRoot,
+    ) -> Result<Result<steps::Steps, ReadError>, OpenError> {
+        let mut steps = steps::Steps::new();
+        for (_, blob) in &root.steps {
+            match self.read_blob(blob).await {
+                Ok(bytes) => steps.extend(steps::decode(&bytes).map_err(OpenError::Tables)?),
+                Err(error) if error.is_corruption() => return Ok(Err(error)),
+                Err(error) => return Err(OpenError::NoCheckpoint(error)),
+            }
+        }
+        Ok(Ok(steps))
     }
 
     /// State containers opened by the very checkpoint are not in its tables.
@@ -242,18 +280,36 @@ impl<D: Device, W: Work> Inner<D, W> {
             return Ok(());
         }
         let ring_len = self.fixed.journal_len;
-        for ahead in (0..ring_len).step_by(BLOCK) {
-            let position = tail.position + ahead;
+        for within in (0..ring_len).step_by(LOOK_LEN) {
             for copy in 0..2 {
-                if let Ok(Some((entry, _, _))) = self.read_entry(copy, position).await
-                    && entry.header.epoch == tail.epoch
-                    && entry.header.sequence > tail.sequence
-                {
-                    return Err(OpenError::JournalHole { sequence: tail.sequence });
+                for position in self.entries_within(copy, within).await {
+                    if let Ok(Some((entry, _, _))) = self.read_entry(copy, position).await
+                        && entry.header.epoch == tail.epoch
+                        && entry.header.sequence > tail.sequence
+                    {
+                        return Err(OpenError::JournalHole { sequence: tail.sequence });
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Where in a stretch of the ring something begins that looks like an entry. Where the stretch
+    /// cannot be read as a whole, every block may be one.
+    async fn entries_within(&self, copy: usize, within: u64) -> Vec<u64> {
+        let len = LOOK_LEN.min((self.fixed.journal_len - within) as usize);
+        let (disk, zone) = self.journal_copies()[copy];
+        let disk = &self.disks[disk];
+        let blocks = (within..within + len as u64).step_by(BLOCK);
+        match disk.read(disk.zones.journals()[zone] + within, len).await {
+            Ok(bytes) => blocks
+                .zip(bytes.chunks(BLOCK))
+                .filter(|(_, block)| JournalEntry::peek_len(block).is_ok())
+                .map(|(position, _)| position)
+                .collect(),
+            Err(_) => blocks.collect(),
+        }
     }
 
     /// What memory needs to follow an operation, read from where the operation points to.
@@ -398,15 +454,26 @@ fn load_chains(
     steps: &BTreeMap<PointId, Option<Vec<u8>>>,
     working: Vec<(SourceId, Vec<u8>)>,
 ) -> Result<(), OpenError> {
+    link_chains(tables, working, |point| {
+        let step = steps.get(point).and_then(Option::as_ref);
+        step.and_then(|bytes| decode_step(bytes))
+    })
+}
+
+fn decode_step(bytes: &[u8]) -> Option<SetDelta> {
+    let mut reader = Reader::new(bytes);
+    SetDelta::decode(&mut reader).ok().filter(|_| reader.is_at_end())
+}
+
+/// As [`load_chains`], with the steps from wherever they come.
+pub(super) fn link_chains(
+    tables: &mut Tables,
+    working: Vec<(SourceId, Vec<u8>)>,
+    step: impl Fn(&PointId) -> Option<SetDelta>,
+) -> Result<(), OpenError> {
     let what = "steps of the points";
-    let decode = |bytes: &[u8]| {
-        let mut reader = Reader::new(bytes);
-        let step = SetDelta::decode(&mut reader).ok().filter(|_| reader.is_at_end());
-        step.ok_or(OpenError::Contradiction { what })
-    };
     for point in &tables.points {
-        let step = steps.get(&point.id).and_then(Option::as_ref);
-        let step = decode(step.ok_or(OpenError::Contradiction { what })?)?;
+        let step = step(&point.id).ok_or(OpenError::Contradiction { what })?;
         let source = tables.sources.get_mut(&point.source);
         let source = source.ok_or(OpenError::Contradiction { what })?;
         source.chain.push(point.id, &step, point.trashed_until == 0);
@@ -414,7 +481,8 @@ fn load_chains(
     for (source, step) in working {
         let source = tables.sources.get_mut(&source);
         let source = source.ok_or(OpenError::Contradiction { what })?;
-        source.chain.set_working(&decode(&step)?);
+        let step = decode_step(&step).ok_or(OpenError::Contradiction { what })?;
+        source.chain.set_working(&step);
     }
     Ok(())
 }

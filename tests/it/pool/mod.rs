@@ -7,6 +7,7 @@ mod crash;
 mod flips;
 mod full;
 mod mutants;
+mod rebuild;
 mod reclaim;
 mod roots;
 mod scrub;

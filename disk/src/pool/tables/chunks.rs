@@ -4,8 +4,8 @@ use roaring::RoaringTreemap;
 
 use super::{Shares, Tables};
 use crate::format::RunRow;
-use crate::index::Slot;
 use crate::index::segment::{Change, Entry, SegmentReader};
+use crate::index::{Index, Slot};
 use crate::units::ChunkNumber;
 
 impl Tables {
@@ -22,6 +22,23 @@ impl Tables {
                 }
             }
         }
+    }
+
+    /// The chunk is here, wherever it was before.
+    pub(in crate::pool) fn replace(&mut self, entry: &Entry) {
+        if let Change::Stored { place, stored_len } = entry.change {
+            let slot = Slot { place, stored_len, sources: 0 };
+            if self.index.insert(entry.number, entry.fingerprint, slot).is_err() {
+                let moved = self.index.set_stored(entry.number, place, stored_len);
+                assert!(moved.is_ok(), "chunk {} has a slot", entry.number);
+            }
+            self.unsaved.push(*entry);
+        }
+    }
+
+    /// An index without a chunk.
+    pub(in crate::pool) fn clear_index(&mut self, secret: [u8; 32], expected: u64) {
+        self.index = Index::for_chunks(secret, expected);
     }
 
     /// A run of new chunks is durable.
