@@ -3,7 +3,7 @@
 use super::children::Running;
 use super::commands::Commands;
 use super::narrate::Narrator;
-use super::place::{Place, remove_tree};
+use super::place::Place;
 use super::sample;
 use crate::api::address::Address;
 use crate::api::types::{BackupResult, Job, JobState, Outcome, Point, RestoreResult, Started};
@@ -11,6 +11,7 @@ use crate::cli::client::Client;
 use crate::failure::{Code, Failure, chain};
 use crate::size_text::{count, size};
 use crate::state_dir::StateDir;
+use keelhold_tree::removal::remove_tree;
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
 use std::net::TcpListener;

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use keelhold_tests::appliance::{Appliance, Scratch};
 use keelhold_tests::chance::Chance;
-use keelhold_tests::removal::remove_tree;
 use keelhold_tree::listing::Listing;
+use keelhold_tree::removal::remove_tree;
 use make::{BYTES, FILES};
 use serde_json::Value;
 

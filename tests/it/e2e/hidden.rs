@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use keelhold_tests::appliance::{Appliance, Scratch};
 use keelhold_tests::chance::Chance;
-use keelhold_tests::removal::remove_tree;
 use keelhold_tests::rig::campaign;
 use keelhold_tree::listing::compare;
+use keelhold_tree::removal::remove_tree;
 use kinds::{Case, Kind, rewrite};
 
 const ROUNDS: u64 = 10;

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use keelhold_tree::removal::remove_tree;
 use serde_json::Value;
 
-use crate::removal::remove_tree;
 use proxy::Proxy;
 use watch::{Death, Trap, Watch};
 
