@@ -73,8 +73,7 @@ fn main() {
     make(&tree, dirs);
     println!("{} files made in {:.0} s", dirs * FILES_OF_DIR, begun.elapsed().as_secs_f64());
     let mut appliance = Appliance::ready(&scratch, 8 << 10);
-    let path = tree.display().to_string();
-    let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &path]).ok();
+    appliance.protect(&tree);
     let begun = Instant::now();
     println!("{}", appliance.backup("m/t"));
     report(&appliance, "first", begun);

@@ -112,8 +112,7 @@ fn every_hidden_change_is_found_by_the_next_ordinary_backup() {
     let (tree, restored) = (scratch.path().join("tree"), scratch.path().join("restored"));
     fs::create_dir_all(&tree).unwrap();
     let appliance = Appliance::ready(&scratch, 512);
-    let place = tree.display().to_string();
-    let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &place]).ok();
+    appliance.protect(&tree);
     let found = BTreeMap::new();
     let mut rounds = Rounds { appliance, tree, restored, chance, found, restless_writes: 0 };
     for number in 0..campaign(ROUNDS) {

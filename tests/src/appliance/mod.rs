@@ -364,6 +364,12 @@ impl Appliance {
         }
     }
 
+    /// Names `tree` as the source `m/t`.
+    pub fn protect(&self, tree: &Path) {
+        let tree = tree.display().to_string();
+        let _ = self.ask(&["source", "add", "m", "t", "--tree", &tree]).ok();
+    }
+
     /// A backup that waits for its end; gives the result.
     pub fn backup(&self, source: &str) -> Value {
         let answer = self.ask(&["backup", source, "--wait"]);
