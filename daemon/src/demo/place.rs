@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 
 /// Room the demo wants for its own sample, in all.
 const ROOM: u64 = 3 << 30;
-/// How often the removal of the place is tried.
-const REMOVALS: u32 = 50;
 /// statfs magics of file systems that are memory: a pool there would show nothing.
 const TMPFS: u64 = 0x0102_1994;
 const RAMFS: u64 = 0x8584_58f6;
@@ -91,15 +89,11 @@ impl Drop for Place {
         if self.keep {
             return;
         }
-        // A step that was interrupted may still be writing; it ends when its directory is gone.
-        for _ in 0..REMOVALS {
-            match remove_tree(&self.dir) {
-                Ok(()) => return,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
-                Err(_) => std::thread::sleep(std::time::Duration::from_millis(100)),
-            }
+        if let Err(error) = remove_tree(&self.dir)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            eprintln!("{} could not be removed: {}", self.dir.display(), chain(&error));
         }
-        eprintln!("{} could not be removed", self.dir.display());
     }
 }
 
