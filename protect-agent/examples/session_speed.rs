@@ -1,12 +1,14 @@
 //! How fast an agent gets through a tree, with a server that takes everything and keeps nothing:
-//! `session_speed TREE [STATE [calls]]`, with `calls` without io_uring. Two sessions, the second with the first as its basis. Over a pipe in
-//! memory, without TLS: what is measured is walking, reading, cutting, hashing and compressing.
+//! `session_speed TREE [STATE [calls]]`, with `calls` without io_uring. Two sessions, the second with
+//! the first as its basis. Over a pipe in memory, without TLS: what is measured is walking, reading,
+//! cutting, hashing and compressing.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use keelhold_agent::backoff::LONGEST;
 use keelhold_agent::backup::{Context, DataReads};
 use keelhold_agent::clock::SystemClock;
 use keelhold_agent::config::Config;
@@ -51,7 +53,7 @@ async fn session(
     let config = Config {
         restore_root: state.to_path_buf(),
         restore_original: false,
-        reconnect_max: std::time::Duration::from_secs(60),
+        reconnect_max: LONGEST,
     };
     let status = SharedStatus::new("bench", "keelhold://bench");
     let surroundings =

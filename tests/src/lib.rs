@@ -6,7 +6,6 @@ pub mod appliance;
 pub mod chance;
 pub mod liar;
 pub mod mapped;
-pub mod removal;
 pub mod rig;
 
 /// Where the repository lies.

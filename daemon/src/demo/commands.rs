@@ -1,5 +1,6 @@
 //! Runs `keelhold` as an operator would, shows the command, and reads its JSON.
 
+use super::busy::Busy;
 use super::children::program;
 use super::narrate::Narrator;
 use crate::failure::{Code, Failure, FailureBody};
@@ -14,6 +15,7 @@ use tokio::process::Command;
 pub struct Commands {
     pub state: PathBuf,
     pub narrator: Narrator,
+    pub busy: Busy,
 }
 
 impl Commands {
@@ -29,28 +31,22 @@ impl Commands {
         let mut all: Vec<OsString> = vec!["--state".into(), self.state.clone().into()];
         all.extend([OsString::from("--json"), OsString::from("--yes")]);
         all.extend(args.iter().map(|arg| (*arg).to_owned()));
-        let output = Command::new(program()?)
-            .args(&all)
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            // Ctrl-C is the demo's alone.
-            .process_group(0)
-            .kill_on_drop(true)
-            .output()
-            .await
-            .map_err(|error| Failure::of(Code::DemoFailed, &error))?;
+        let mut command = Command::new(program()?);
+        // Ctrl-C is the demo's alone.
+        command.args(&all).stdin(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        let output = self.busy.output(command).await;
+        let (status, said) = output.map_err(|error| Failure::of(Code::DemoFailed, &error))?;
         let verb = args.iter().map(|arg| arg.to_string_lossy()).collect::<Vec<_>>().join(" ");
-        if let Ok(body) = serde_json::from_slice::<FailureBody>(&output.stdout)
-            && !output.status.success()
+        if let Ok(body) = serde_json::from_slice::<FailureBody>(&said)
+            && !status.success()
         {
             let failure = Failure::from_wire(body.error);
             let message = format!("keelhold {verb}: {}", failure.message);
             return Err(Failure { message, ..failure });
         }
-        serde_json::from_slice(&output.stdout).map_err(|error| {
-            let said = String::from_utf8_lossy(&output.stdout);
-            let text =
-                format!("keelhold {verb} ended with {} and {said:?}: {error}", output.status);
+        serde_json::from_slice(&said).map_err(|error| {
+            let said = String::from_utf8_lossy(&said);
+            let text = format!("keelhold {verb} ended with {status} and {said:?}: {error}");
             Failure::new(Code::DemoFailed, text)
         })
     }

@@ -5,6 +5,7 @@
 //! also checked: a step that does not give what it must ends the demo with `failed`.
 
 pub mod agent;
+mod busy;
 mod children;
 mod commands;
 mod narrate;

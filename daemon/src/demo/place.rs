@@ -1,16 +1,13 @@
 //! Where the demo works: a directory on a real file system with room enough.
 
 use crate::failure::{Code, Failure, chain};
+use keelhold_tree::removal::remove_tree;
 use rustix::fs::statvfs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 /// Room the demo wants for its own sample, in all.
 const ROOM: u64 = 3 << 30;
-/// How often the removal of the place is tried.
-const REMOVALS: u32 = 50;
-/// Threads that take files away.
-const REMOVERS: usize = 16;
 /// statfs magics of file systems that are memory: a pool there would show nothing.
 const TMPFS: u64 = 0x0102_1994;
 const RAMFS: u64 = 0x8584_58f6;
@@ -92,38 +89,10 @@ impl Drop for Place {
         if self.keep {
             return;
         }
-        // A step that was interrupted may still be writing; it ends when its directory is gone.
-        for _ in 0..REMOVALS {
-            match remove_tree(&self.dir) {
-                Ok(()) => return,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
-                Err(_) => std::thread::sleep(std::time::Duration::from_millis(100)),
-            }
-        }
-        eprintln!("{} could not be removed", self.dir.display());
-    }
-}
-
-/// Removes a tree with many files on their way at once: a file system that gives space back to the
-/// device with every file makes each removal wait.
-pub fn remove_tree(dir: &Path) -> std::io::Result<()> {
-    let mut files = Vec::new();
-    list_files(dir, &mut files);
-    let part = files.len().div_ceil(REMOVERS).max(1);
-    std::thread::scope(|scope| {
-        for files in files.chunks(part) {
-            // What could not be removed is met again, and reported, below.
-            scope.spawn(|| files.iter().for_each(|file| drop(std::fs::remove_file(file))));
-        }
-    });
-    std::fs::remove_dir_all(dir)
-}
-
-fn list_files(dir: &Path, files: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => list_files(&entry.path(), files),
-            _ => files.push(entry.path()),
+        if let Err(error) = remove_tree(&self.dir)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            eprintln!("{} could not be removed: {}", self.dir.display(), chain(&error));
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The steps of the demo, one after another. Each gives its figures, or the failure that ends it.
 
+use super::busy::Busy;
 use super::children::Running;
 use super::commands::Commands;
 use super::narrate::Narrator;
-use super::place::{Place, remove_tree};
+use super::place::Place;
 use super::sample;
 use crate::api::address::Address;
 use crate::api::types::{BackupResult, Job, JobState, Outcome, Point, RestoreResult, Started};
@@ -11,6 +12,7 @@ use crate::cli::client::Client;
 use crate::failure::{Code, Failure, chain};
 use crate::size_text::{count, size};
 use crate::state_dir::StateDir;
+use keelhold_tree::removal::remove_tree;
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
 use std::net::TcpListener;
@@ -31,6 +33,7 @@ pub struct Show {
     place: Place,
     wanted: Option<PathBuf>,
     commands: Commands,
+    busy: Busy,
     daemon: Option<Running>,
     agent: Option<Running>,
     port: u16,
@@ -45,12 +48,15 @@ fn broken(what: impl Into<String>) -> Failure {
 
 impl Show {
     pub fn new(narrator: Narrator, place: Place, wanted: Option<PathBuf>) -> Self {
-        let commands = Commands { state: place.path("appliance"), narrator };
+        let busy = Busy::default();
+        let state = place.path("appliance");
+        let commands = Commands { state, narrator, busy: busy.clone() };
         Self {
             narrator,
             place,
             wanted,
             commands,
+            busy,
             daemon: None,
             agent: None,
             port: 0,
@@ -96,6 +102,13 @@ impl Show {
         if let Some(mut daemon) = self.daemon.take() {
             daemon.stop().await;
         }
+        if !self.place.is_kept() {
+            // So that a copier that was interrupted fails at its next file. Moved first: a directory
+            // that is filled while it is emptied would stay.
+            let _ = std::fs::rename(self.tree(), self.place.path("abandoned"));
+            let _ = remove_tree(self.place.dir());
+        }
+        self.busy.over().await;
         for removing in self.removing.drain(..) {
             let _ = removing.await;
         }
@@ -122,7 +135,7 @@ impl Show {
 
     async fn make_sample(&self) -> Result<(), Failure> {
         let (wanted, tree) = (self.wanted.clone(), self.tree());
-        let made = off_thread(move || sample::make(wanted.as_deref(), &tree)).await?;
+        let made = self.busy.off_thread(move || sample::make(wanted.as_deref(), &tree)).await?;
         let from = self.wanted.as_ref().map_or_else(
             || String::from("this machine's own files"),
             |path| path.display().to_string(),
@@ -177,6 +190,14 @@ impl Show {
         let seconds = began.elapsed().as_secs_f64();
         let lines = [format!("ready in {seconds:.2} s, agents connect to {address}")];
         self.step("daemon", &lines, json!({ "address": address, "seconds": seconds }))
+    }
+
+    async fn kill_daemon(&mut self) {
+        // Let go only when it is dead: if this is interrupted, `end` waits for it.
+        if let Some(daemon) = &mut self.daemon {
+            daemon.kill().await;
+        }
+        self.daemon = None;
     }
 
     /// Fails when a child has ended or takes too long.
@@ -270,7 +291,7 @@ impl Show {
 
     async fn change_sample(&self) -> Result<(), Failure> {
         let tree = self.tree();
-        let changes = off_thread(move || sample::change(&tree)).await?;
+        let changes = self.busy.off_thread(move || sample::change(&tree)).await?;
         let lines = [format!(
             "{} files rewritten, {} appended to, {} renamed, {} removed, {} added",
             changes.rewritten, changes.appended, changes.renamed, changes.removed, changes.added
@@ -310,15 +331,17 @@ impl Show {
     async fn compare(&mut self, target: &Path) -> Result<(), Failure> {
         let (left, right) = (self.tree(), target.to_owned());
         let began = Instant::now();
-        let (entries, differences) = off_thread(move || {
-            let list = |path: &Path| {
-                keelhold_tree::listing::Listing::of(path)
-                    .map_err(|error| Failure::of(Code::DemoFailed, &error))
-            };
-            let (left, right) = (list(&left)?, list(&right)?);
-            Ok((left.entries.len(), left.differences(&right)))
-        })
-        .await?;
+        let (entries, differences) = self
+            .busy
+            .off_thread(move || {
+                let list = |path: &Path| {
+                    keelhold_tree::listing::Listing::of(path)
+                        .map_err(|error| Failure::of(Code::DemoFailed, &error))
+                };
+                let (left, right) = (list(&left)?, list(&right)?);
+                Ok((left.entries.len(), left.differences(&right)))
+            })
+            .await?;
         if let Some(first) = differences.first() {
             let count = differences.len();
             return Err(broken(format!("{count} differences, the first: {first}")));
@@ -343,7 +366,7 @@ impl Show {
     async fn interrupt(&mut self) -> Result<Interrupted, Failure> {
         let points = self.points().await?;
         let random = self.tree().join("random");
-        let new = off_thread(move || sample::add_random(&random, RANDOM_FILES)).await?;
+        let new = self.busy.off_thread(move || sample::add_random(&random, RANDOM_FILES)).await?;
         let args = ["backup", SOURCE].map(OsStr::new);
         let started: Started = self.commands.run(&args).await?;
         let began = Instant::now();
@@ -361,9 +384,7 @@ impl Show {
             self.still_alive(began)?;
             tokio::time::sleep(Duration::from_millis(2)).await;
         };
-        if let Some(mut daemon) = self.daemon.take() {
-            daemon.kill().await;
-        }
+        self.kill_daemon().await;
         self.narrator.command("kill -9 the daemon");
         let lines = [format!(
             "killed after {} of at least {} had arrived; {} points were announced before",
@@ -425,9 +446,7 @@ impl Show {
     /// Deletes the whole state directory and takes the pool over from its disk alone.
     async fn lose_state(&mut self) -> Result<(), Failure> {
         let before = self.points().await?;
-        if let Some(mut daemon) = self.daemon.take() {
-            daemon.kill().await;
-        }
+        self.kill_daemon().await;
         let state = self.commands.state.clone();
         self.narrator.command("rm -rf the whole state directory");
         std::fs::remove_dir_all(&state).map_err(|error| {
@@ -450,11 +469,4 @@ struct Interrupted {
     points: Vec<Point>,
     job: u64,
     new: u64,
-}
-
-async fn off_thread<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Failure::of(Code::DemoFailed, &error))?
 }

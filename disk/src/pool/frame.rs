@@ -54,10 +54,36 @@ pub(super) fn compress(codec: Codec, plain: Vec<u8>) -> (Codec, Vec<u8>) {
 /// frame is not copied.
 #[must_use]
 pub(super) fn decompress(codec: Codec, stored: &Bytes, plain_len: usize) -> Option<Bytes> {
-    let plain = match codec {
-        Codec::Raw => stored.clone(),
-        Codec::Lz4 => lz4_flex::block::decompress(stored, plain_len).ok()?.into(),
-        Codec::Zstd => unpack(stored, plain_len)?.into(),
+    if codec == Codec::Raw {
+        return (stored.len() == plain_len).then(|| stored.clone());
+    }
+    let mut plain = Vec::new();
+    decompress_into(codec, stored, plain_len, &mut plain)?;
+    Some(plain.into())
+}
+
+/// As [`decompress`], into memory that is lent for frame after frame; a raw one does not need it.
+#[must_use]
+pub(super) fn decompress_into<'a>(
+    codec: Codec,
+    stored: &'a [u8],
+    plain_len: usize,
+    room: &'a mut Vec<u8>,
+) -> Option<&'a [u8]> {
+    let plain: &[u8] = match codec {
+        Codec::Raw => stored,
+        Codec::Lz4 => {
+            room.resize(plain_len, 0);
+            let len = lz4_flex::block::decompress_into(stored, room).ok()?;
+            &room[..len]
+        }
+        Codec::Zstd => {
+            room.clear();
+            // Filled as it is, without zeros first.
+            room.reserve(plain_len);
+            unpack(stored, room)?;
+            room
+        }
     };
     (plain.len() == plain_len).then_some(plain)
 }
@@ -67,13 +93,14 @@ thread_local! {
     static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
-fn unpack(stored: &[u8], plain_len: usize) -> Option<Vec<u8>> {
+/// As much as `room` has room for, or nothing.
+fn unpack(stored: &[u8], room: &mut Vec<u8>) -> Option<usize> {
     DECOMPRESSOR.with_borrow_mut(|kept| {
         let decompressor = match kept {
             Some(decompressor) => decompressor,
             None => kept.insert(Decompressor::new().ok()?),
         };
-        decompressor.decompress(stored, plain_len).ok()
+        decompressor.decompress_to_buffer(stored, room).ok()
     })
 }
 
@@ -152,6 +179,12 @@ mod tests {
             let plain = Bytes::from(text(100_000));
             assert_eq!(decompress(used, &stored, 100_000), Some(plain));
             assert_eq!(decompress(used, &stored, 99_999), None);
+            // Lent memory: what was there before, and that it has more room, does not show.
+            let mut room = vec![1; 150_000];
+            for (plain_len, fits) in [(100_000, true), (99_999, false), (100_001, false)] {
+                let plain = decompress_into(used, &stored, plain_len, &mut room);
+                assert_eq!(plain.map(<[u8]>::to_vec), fits.then(|| text(100_000)));
+            }
             let (used, stored) = compress(codec, noise(100_000));
             assert_eq!((used, stored), (Codec::Raw, noise(100_000)));
         }

@@ -1,5 +1,6 @@
-//! Reading chunks, every byte proved: the directory by its checksum and place, the frame by its hash,
-//! the chunk by its id, and that id by the digest of the span or page that referred to it.
+//! Reading chunks, every byte proved: the directory by its checksum and place, the chunk by its id, and
+//! that id by the digest of the span or page that referred to it. The frame's hash is only for who
+//! verifies and for the pool's own state.
 
 use std::rc::Rc;
 
@@ -193,7 +194,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         Ok(bytes)
     }
 
-    /// A whole plain frame, its stored bytes and every chunk in it proved.
+    /// A whole plain frame, every chunk in it proved.
     pub(super) async fn frame_plain(
         &self,
         run: RunKey,
@@ -334,7 +335,7 @@ impl<D: Device, W: Work> Drop for Loading<'_, D, W> {
     }
 }
 
-/// Verifies the stored bytes and opens them.
+/// Opens the stored bytes, held against the frame's hash first if that is asked for.
 pub(super) fn open_frame(entry: &FrameEntry, stored: &Bytes, check_hash: bool) -> Option<Bytes> {
     if check_hash && *blake3::hash(stored).as_bytes() != entry.hash {
         return None;

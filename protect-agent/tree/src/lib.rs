@@ -7,8 +7,9 @@
 //! - [`mod@write`]: puts entries back below a target directory and never outside it.
 //! - [`listing`]: what a tree holds, and how two differ; a second opinion that shares no walking code.
 //! - [`torture`]: a tree of every odd thing a Linux file system can hold.
+//! - [`removal`]: a tree of one's own taken away, by paths; of restores it is no part.
 //!
-//! All of it goes through directory file descriptors, one path component at a time and without
+//! All else goes through directory file descriptors, one path component at a time and without
 //! following links, so names may be any bytes and paths may be longer than `PATH_MAX`. What cannot be
 //! read or written is named with its path and the reason; nothing is left out silently.
 //!
@@ -23,6 +24,7 @@ pub mod filesystem;
 mod identity;
 pub mod listing;
 pub mod read;
+pub mod removal;
 pub mod rules;
 #[cfg(test)]
 mod scratch;

@@ -22,6 +22,7 @@ mod tree;
 use std::path::{Path, PathBuf};
 
 use keelhold_tests::appliance::{Scratch, program};
+use keelhold_tree::removal::remove_tree;
 
 use keelhold::Keelhold;
 use measure::{Ground, output};
@@ -48,7 +49,6 @@ fn main() {
     }
     table.print();
     bars::print(&table);
-    tree::remove(scratch.path());
 }
 
 fn run(number: u64, scratch: &Path, trees: &Trees, table: &mut Table) {
@@ -72,6 +72,7 @@ fn run(number: u64, scratch: &Path, trees: &Trees, table: &mut Table) {
     let ground = Ground::new(scratch);
     Round { ground: &ground, trees, scratch, table, tools, seed: number + 1 }.run();
     for name in ["restic", "borg"] {
-        tree::remove(&place(name));
+        // Nothing is there of a tool that is not.
+        drop(remove_tree(&place(name)));
     }
 }

@@ -3,13 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use keelhold_tree::removal::remove_tree;
+
 use super::bars::{DAYS, day};
 use super::change::{Chance, change};
 use super::floors;
 use super::measure::{Ground, Took};
 use super::table::{Figure, Table};
 use super::tool::{Machine, Tool, Trees};
-use super::tree::{Listing, copy, deal, list, remove};
+use super::tree::{Listing, copy, deal, list};
 
 const FILES_ASKED: usize = 5;
 const SECOND_THOUSANDTHS: usize = 50;
@@ -134,7 +136,9 @@ impl Round<'_> {
         }
         // All at the end: for minutes ext4 steps over every inode that was freed, so whoever made
         // files after a removal would pay for it.
-        made.iter().for_each(|place| remove(place));
+        for place in made {
+            remove_tree(&place).expect("a restored tree can be removed");
+        }
     }
 
     fn restore_one(
@@ -208,6 +212,6 @@ impl Round<'_> {
         copy(&self.trees.first, &deal(&self.trees.first), &self.trees.second);
         change(&list(&self.trees.second), SECOND_THOUSANDTHS, self.seed * 1000 + 999);
         self.each("second machine", |_| true, |tool| tool.backup(Machine::Second));
-        remove(&self.trees.second);
+        remove_tree(&self.trees.second).expect("the second tree can be removed");
     }
 }

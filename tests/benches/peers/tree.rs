@@ -1,4 +1,4 @@
-//! Real files: copied by parts that weigh the same, listed, removed with many hands.
+//! Real files: copied by parts that weigh the same, and listed.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -8,7 +8,6 @@ use std::process::Command;
 use super::measure::run;
 
 pub const COPIERS: usize = 4;
-const REMOVERS: usize = 8;
 /// What a file costs beside its bytes, so that parts of many small files are not the slow ones.
 const ENTRY_WEIGHT: u64 = 32 << 10;
 /// Parts for each copier: enough to deal them out evenly.
@@ -120,19 +119,4 @@ pub fn copy(root: &Path, hands: &[Vec<PathBuf>], to: &Path) {
             });
         }
     });
-}
-
-/// Removing file by file is what takes long on a cold disk.
-pub fn remove(root: &Path) {
-    let files = list(root).files;
-    std::thread::scope(|scope| {
-        for share in files.chunks(files.len() / REMOVERS + 1) {
-            scope.spawn(move || share.iter().for_each(|(path, _)| drop(fs::remove_file(path))));
-        }
-    });
-    if let Err(error) = fs::remove_dir_all(root)
-        && root.exists()
-    {
-        println!("{} stays behind: {error}", root.display());
-    }
 }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use keelhold_tests::appliance::{Appliance, Scratch};
 use keelhold_tests::chance::Chance;
-use keelhold_tests::removal::remove_tree;
 use keelhold_tree::listing::Listing;
+use keelhold_tree::removal::remove_tree;
 use make::{BYTES, FILES};
 use serde_json::Value;
 
@@ -104,7 +104,7 @@ fn a_hundred_thousand_real_files_come_back_by_both_ways() {
     appliance.kill_agent();
     appliance.set_agent_toml(&format!("[restore]\nroot = \"{}\"\n", there.display()));
     appliance.start_agent();
-    let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &text(&tree)]).ok();
+    appliance.protect(&tree);
     settle();
     let first = appliance.backup("m/t");
     assert_eq!(first["result"], "ok", "{first}");
@@ -142,7 +142,7 @@ fn an_agent_killed_half_way_sends_nothing_twice() {
     }
     let whole = files as u64 * len as u64;
     let mut appliance = Appliance::ready_by_proxy(&scratch, 512);
-    let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &text(&tree)]).ok();
+    appliance.protect(&tree);
     let started = appliance.ask(&["backup", "m/t"]).ok();
     let job = started["job"].as_u64().unwrap();
     appliance.closely_until("half of it is there", |own| own.proxy().bytes().0 >= whole / 2);

@@ -41,8 +41,7 @@ impl Wire {
         appliance.kill_agent();
         appliance.set_agent_toml("[server]\nreconnect_max_ms = 4\n");
         appliance.start_agent();
-        let place = tree.display().to_string();
-        let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &place]).ok();
+        appliance.protect(&tree);
         let (contents, last_job, points, chunks_each) = (Vec::new(), 0, 0, 0);
         let mut wire = Self { appliance, tree, chance, contents, last_job, points, chunks_each };
         wire.backup();

@@ -23,8 +23,7 @@ fn a_full_pool_refuses_and_keeps_what_it_has() {
     fs::create_dir_all(&tree).unwrap();
     fs::write(tree.join("first"), noise(1, 20 << 20)).unwrap();
     let appliance = Appliance::ready(&scratch, 256);
-    let path = tree.display().to_string();
-    let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &path]).ok();
+    appliance.protect(&tree);
     assert_eq!(appliance.backup("m/t")["result"], "ok");
     let copy = scratch.path().join("copy");
     assert_eq!(appliance.restore("m/t@latest", &copy)["result"], "ok");
@@ -98,8 +97,7 @@ fn a_full_target_is_said_with_every_path_that_is_missing() {
     fs::write(tree.join("large"), noise(1, 5 << 20)).unwrap();
     fs::write(tree.join("small"), noise(2, 5_000)).unwrap();
     let appliance = Appliance::ready(&scratch, 256);
-    let path = tree.display().to_string();
-    let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &path]).ok();
+    appliance.protect(&tree);
     assert_eq!(appliance.backup("m/t")["result"], "ok");
     let Some(small) = Small::mount(scratch.path().join("small")) else {
         return println!("NOT COVERED: this user may not mount a small file system");
@@ -126,8 +124,7 @@ fn a_machine_whose_disk_is_full_is_backed_up_all_the_same() {
     };
     appliance.agent_state = small.0.join("agent");
     appliance.make_ready(256);
-    let path = tree.display().to_string();
-    let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &path]).ok();
+    appliance.protect(&tree);
     let filled = fs::write(small.0.join("ballast"), vec![1; 2 << 20]);
     assert!(filled.is_err(), "the disk is full");
     for _ in 0..2 {

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use keelhold_tests::appliance::{Appliance, Scratch};
 use keelhold_tests::chance::Chance;
-use keelhold_tests::removal::remove_tree;
 use keelhold_tests::rig::campaign;
 use keelhold_tree::listing::compare;
+use keelhold_tree::removal::remove_tree;
 use kinds::{Case, Kind, rewrite};
 
 const ROUNDS: u64 = 10;
@@ -112,8 +112,7 @@ fn every_hidden_change_is_found_by_the_next_ordinary_backup() {
     let (tree, restored) = (scratch.path().join("tree"), scratch.path().join("restored"));
     fs::create_dir_all(&tree).unwrap();
     let appliance = Appliance::ready(&scratch, 512);
-    let place = tree.display().to_string();
-    let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &place]).ok();
+    appliance.protect(&tree);
     let found = BTreeMap::new();
     let mut rounds = Rounds { appliance, tree, restored, chance, found, restless_writes: 0 };
     for number in 0..campaign(ROUNDS) {

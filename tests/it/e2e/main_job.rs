@@ -40,7 +40,7 @@ fn a_torture_tree_comes_back_without_a_difference() {
     println!("{} entries, left out: {:?}", made.entry_count, made.left_out);
     assert!(made.entry_count >= 1000);
     let appliance = Appliance::ready(&scratch, 1024);
-    let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &text(&tree)]).ok();
+    appliance.protect(&tree);
     let first = appliance.backup("m/t");
     println!("first: {first}");
     assert_eq!(first["result"], "ok", "{first}");
@@ -72,7 +72,7 @@ fn real_files_come_back_after_changes_and_after_the_state_directory_is_gone() {
     let tree = scratch.path().join("tree");
     copy_of_real_files(&tree);
     let mut appliance = Appliance::ready(&scratch, 2048);
-    let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &text(&tree)]).ok();
+    appliance.protect(&tree);
     let first = appliance.backup("m/t");
     assert_eq!(first["result"], "ok", "{first}");
     fs::write(tree.join("etc/added"), vec![7; 300_000]).unwrap();
@@ -118,7 +118,7 @@ fn parts_of_a_point_come_out_every_way() {
     fs::write(tree.join("a/big"), &big).unwrap();
     fs::write(tree.join("a/b/small"), "small").unwrap();
     let appliance = Appliance::ready(&scratch, 1024);
-    let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &text(&tree)]).ok();
+    appliance.protect(&tree);
     assert_eq!(appliance.backup("m/t")["result"], "ok");
 
     let raw = scratch.path().join("raw");

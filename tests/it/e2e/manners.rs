@@ -2,20 +2,20 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use keelhold_tests::appliance::{Appliance, Scratch, program};
 use keelhold_tests::liar::noise;
 
 /// A tree whose backup takes a moment.
-fn slow_tree(scratch: &Scratch) -> String {
+fn slow_tree(scratch: &Scratch) -> PathBuf {
     let tree = scratch.path().join("tree");
     fs::create_dir_all(&tree).unwrap();
     for number in 0..24 {
         fs::write(tree.join(format!("f{number}")), noise(number, 16 << 20)).unwrap();
     }
-    tree.display().to_string()
+    tree
 }
 
 #[test]
@@ -23,7 +23,7 @@ fn a_running_source_is_joined_and_lost_patience_stops_nothing() {
     let scratch = Scratch::new("patience");
     let tree = slow_tree(&scratch);
     let appliance = Appliance::ready(&scratch, 1024);
-    let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &tree]).ok();
+    appliance.protect(&tree);
     let mut waiting = Command::new(program("keelhold"));
     waiting.arg("--state").arg(&appliance.state).args(["backup", "m/t", "--wait"]);
     let waiting = waiting.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -53,7 +53,7 @@ fn a_cancelled_job_ends_with_130_and_leaves_no_point() {
     let scratch = Scratch::new("cancel");
     let tree = slow_tree(&scratch);
     let appliance = Appliance::ready(&scratch, 1024);
-    let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &tree]).ok();
+    appliance.protect(&tree);
     let job = appliance.ask(&["backup", "m/t"]).ok()["job"].as_u64().unwrap().to_string();
     let _ = appliance.ask(&["job", "cancel", &job]).ok();
     appliance
@@ -93,8 +93,7 @@ fn what_the_agent_may_not_read_makes_the_point_partial_and_is_named() {
     hand_over(&appliance.agent_state, NOBODY);
     appliance.agent_user = Some(NOBODY);
     appliance.start_agent();
-    let path = tree.display().to_string();
-    let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &path]).ok();
+    appliance.protect(&tree);
     let answer = appliance.ask(&["backup", "m/t", "--wait"]);
     assert_eq!(answer.code, 3, "{answer:?}");
     assert_eq!(answer.json["result"], "partial");
@@ -112,8 +111,7 @@ fn a_revoked_machine_is_told_so_and_comes_back_with_a_new_token() {
     let tree = scratch.path().join("tree");
     fs::create_dir_all(&tree).unwrap();
     let mut appliance = Appliance::ready(&scratch, 256);
-    let path = tree.display().to_string();
-    let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &path]).ok();
+    appliance.protect(&tree);
     assert_eq!(appliance.backup("m/t")["result"], "ok");
     let _ = appliance.ask(&["machine", "revoke", "m"]).ok();
     assert_eq!(appliance.ask(&["backup", "m/t", "--wait"]).error(4), "KH-E0307");

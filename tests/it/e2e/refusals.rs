@@ -64,7 +64,7 @@ fn tokens_work_once_and_machines_that_are_away_are_refused() {
     assert_eq!(other("agent-3", word), refused(4, "KH-E0305"));
     let tree = scratch.path().join("tree");
     fs::create_dir_all(&tree).unwrap();
-    let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &tree.display().to_string()]).ok();
+    appliance.protect(&tree);
     assert_eq!(appliance.backup("m/t")["result"], "ok");
     appliance.kill_agent();
     appliance.until("the machine is away", |own| {
@@ -95,7 +95,7 @@ fn what_cannot_be_read_makes_a_partial_result_and_is_named() {
     let tree = scratch.path().join("gone");
     fs::create_dir_all(&tree).unwrap();
     let appliance = Appliance::ready(&scratch, 256);
-    let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &tree.display().to_string()]).ok();
+    appliance.protect(&tree);
     assert_eq!(appliance.backup("m/t")["result"], "ok");
     fs::remove_dir_all(&tree).unwrap();
     let answer = appliance.ask(&["backup", "m/t", "--wait"]);

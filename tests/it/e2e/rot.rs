@@ -29,7 +29,7 @@ fn flip(pool: &File, at: u64, mask: u8) {
     pool.write_all_at(&[byte[0] ^ mask], at).unwrap();
 }
 
-fn ask(appliance: &Appliance, verb: &str, rest: &[&str]) -> Answer {
+fn pool(appliance: &Appliance, verb: &str, rest: &[&str]) -> Answer {
     let pool = appliance.pool.display().to_string();
     appliance.ask(&[&["pool", verb, "--disk", &pool], rest].concat())
 }
@@ -80,8 +80,7 @@ fn a_byte_that_rots_is_found_or_lies_in_space_nobody_claims() {
     let copied = Command::new("cp").args(["-a", "/etc"]).arg(&tree).status().unwrap();
     assert!(copied.success());
     let mut appliance = Appliance::ready(&scratch, 256);
-    let path = tree.display().to_string();
-    let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &path]).ok();
+    appliance.protect(&tree);
     assert_eq!(appliance.backup("m/t")["result"], "ok");
     fs::write(tree.join("changed"), "on the second day").unwrap();
     assert_eq!(appliance.backup("m/t")["result"], "ok");
@@ -90,17 +89,17 @@ fn a_byte_that_rots_is_found_or_lies_in_space_nobody_claims() {
 
     let mut chance = Chance::of_suite("rot");
     let (sectors, sound) = (written(&appliance.pool), fs::read(&appliance.pool).unwrap());
-    let pool = File::options().read(true).write(true).open(&appliance.pool).unwrap();
+    let disk = File::options().read(true).write(true).open(&appliance.pool).unwrap();
     let (mut found, mut unclaimed, mut whole, mut restores) = (0, 0, 0, 0);
     for number in 0..campaign(FLIPS) {
         let sector = sectors[chance.below(sectors.len() as u64) as usize];
         let at = sector * SECTOR as u64 + chance.below(SECTOR as u64);
         let mask = 1 << chance.below(8);
-        flip(&pool, at, mask);
-        if is_found(&ask(&appliance, "check", &[])) {
+        flip(&disk, at, mask);
+        if is_found(&pool(&appliance, "check", &[])) {
             found += 1;
         } else {
-            let said = ask(&appliance, "inspect", &[&at.to_string()]).ok();
+            let said = pool(&appliance, "inspect", &[&at.to_string()]).ok();
             assert!(said["claims"].as_array().is_some_and(Vec::is_empty), "{at}: {said}");
             unclaimed += 1;
         }
@@ -109,12 +108,12 @@ fn a_byte_that_rots_is_found_or_lies_in_space_nobody_claims() {
             whole += u64::from(restores_right_or_says_so(&mut appliance, &tree, &target));
             restores += 1;
             // A daemon writes to its pool.
-            pool.write_all_at(&sound, 0).unwrap();
+            disk.write_all_at(&sound, 0).unwrap();
         } else {
-            flip(&pool, at, mask);
+            flip(&disk, at, mask);
         }
     }
     println!("{found} found, {unclaimed} in unclaimed space; {whole} of {restores} restores whole");
     assert!(found >= campaign(FLIPS) / 2, "the flips hit nothing");
-    assert_eq!(ask(&appliance, "check", &[]).code, 0, "the pool is as it was");
+    assert_eq!(pool(&appliance, "check", &[]).code, 0, "the pool is as it was");
 }

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use keelhold_tree::removal::remove_tree;
 use serde_json::Value;
 
-use crate::removal::remove_tree;
 use proxy::Proxy;
 use watch::{Death, Trap, Watch};
 
@@ -362,6 +362,12 @@ impl Appliance {
             let status = daemon.wait().expect("the daemon ends");
             assert!(status.success(), "{status}\n{}", self.last_words());
         }
+    }
+
+    /// Names `tree` as the source `m/t`.
+    pub fn protect(&self, tree: &Path) {
+        let tree = tree.display().to_string();
+        let _ = self.ask(&["source", "add", "m", "t", "--tree", &tree]).ok();
     }
 
     /// A backup that waits for its end; gives the result.

@@ -8,8 +8,9 @@ use keelhold_chunk::IdKey;
 
 use crate::buffer::AlignedBuf;
 use crate::device::Device;
-use crate::format::{Codec, Directory, FrameEntry};
+use crate::format::Directory;
 use crate::mutants::Mutant;
+use crate::pool::frame;
 use crate::pool::layout::container_slot;
 use crate::pool::run::RUN_BUFFER_LEN;
 use crate::pool::space::RunKey;
@@ -81,14 +82,15 @@ impl<D: Device, W: Work> Inner<D, W> {
 
 /// One memory serves the plain bytes of all frames: they are hashed and forgotten.
 fn prove_frames(directory: &Directory, run: &AlignedBuf, key: &IdKey, checks: Checks) -> Vec<bool> {
-    let mut unpacker = Unpacker::default();
+    let mut room = Vec::new();
     let mut chunks = directory.chunks.iter().peekable();
     let mut proved = Vec::with_capacity(directory.frames.len());
     for (number, entry) in (0u16..).zip(&directory.frames) {
         let start = entry.offset as usize;
         let stored = &run[start..start + entry.stored_len as usize];
         let mut sound = !checks.hash || *blake3::hash(stored).as_bytes() == entry.hash;
-        let plain = unpacker.open(entry, stored);
+        let len = entry.plain_len as usize;
+        let plain = frame::decompress_into(entry.codec, stored, len, &mut room);
         sound &= plain.is_some();
         let plain = plain.unwrap_or_default();
         // Chunks stand in the order of their frames.
@@ -103,36 +105,4 @@ fn prove_frames(directory: &Directory, run: &AlignedBuf, key: &IdKey, checks: Ch
 
 fn place_of(offset: u32, len: u32) -> Range<usize> {
     offset as usize..offset as usize + len as usize
-}
-
-/// Decompresses frames one after another into the same memory.
-#[derive(Default)]
-struct Unpacker {
-    plain: Vec<u8>,
-    zstd: Option<zstd::bulk::Decompressor<'static>>,
-}
-
-impl Unpacker {
-    /// The plain bytes; `None` if the stored ones do not give as many as they should.
-    fn open<'a>(&'a mut self, entry: &FrameEntry, stored: &'a [u8]) -> Option<&'a [u8]> {
-        let len = entry.plain_len as usize;
-        if entry.codec == Codec::Raw {
-            return (stored.len() == len).then_some(stored);
-        }
-        if self.plain.len() < len {
-            self.plain.resize(len, 0);
-        }
-        let room = &mut self.plain[..len];
-        let filled = match entry.codec {
-            Codec::Raw => stored.len(),
-            Codec::Lz4 => lz4_flex::block::decompress_into(stored, room).ok()?,
-            Codec::Zstd => {
-                if self.zstd.is_none() {
-                    self.zstd = zstd::bulk::Decompressor::new().ok();
-                }
-                self.zstd.as_mut()?.decompress_to_buffer(stored, room).ok()?
-            }
-        };
-        (filled == len).then_some(&self.plain[..len])
-    }
 }

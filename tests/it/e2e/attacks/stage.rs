@@ -39,8 +39,7 @@ impl Stage {
         fs::create_dir_all(&tree).unwrap();
         fs::write(tree.join("secret"), secret()).unwrap();
         let mut appliance = Appliance::ready(&scratch, 2048);
-        let path = tree.display().to_string();
-        let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &path]).ok();
+        appliance.protect(&tree);
         assert_eq!(appliance.backup("m/t")["result"], "ok");
         let state = scratch.path().join("thief");
         appliance.enrol("thief", &state);

@@ -45,8 +45,7 @@ impl Life {
         let tree = scratch.path().join("tree");
         fs::create_dir_all(&tree).unwrap();
         let mut appliance = Appliance::ready(scratch, POOL_MIB);
-        let place = tree.display().to_string();
-        let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &place]).ok();
+        appliance.protect(&tree);
         appliance.kill_agent();
         appliance.kill_daemon();
         appliance.spawn_watched(None);
