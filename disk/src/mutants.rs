@@ -39,10 +39,14 @@ pub enum Mutant {
     LeaseAfterCrash,
     /// What the newest root refers to may be overwritten.
     RootPinned,
+    /// Every run is sealed under the same salt.
+    RunSalt,
+    /// What is sealed is not bound to its place.
+    SealPlace,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::PayloadFlush,
         Self::JournalFlush,
         Self::SpanDigest,
@@ -60,6 +64,8 @@ impl Mutant {
         Self::JournalHole,
         Self::LeaseAfterCrash,
         Self::RootPinned,
+        Self::RunSalt,
+        Self::SealPlace,
     ];
 }
 

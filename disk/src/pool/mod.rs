@@ -25,8 +25,10 @@ mod event;
 mod frame;
 mod inspect;
 mod journal;
+mod keys;
 mod layout;
 mod open;
+mod outside;
 mod phase;
 mod read;
 mod reader;
@@ -56,6 +58,7 @@ use crate::device::Device;
 use crate::exec::Spawner;
 use crate::format::Codec;
 use crate::mutants::Mutants;
+use crate::seal::WrappingKey;
 use crate::units::{PoolId, SessionId, UnixNanos};
 use crate::work::Work;
 
@@ -64,6 +67,7 @@ pub use create::CreateOptions;
 pub use frame::{FRAME_TARGET, IncomingFrame, VerifiedFrame};
 pub use inspect::{DiskReport, inspect_disk};
 pub use open::{LabelFound, read_label};
+pub use outside::OutsideReport;
 pub use reader::{Piece, PointReader};
 pub use records::{Record, RecordChange};
 pub use run::RUN_BUFFER_LEN;
@@ -85,6 +89,9 @@ pub struct Surroundings<W> {
     /// Memory for runs on their way to the disks.
     pub buffers: BufferPool,
     pub mutants: Mutants,
+    /// Wraps the data key of an encrypted pool. A pool that is made with one becomes encrypted; one
+    /// that is opened must be.
+    pub key: Option<WrappingKey>,
 }
 
 impl<W> fmt::Debug for Surroundings<W> {
@@ -120,6 +127,8 @@ struct Inner<D: Device, W: Work> {
     recording: Mutex<()>,
     checkpoints: Mutex<checkpoint::Checkpoints>,
     codec: Cell<Codec>,
+    /// Keys as the next superblock carries them, in an encrypted pool.
+    wrapping: RefCell<Option<keys::Wrapping>>,
 }
 
 impl<D: Device, W: Work> Inner<D, W> {

@@ -13,7 +13,7 @@ use crate::device::Device;
 use crate::error::{OpenError, ReadError};
 use crate::format::{
     BlobRef, ContainerHeader, Fault, JournalEntry, Op, PointRow, Purpose, Recipe, RunRef, RunRow,
-    State, StateRoot, Superblock,
+    SealedEntry, State, StateRoot, Superblock,
 };
 use crate::index::segment::SegmentReader;
 use crate::mutants::Mutant;
@@ -197,13 +197,34 @@ impl<D: Device, W: Work> Inner<D, W> {
         copy: usize,
         position: u64,
     ) -> Result<Option<(JournalEntry, u64, [u8; 16])>, ReadError> {
+        let Some((entry, len, link)) = self.read_closed_entry(copy, position).await? else {
+            return Ok(None);
+        };
+        let sealed = self.fixed.is_encrypted();
+        match entry.open(self.fixed.pool, self.fixed.seal.as_ref()) {
+            Ok(entry) => Ok(Some((entry, len, link))),
+            // No crash leaves that: whoever altered it knew the checksum's secret.
+            Err(fault) if sealed => {
+                let place = self.entry_place(copy, position);
+                Err(Fault { what: "journal entry", place, fault }.into())
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// As [`read_entry`](Self::read_entry), its operations as they are stored.
+    pub(super) async fn read_closed_entry(
+        &self,
+        copy: usize,
+        position: u64,
+    ) -> Result<Option<(SealedEntry, u64, [u8; 16])>, ReadError> {
         let ring_len = self.fixed.journal_len;
         let (disk, zone) = self.journal_copies()[copy];
         let disk = &self.disks[disk];
         let within = position % ring_len;
         let offset = disk.zones.journals()[zone] + within;
         let block = disk.read(offset, BLOCK).await?;
-        let Ok(len) = JournalEntry::peek_len(&block) else {
+        let Ok(len) = SealedEntry::peek_len(&block) else {
             return Ok(None);
         };
         let len = len.next_multiple_of(BLOCK);
@@ -212,7 +233,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         }
         let bytes = if len > BLOCK { disk.read(offset, len).await? } else { block };
         let place = disk.place(offset);
-        match JournalEntry::decode(&bytes, &self.fixed.key, self.fixed.pool, place) {
+        match SealedEntry::decode(&bytes, &self.fixed.key, self.fixed.pool, place) {
             Ok((entry, link)) => Ok(Some((entry, len as u64, link))),
             Err(_) => Ok(None),
         }
@@ -220,7 +241,7 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     /// A torn tail is what a crash leaves: nothing valid follows. If something does, an announced
     /// entry was damaged, and cutting here would lose what was announced.
-    async fn check_no_hole(&self, tail: &Tail) -> Result<(), OpenError> {
+    pub(super) async fn check_no_hole(&self, tail: &Tail) -> Result<(), OpenError> {
         if !self.mutants.keeps(Mutant::JournalHole) {
             return Ok(());
         }
@@ -228,7 +249,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         for ahead in (0..ring_len).step_by(BLOCK) {
             let position = tail.position + ahead;
             for copy in 0..2 {
-                if let Ok(Some((entry, _, _))) = self.read_entry(copy, position).await
+                if let Ok(Some((entry, _, _))) = self.read_closed_entry(copy, position).await
                     && entry.header.epoch == tail.epoch
                     && entry.header.sequence > tail.sequence
                 {
