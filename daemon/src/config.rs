@@ -43,8 +43,10 @@ struct AgentsToml {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PoolToml {
-    /// Threads that hash, compress and verify.
+    /// Threads that hash, compress, seal and verify.
     workers: Option<u64>,
+    /// Where the key of an encrypted pool is; else the credential `pool-key` is asked for.
+    key_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +54,7 @@ pub struct Config {
     pub agents: SocketAddr,
     pub advertise: Option<String>,
     pub workers: usize,
+    pub key_file: Option<PathBuf>,
 }
 
 impl Config {
@@ -90,7 +93,8 @@ impl Config {
             return Err(ConfigError::Range { what, value: workers, least: 1, most: 64 });
         }
         let workers = usize::try_from(workers).unwrap_or(2);
-        Ok(Self { agents, advertise: toml.agents.advertise, workers })
+        let key_file = toml.pool.key_file;
+        Ok(Self { agents, advertise: toml.agents.advertise, workers, key_file })
     }
 
     /// The URL agents are told, given the address that was really bound.

@@ -107,6 +107,16 @@ codes! {
         "check the paths; a pool of a newer version needs that version of Keelhold";
     DiskFenced = "0210", Failed, "a disk failed to write and is refused for writing",
         "replace the disk; what it holds can still be read";
+    KeyNeeded = "0221", Refused, "the pool is encrypted and its key was not given",
+        "name it with --key-file FILE; for the daemon set key_file under [pool] in config.toml, or give the credential pool-key";
+    KeyWrong = "0222", Refused, "the key does not open this pool",
+        "find the key file that was used when the pool was made or its key was last changed; without it nothing can be read";
+    KeyFileOpen = "0223", Refused, "the key file can be read by others",
+        "give it to its owner alone with chmod 600";
+    KeyFileInvalid = "0224", Usage, "the key file cannot be used",
+        "make one with: (umask 077; head -c 32 /dev/urandom > FILE), and keep a copy away from the disks";
+    NotEncrypted = "0225", Refused, "a key was given for a pool that is not encrypted",
+        "leave the key away if the pool was never encrypted; if it was, these are not its disks";
 
     MachineUnknown = "0301", Failed, "no machine has this name",
         "`keelhold machine list` shows the names";

@@ -8,7 +8,7 @@
 //! | [`server`] | agents: listener, enrolment, sessions |
 //! | [`job`], [`restore`], [`point`] | work, and what it works on |
 //! | [`machine`], [`source`], [`record`], [`store`] | who and what is protected, kept in the pool |
-//! | [`pool_thread`], [`pool_open`], [`pool_work`] | the pool's own thread and the way to it |
+//! | [`pool_thread`], [`pool_open`], [`pool_work`], [`key_file`] | the pool's own thread and the way to it |
 //! | [`catalog`] | a view of the pool that can be thrown away |
 //! | [`demo`] | the main job, shown |
 //!
@@ -27,6 +27,7 @@ pub mod demo;
 pub mod failure;
 pub mod id_text;
 pub mod job;
+pub mod key_file;
 pub mod machine;
 pub mod point;
 pub mod point_facts;

@@ -90,6 +90,9 @@ pub fn of_open(error: &OpenError) -> Failure {
         | OpenError::Twice { .. }
         | OpenError::Features { .. } => Code::PoolForeign,
         OpenError::Device { .. } => Code::DiskUnusable,
+        OpenError::KeyNeeded => Code::KeyNeeded,
+        OpenError::WrongKey { .. } => Code::KeyWrong,
+        OpenError::NotEncrypted => Code::NotEncrypted,
         OpenError::Commit(error) => return of_commit(error),
         _ => Code::PoolDamaged,
     };

@@ -13,8 +13,9 @@ use keelhold_disk::device::probe::{
 use keelhold_disk::exec::{Executor, Fifo, Spawner};
 use keelhold_disk::mutants::Mutants;
 use keelhold_disk::pool::{
-    CreateOptions, Entropy, LabelFound, RUN_BUFFER_LEN, Surroundings, read_label,
+    CreateOptions, Entropy, LabelFound, OutsideReport, RUN_BUFFER_LEN, Surroundings, read_label,
 };
+use keelhold_disk::seal::WrappingKey;
 use keelhold_disk::units::{DiskId, PoolId};
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -75,6 +76,8 @@ fn open_patiently(path: &Path) -> Result<OpenedDisk, Failure> {
 
 /// What a thread that owns a pool works with.
 pub struct Bench {
+    /// What an encrypted pool is locked with.
+    pub key: Option<WrappingKey>,
     backend: Backend<ThreadWork>,
     work: ThreadWork,
     spawner: Spawner,
@@ -87,7 +90,7 @@ impl std::fmt::Debug for Bench {
 }
 
 /// Runs `job` on this thread with everything a pool needs around it.
-pub fn on_bench<F, Fut, T>(workers: usize, job: F) -> Result<T, Failure>
+pub fn on_bench<F, Fut, T>(workers: usize, key: Option<WrappingKey>, job: F) -> Result<T, Failure>
 where
     F: FnOnce(Bench) -> Fut,
     Fut: Future<Output = Result<T, Failure>>,
@@ -100,7 +103,7 @@ where
         tracing::warn!(why, "no io_uring here, disks are reached by pread and pwrite");
     }
     let mut executor = Executor::new(backend.driver(), Fifo);
-    let bench = Bench { backend, work, spawner: executor.spawner() };
+    let bench = Bench { key, backend, work, spawner: executor.spawner() };
     executor.run_until(job(bench))
 }
 
@@ -112,6 +115,7 @@ impl Bench {
             entropy: Box::new(SystemEntropy),
             buffers: BufferPool::new(RUN_MEMORY),
             mutants: Mutants::default(),
+            key: self.key.clone(),
         }
     }
 
@@ -188,6 +192,17 @@ impl Bench {
         pool.map_err(|error| of_open(&error))
     }
 
+    /// What can be proved of an encrypted pool without its key.
+    pub async fn verify_outside(
+        &self,
+        paths: &[PathBuf],
+        progress: impl FnMut(u64, u64),
+    ) -> Result<(PoolId, OutsideReport), Failure> {
+        let devices = self.open_disks(paths)?;
+        let report = LivePool::verify_outside(devices, self.surroundings(), progress).await;
+        report.map_err(|error| of_open(&error))
+    }
+
     /// The disks alone, for looking at them.
     pub fn devices(&self, paths: &[PathBuf]) -> Result<Vec<AnyDevice<ThreadWork>>, Failure> {
         self.open_disks(paths)
@@ -258,6 +273,7 @@ pub struct RunningPool {
 pub async fn start(
     paths: Vec<PathBuf>,
     workers: usize,
+    key: Option<WrappingKey>,
     clock: SharedClock,
 ) -> Result<RunningPool, Failure> {
     let (opened, open) = oneshot::channel();
@@ -267,7 +283,7 @@ pub async fn start(
         .spawn(move || {
             // Neither half of the pool's state nor a half-done request may outlive a panic here.
             let guard = AbortOnPanic;
-            own_pool(&paths, workers, &clock, queue, opened);
+            own_pool(&paths, (workers, key), &clock, queue, opened);
             std::mem::forget(guard);
         })
         .map_err(|error| Failure::of(Code::Internal, &error))?;
@@ -286,13 +302,13 @@ impl Drop for AbortOnPanic {
 
 fn own_pool(
     paths: &[PathBuf],
-    workers: usize,
+    (workers, key): (usize, Option<WrappingKey>),
     clock: &SharedClock,
     queue: TaskQueue,
     opened: oneshot::Sender<Result<(), Failure>>,
 ) {
     let mut opened = Some(opened);
-    let ended = on_bench(workers, async |bench: Bench| {
+    let ended = on_bench(workers, key, async |bench: Bench| {
         let pool = bench.open(paths, clock).await?;
         if let Some(opened) = opened.take() {
             let _ = opened.send(Ok(()));

@@ -172,6 +172,12 @@ pub enum OpenError {
     NoSuperblock,
     #[error("the pool needs features {bits:#x} that this program does not have")]
     Features { bits: u32 },
+    #[error("the pool is encrypted and no key was given")]
+    KeyNeeded,
+    #[error("the key is not the one the pool is locked with (key number {number})")]
+    WrongKey { number: u32 },
+    #[error("a key was given, but the pool is not encrypted")]
+    NotEncrypted,
     #[error("journal entry {sequence} is damaged at every place, and later entries exist")]
     JournalHole { sequence: u64 },
     #[error("the checkpoint is damaged at every place")]

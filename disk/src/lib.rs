@@ -8,6 +8,7 @@
 //! | [`tree`] | pages of entries; nothing of disks |
 //! | [`sets`], [`index`] | numbers: algebra, and where each is |
 //! | [`mod@format`] | every byte on disk; nothing of what it means |
+//! | [`seal`] | keys, and bytes sealed in place; nothing of what they mean |
 //! | [`device`], [`buffer`] | a disk: read, write, flush |
 //! | [`exec`], [`work`] | where things run: one thread, and workers for the processor |
 //!
@@ -22,6 +23,7 @@ pub mod format;
 pub mod index;
 pub mod mutants;
 pub mod pool;
+pub mod seal;
 pub mod sets;
 #[cfg(feature = "sim")]
 pub mod sim;

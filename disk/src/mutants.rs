@@ -55,10 +55,14 @@ pub enum Mutant {
     ReaderPins,
     /// A chunk that is lost counts as there.
     LostIsAsked,
+    /// Every run is sealed under the same salt.
+    RunSalt,
+    /// What is sealed is not bound to its place.
+    SealPlace,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::PayloadFlush,
         Self::JournalFlush,
         Self::SpanDigest,
@@ -84,6 +88,8 @@ impl Mutant {
         Self::FreedRests,
         Self::ReaderPins,
         Self::LostIsAsked,
+        Self::RunSalt,
+        Self::SealPlace,
     ];
 }
 

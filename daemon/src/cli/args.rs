@@ -115,8 +115,12 @@ pub enum Pool {
     Status,
     /// Take over an existing pool, on this or another machine (needs no daemon)
     Import(PoolDisks),
-    /// Read and prove every structure and every chunk; changes nothing (needs no daemon)
+    /// Read and prove every structure and every chunk; changes nothing (needs no daemon). Of an
+    /// encrypted pool without its key: everything but what is sealed
     Check(PoolDisks),
+    /// Lock an encrypted pool with another key from now on; what is stored stays as it is (needs no
+    /// daemon)
+    RotateKey(PoolRotateKey),
     /// Show what a place of the pool's disks holds; changes nothing (needs no daemon)
     Inspect(PoolInspect),
 }
@@ -129,12 +133,40 @@ pub struct PoolCreate {
     /// Size of a container
     #[arg(long, value_name = "SIZE")]
     pub container: Option<String>,
+    /// Seal everything that is stored; without the key nobody can read it, you neither
+    #[arg(long, requires = "key_file")]
+    pub encrypt: bool,
+    /// 32 random bytes, or 64 hexadecimal characters, in a file of its owner alone
+    #[arg(long, value_name = "FILE", requires = "encrypt")]
+    pub key_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub struct PoolDisks {
     #[arg(long = "disk", value_name = "PATH", required = true)]
     pub disks: Vec<PathBuf>,
+    #[command(flatten)]
+    pub key: PoolKey,
+}
+
+#[derive(Debug, Args)]
+pub struct PoolKey {
+    /// The key of an encrypted pool
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct PoolRotateKey {
+    /// The pool's disks; by default those of the state directory
+    #[arg(long = "disk", value_name = "PATH")]
+    pub disks: Vec<PathBuf>,
+    /// The key in use
+    #[arg(long, value_name = "FILE")]
+    pub key_file: PathBuf,
+    /// The key from now on
+    #[arg(long, value_name = "FILE")]
+    pub new_key_file: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -144,6 +176,8 @@ pub struct PoolInspect {
     /// A byte of a disk, as [DISK:]OFFSET: tells which structure claims it
     #[arg(value_name = "WHERE")]
     pub place: Option<String>,
+    #[command(flatten)]
+    pub key: PoolKey,
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,16 +7,21 @@ use super::pool::WORKERS;
 use crate::failure::{Code, Exit, Failure};
 use crate::pool_failure::of_open;
 use crate::pool_open::{Bench, on_bench};
-use keelhold_disk::format::JournalEntry;
+use keelhold_disk::format::SealedEntry;
 use keelhold_disk::pool::{Claim, DiskReport, inspect_disk};
+use keelhold_disk::units::PoolId;
 use serde_json::{Value, json};
 
 pub fn run(context: &Context, args: &PoolInspect) -> Result<Exit, Failure> {
     let (value, lines) = match &args.place {
-        None => on_bench(WORKERS, async |bench: Bench| disks(&bench, args).await)?,
+        None => {
+            on_bench(WORKERS, args.key.read()?, async |bench: Bench| disks(&bench, args).await)?
+        }
         Some(place) => {
             let place = Wanted::parse(place)?;
-            on_bench(WORKERS, async |bench: Bench| claims(&bench, args, &place).await)?
+            on_bench(WORKERS, args.key.read()?, async |bench: Bench| {
+                claims(&bench, args, &place).await
+            })?
         }
     };
     context.printer.show(&value, |_| lines)?;
@@ -89,9 +94,12 @@ async fn disks(bench: &Bench, args: &PoolInspect) -> Result<(Value, Vec<String>)
 }
 
 /// The kinds of an entry's operations, without what they carry.
-fn op_kinds(entry: &JournalEntry) -> Vec<String> {
+fn op_kinds(pool: PoolId, entry: &SealedEntry) -> Vec<String> {
     let kind = |op: String| op.split([' ', '(', '{']).next().unwrap_or_default().to_owned();
-    entry.ops.iter().map(|op| kind(format!("{op:?}"))).collect()
+    match entry.clone().open(pool, None) {
+        Ok(entry) => entry.ops.iter().map(|op| kind(format!("{op:?}"))).collect(),
+        Err(fault) => vec![fault.to_string()],
+    }
 }
 
 fn disk_value(report: &DiskReport, path: &str) -> Value {
@@ -113,7 +121,7 @@ fn disk_value(report: &DiskReport, path: &str) -> Value {
         .iter()
         .map(|(zone, offset, entry)| {
             let sequence = entry.header.sequence;
-            json!({ "zone": zone, "offset": offset, "sequence": sequence, "ops": op_kinds(entry) })
+            json!({ "zone": zone, "offset": offset, "sequence": sequence, "ops": op_kinds(label.pool, entry) })
         })
         .collect();
     json!({
@@ -148,7 +156,7 @@ fn disk_lines(report: &DiskReport, path: &str) -> Vec<String> {
         Err(fault) => format!("  superblock at {offset}: {fault}"),
     }));
     lines.extend(report.journal.iter().map(|(zone, offset, entry)| {
-        let ops = op_kinds(entry).join(", ");
+        let ops = op_kinds(label.pool, entry).join(", ");
         format!("  journal {zone} at {offset}: entry {}: {ops}", entry.header.sequence)
     }));
     lines

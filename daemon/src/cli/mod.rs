@@ -3,6 +3,7 @@
 
 pub mod args;
 mod backup;
+mod check;
 pub mod client;
 mod export;
 mod inspect;

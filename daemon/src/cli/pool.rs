@@ -2,15 +2,18 @@
 //! this process, and only while no daemon has them.
 
 use super::Context;
-use super::args::{Pool, PoolCreate};
+use super::args::{Pool, PoolCreate, PoolDisks, PoolKey, PoolRotateKey};
+use super::check;
 use crate::api::address::Address;
 use crate::api::types;
 use crate::clock::{SharedClock, SystemClock};
-use crate::failure::{Code, Exit, Failure, chain};
-use crate::id_text;
+use crate::failure::{Code, Exit, Failure};
+use crate::key_file;
+use crate::pool_failure::of_commit;
 use crate::pool_open::{Bench, DiskSpec, FoundDisk, on_bench};
 use crate::size_text::{count, parse_size, size, split_path_size};
 use crate::state_dir::{DiskPath, DiskPaths, StateError, StateLock};
+use keelhold_disk::seal::WrappingKey;
 use keelhold_disk::units::PoolId;
 use serde_json::json;
 use std::path::PathBuf;
@@ -28,8 +31,9 @@ pub async fn run(context: &Context, verb: Pool) -> Result<Exit, Failure> {
             Ok(Exit::Ok)
         }
         Pool::Create(args) => create(context, &args),
-        Pool::Import(args) => import(context, &args.disks),
-        Pool::Check(args) => check(context, &args.disks),
+        Pool::Import(args) => import(context, &args),
+        Pool::Check(args) => check::run(context, &args),
+        Pool::RotateKey(args) => rotate_key(context, &args),
         Pool::Inspect(args) => super::inspect::run(context, &args),
     }
 }
@@ -66,6 +70,7 @@ fn create(context: &Context, args: &PoolCreate) -> Result<Exit, Failure> {
         let (path, create_len) = split_path_size(text);
         DiskSpec { path: PathBuf::from(path), create_len: create_len.map(|len| len - len % 4096) }
     };
+    let key = args.key_file.as_deref().map(key_file::read).transpose()?;
     let specs: Vec<DiskSpec> = args.disks.iter().map(spec).collect();
     let _lock = lock(context)?;
     if context.state.disks().map_err(|error| of_state(&error))?.is_some() {
@@ -74,14 +79,16 @@ fn create(context: &Context, args: &PoolCreate) -> Result<Exit, Failure> {
     }
     let clock: SharedClock = Arc::new(SystemClock);
     let (pool, disks) =
-        on_bench(WORKERS, async |bench: Bench| bench.create(&specs, container, &clock).await)?;
+        on_bench(WORKERS, key, async |bench: Bench| bench.create(&specs, container, &clock).await)?;
     remember(context, pool, &disks)?;
     show_disks(context, "pool made", pool, &disks)
 }
 
-fn import(context: &Context, paths: &[PathBuf]) -> Result<Exit, Failure> {
+fn import(context: &Context, args: &PoolDisks) -> Result<Exit, Failure> {
+    let key = args.key.read()?;
     let _lock = lock(context)?;
-    let (pool, disks) = on_bench(WORKERS, async |bench: Bench| bench.identify(paths).await)?;
+    let identify = async |bench: Bench| bench.identify(&args.disks).await;
+    let (pool, disks) = on_bench(WORKERS, key, identify)?;
     let known = context.state.disks().map_err(|error| of_state(&error))?;
     let text = pool.to_string();
     if let Some(known) = known.filter(|known| known.pool != text) {
@@ -111,66 +118,42 @@ fn show_disks(
     Ok(Exit::Ok)
 }
 
-fn check(context: &Context, paths: &[PathBuf]) -> Result<Exit, Failure> {
-    let printer = context.printer;
-    let (value, lines, bad) = on_bench(WORKERS, async |bench: Bench| {
-        let pool = bench.open_read_only(paths).await?;
-        let mut told = 0;
-        let report = pool
-            .verify(|done, of| {
-                let percent = (done * 100).checked_div(of).unwrap_or(100);
-                if percent > told && printer.progress_is_live() {
-                    told = percent;
-                    printer.progress(&format!("{percent} % read and proved"));
-                }
-            })
-            .await;
-        printer.end_progress();
-        let finding = |finding: &keelhold_disk::pool::VerifyFinding| {
-            let points: Vec<String> =
-                finding.points.iter().map(|point| id_text::encode(&point.0)).collect();
-            json!({
-                "error": chain(&finding.error),
-                "place": finding.error.place().map(|place| place.to_string()),
-                "chunks": finding.chunks.len(),
-                "points": points,
-            })
-        };
-        let findings: Vec<serde_json::Value> = report.findings.iter().map(finding).collect();
-        let lines = check_lines(&report);
-        let bad = findings.len();
-        let value = json!({
-            "result": if bad == 0 { "ok" } else { "failed" },
-            "runs": report.runs, "frames": report.frames, "chunks": report.chunks,
-            "bytes_stored": report.bytes_stored, "bytes_plain": report.bytes_plain,
-            "findings": findings,
-        });
-        Ok((value, lines, bad))
-    })?;
-    printer.show(&value, |_| lines)?;
-    Ok(if bad == 0 { Exit::Ok } else { Exit::Failed })
+impl PoolKey {
+    /// The key, if a file was named.
+    pub fn read(&self) -> Result<Option<WrappingKey>, Failure> {
+        Ok(self.key_file.as_deref().map(key_file::read).transpose()?)
+    }
 }
 
-fn check_lines(report: &keelhold_disk::pool::VerifyReport) -> Vec<String> {
-    let mut lines = vec![format!(
-        "{} chunks in {} frames read and proved: {} stored, {} plain",
-        count(report.chunks),
-        count(report.frames),
-        size(report.bytes_stored),
-        size(report.bytes_plain)
-    )];
-    for finding in &report.findings {
-        let points: Vec<String> =
-            finding.points.iter().map(|point| id_text::encode(&point.0)).collect();
-        lines.push(format!("damage: {}", chain(&finding.error)));
-        lines.push(match points.as_slice() {
-            [] => String::from("  no recovery point needs it"),
-            points => format!("  points touched: {}", points.join(", ")),
-        });
-    }
-    let verdict = if report.findings.is_empty() { "all is well" } else { "the pool is damaged" };
-    lines.push(verdict.to_owned());
-    lines
+fn rotate_key(context: &Context, args: &PoolRotateKey) -> Result<Exit, Failure> {
+    let old = key_file::read(&args.key_file)?;
+    let new = key_file::read(&args.new_key_file)?;
+    let _lock = lock(context)?;
+    let paths = match args.disks.as_slice() {
+        [] => {
+            let disks = context.state.disks().map_err(|error| of_state(&error))?;
+            let none = || Failure::new(Code::NoPool, "the state directory knows no disks");
+            disks.ok_or_else(none)?.disks.into_iter().map(|disk| disk.path).collect()
+        }
+        named => named.to_vec(),
+    };
+    let clock: SharedClock = Arc::new(SystemClock);
+    let (pool, number) = on_bench(WORKERS, Some(old), async |bench: Bench| {
+        let pool = bench.open(&paths, &clock).await?;
+        let rotated = pool.rotate_key(&new, clock.now()).await;
+        let number = rotated.map_err(|error| of_commit(&error))?;
+        Ok((pool.id(), number))
+    })?;
+    let value = json!({ "pool": pool.to_string(), "key_number": number });
+    context.printer.show(&value, |_| {
+        vec![
+            format!("pool {pool} is locked with key {} now", number.unwrap_or_default()),
+            String::from(
+                "the former key opens it no more; copies of its disks made before still do",
+            ),
+        ]
+    })?;
+    Ok(Exit::Ok)
 }
 
 fn pool_lines(status: &types::PoolStatus) -> Vec<String> {

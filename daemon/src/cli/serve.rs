@@ -7,7 +7,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::failure::{Code, Exit, Failure, chain};
 use crate::state_dir::DiskPaths;
-use crate::{api, daemon::Daemon, pool_open, server};
+use crate::{api, daemon::Daemon, key_file, pool_open, server};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,12 +48,13 @@ pub async fn serve(context: &Context, args: Serve) -> Result<Exit, Failure> {
         Failure::new(Code::NoPool, format!("there is no pool in {place}"))
     })?;
     let paths = present(&disks)?;
+    let key = key_file::of_service(config.key_file.as_deref())?;
     let mut terminate =
         signal(SignalKind::terminate()).map_err(|error| Failure::of(Code::Internal, &error))?;
     let listener = server::listen::bind(config.agents).await?;
     let bound = listener.local_addr().map_err(|error| Failure::of(Code::ListenFailed, &error))?;
     let clock: SharedClock = Arc::new(SystemClock);
-    let pool = pool_open::start(paths, config.workers, Arc::clone(&clock)).await?;
+    let pool = pool_open::start(paths, config.workers, key, Arc::clone(&clock)).await?;
     let (stop, stopping) = watch::channel(false);
     let url = config.url(bound);
     let daemon = Daemon::open(pool.handle, clock, &state.catalog(), url, stopping.clone()).await?;

@@ -152,14 +152,12 @@ impl ContainerFooter {
     }
 }
 
-#[cfg(test)]
-pub(super) fn header_fields() -> super::document::Fields {
-    super::document::fields!(RawHeader: head, container, purpose, reserved, salt)
+pub(super) fn header_fields() -> super::raw::Fields {
+    super::raw::fields!(RawHeader: head, container, purpose, reserved, salt)
 }
 
-#[cfg(test)]
-pub(super) fn footer_fields() -> super::document::Fields {
-    super::document::fields!(RawFooter: head, container, run_count, body_block, reserved, body_len, body_hash)
+pub(super) fn footer_fields() -> super::raw::Fields {
+    super::raw::fields!(RawFooter: head, container, run_count, body_block, reserved, body_len, body_hash)
 }
 
 #[cfg(test)]

@@ -1,22 +1,7 @@
 //! The tables of FORMAT.md against the code: one description of each layout, and a test that the
 //! other is the same.
 
-/// Name, offset and size of the fields of a structure, as the compiler laid them out.
-pub(super) type Fields = Vec<(&'static str, usize, usize)>;
-
-macro_rules! fields {
-    ($type:ty: $($field:ident),+ $(,)?) => {{
-        fn size<T, F>(_: fn(&T) -> &F) -> usize {
-            size_of::<F>()
-        }
-        vec![$((
-            stringify!($field),
-            std::mem::offset_of!($type, $field),
-            size::<$type, _>(|raw| &raw.$field),
-        )),+]
-    }};
-}
-pub(super) use fields;
+use super::raw::Fields;
 
 /// The rows of the table under the heading `### name`.
 fn documented(name: &str) -> Vec<(String, usize, usize)> {

@@ -106,6 +106,10 @@ pub enum HeadFault {
     Reserved,
     #[error("content is impossible though the checksum matches")]
     Content,
+    #[error("sealed, and no key was given")]
+    Sealed,
+    #[error("sealed bytes were altered or belong elsewhere")]
+    Unsealable,
 }
 
 /// A structure that is not what it should be, and where.
@@ -204,9 +208,8 @@ impl Head {
     }
 }
 
-#[cfg(test)]
-pub(super) fn fields() -> super::document::Fields {
-    super::document::fields!(Head: checksum, magic, version, reserved, pool, disk, offset, len, reserved2, sequence)
+pub(super) fn fields() -> super::raw::Fields {
+    super::raw::fields!(Head: checksum, magic, version, reserved, pool, disk, offset, len, reserved2, sequence)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use super::container::Purpose;
 use super::head::{ChecksumKey, Head, HeadFault, Magic, Place};
 use super::state::RunRef;
+use crate::seal::{DataKey, ENTRY_OVERHEAD, EntryOrigin};
 use crate::units::{BLOCK, ChunkNumber, DomainId, PointId, PoolId, SessionId, SourceId};
 
 /// Longest name of a record or series.
@@ -172,31 +173,107 @@ impl EntryHeader {
     pub const LEN: usize = size_of::<RawEntry>();
 }
 
+/// An entry whose operations are bytes, sealed or not. That is how it is written to its places, and as
+/// far as it can be proved without a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedEntry {
+    pub header: EntryHeader,
+    pub op_count: u32,
+    body: Vec<u8>,
+}
+
 impl JournalEntry {
-    /// Bytes the entry has before it is padded.
+    /// Bytes the entry has before it is padded, where nothing is sealed.
     #[must_use]
     pub fn byte_len(&self) -> usize {
-        let mut body = Writer::over(vec![0; EntryHeader::LEN]);
-        self.ops.iter().for_each(|op| op.encode(&mut body));
-        body.finish().len()
+        EntryHeader::LEN + ops_bytes(&self.ops).len()
     }
 
     /// The entry padded to whole blocks, and its link: what the next entry names as its parent. The
     /// link does not depend on the place, so that the copies of an entry have the same.
     #[must_use]
     pub fn encode(&self, key: &ChecksumKey, pool: PoolId, place: Place) -> (Vec<u8>, [u8; 16]) {
-        let mut body = Writer::over(vec![0; EntryHeader::LEN]);
-        self.ops.iter().for_each(|op| op.encode(&mut body));
-        let mut bytes = body.finish();
+        self.clone().clear().encode(key, pool, place)
+    }
+
+    /// Ready to be written, in a pool that is not encrypted.
+    #[must_use]
+    pub fn clear(self) -> SealedEntry {
+        let op_count = self.ops.len() as u32;
+        SealedEntry { header: self.header, op_count, body: ops_bytes(&self.ops) }
+    }
+
+    /// Verified entry and its link. The chain is checked by who knows the parent.
+    pub fn decode(
+        bytes: &[u8],
+        key: &ChecksumKey,
+        pool: PoolId,
+        place: Place,
+    ) -> Result<(Self, [u8; 16]), HeadFault> {
+        let (entry, link) = SealedEntry::decode(bytes, key, pool, place)?;
+        Ok((entry.open(pool, None)?, link))
+    }
+}
+
+/// Operations one after another.
+#[must_use]
+pub fn ops_bytes(ops: &[Op]) -> Vec<u8> {
+    let mut writer = Writer::new();
+    ops.iter().for_each(|op| op.encode(&mut writer));
+    writer.finish()
+}
+
+impl SealedEntry {
+    /// An entry of these operations; with a key they are sealed under a salt that was just drawn.
+    #[must_use]
+    pub fn make(
+        header: EntryHeader,
+        op_count: u32,
+        ops: Vec<u8>,
+        pool: PoolId,
+        seal: Option<(&DataKey, [u8; 16])>,
+    ) -> Self {
+        let mut entry = Self { header, op_count, body: Vec::new() };
+        entry.body = match seal {
+            None => ops,
+            Some((key, salt)) => {
+                let fields = entry.fields(ops.len() + ENTRY_OVERHEAD);
+                key.seal_body(&entry.origin(pool, &fields), salt, &ops)
+            }
+        };
+        entry
+    }
+
+    /// Bytes the entry has before it is padded.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        EntryHeader::LEN + self.body.len()
+    }
+
+    /// What stands between head and body.
+    fn fields(&self, body_len: usize) -> Vec<u8> {
         let mut raw =
             RawEntry::read_from_bytes(&[0; EntryHeader::LEN]).expect("size is asserted above");
         raw.parent = self.header.parent;
         raw.epoch = U64::new(self.header.epoch);
         raw.position = U64::new(self.header.position);
         raw.witnessed = U64::new(self.header.witnessed as u64);
-        raw.body_len = U32::new((bytes.len() - EntryHeader::LEN) as u32);
-        raw.op_count = U32::new(self.ops.len() as u32);
-        bytes[..EntryHeader::LEN].copy_from_slice(raw.as_bytes());
+        raw.body_len = U32::new(body_len as u32);
+        raw.op_count = U32::new(self.op_count);
+        raw.as_bytes()[Head::LEN..].to_vec()
+    }
+
+    fn origin<'a>(&self, pool: PoolId, fields: &'a [u8]) -> EntryOrigin<'a> {
+        let EntryHeader { epoch, sequence, position, .. } = self.header;
+        EntryOrigin { pool, epoch, sequence, position, fields }
+    }
+
+    /// The entry for one of its places, padded to whole blocks, and its link.
+    #[must_use]
+    pub fn encode(&self, key: &ChecksumKey, pool: PoolId, place: Place) -> (Vec<u8>, [u8; 16]) {
+        let mut bytes = vec![0; Head::LEN];
+        bytes.extend_from_slice(&self.fields(self.body.len()));
+        bytes.extend_from_slice(&self.body);
         let sequence = self.header.sequence;
         Head::seal(&mut bytes, key, Magic::JournalEntry, pool, place, sequence);
         let link = link(sequence, &bytes[Head::LEN..]);
@@ -209,7 +286,7 @@ impl JournalEntry {
         Ok(Head::peek(block, Magic::JournalEntry)?.len.get() as usize)
     }
 
-    /// Verified entry and its link. The chain is checked by who knows the parent.
+    /// Verified entry and its link, its operations still closed.
     pub fn decode(
         bytes: &[u8],
         key: &ChecksumKey,
@@ -223,12 +300,6 @@ impl JournalEntry {
         if raw.body_len.get() as usize != body.len() {
             return Err(HeadFault::Content);
         }
-        let mut reader = Reader::new(body);
-        let ops = (0..raw.op_count.get())
-            .map(|_| Op::decode(&mut reader))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| HeadFault::Content)?;
-        reader.finish().map_err(|_| HeadFault::Content)?;
         let header = EntryHeader {
             sequence: head.sequence(),
             parent: raw.parent,
@@ -236,7 +307,29 @@ impl JournalEntry {
             position: raw.position.get(),
             witnessed: raw.witnessed.get() as i64,
         };
-        Ok((Self { header, ops }, link(head.sequence(), &covered[Head::LEN..])))
+        let entry = Self { header, op_count: raw.op_count.get(), body: body.to_vec() };
+        Ok((entry, link(head.sequence(), &covered[Head::LEN..])))
+    }
+
+    /// The operations, opened with the pool's key where it is encrypted.
+    pub fn open(self, pool: PoolId, key: Option<&DataKey>) -> Result<JournalEntry, HeadFault> {
+        let opened;
+        let body = match key {
+            None => &self.body,
+            Some(key) => {
+                let fields = self.fields(self.body.len());
+                let origin = self.origin(pool, &fields);
+                opened = key.open_body(&origin, &self.body).map_err(|_| HeadFault::Unsealable)?;
+                &opened
+            }
+        };
+        let mut reader = Reader::new(body);
+        let ops = (0..self.op_count)
+            .map(|_| Op::decode(&mut reader))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| HeadFault::Content)?;
+        reader.finish().map_err(|_| HeadFault::Content)?;
+        Ok(JournalEntry { header: self.header, ops })
     }
 }
 
@@ -505,9 +598,8 @@ impl Op {
     }
 }
 
-#[cfg(test)]
-pub(super) fn fields() -> super::document::Fields {
-    super::document::fields!(RawEntry: head, parent, epoch, position, witnessed, body_len, op_count)
+pub(super) fn fields() -> super::raw::Fields {
+    super::raw::fields!(RawEntry: head, parent, epoch, position, witnessed, body_len, op_count)
 }
 
 #[cfg(test)]

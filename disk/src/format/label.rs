@@ -164,9 +164,8 @@ impl Label {
     }
 }
 
-#[cfg(test)]
-pub(super) fn fields() -> super::document::Fields {
-    super::document::fields!(Raw: head, secret, disk_index, copies, reserved, created_at, disk_len, container_len, container_count, journal_len, reserved_tail)
+pub(super) fn fields() -> super::raw::Fields {
+    super::raw::fields!(Raw: head, secret, disk_index, copies, reserved, created_at, disk_len, container_len, container_count, journal_len, reserved_tail)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod document;
 mod head;
 mod journal;
 mod label;
+mod raw;
 mod recipe;
 mod run;
 mod state;
@@ -18,14 +19,20 @@ mod superblock;
 
 pub use container::{ContainerFooter, ContainerHeader, Purpose};
 pub use head::{ChecksumKey, Fault, Head, HeadFault, Magic, Place};
-pub use journal::{EntryHeader, JournalEntry, NAME_LEN_MAX, Op, PointRow, RECORD_LEN_MAX, RunRow};
+pub use journal::{
+    EntryHeader, JournalEntry, NAME_LEN_MAX, Op, PointRow, RECORD_LEN_MAX, RunRow, SealedEntry,
+    ops_bytes,
+};
 pub use label::{Label, Zones};
+pub use raw::{Check, RawField, checks, magic_of, raw_fields, raw_frame};
 pub use recipe::Recipe;
-pub use run::{ChunkEntry, ChunkKind, Codec, Directory, FRAME_PLAIN_MAX, FrameEntry, RunHeader};
+pub use run::{
+    ChunkEntry, ChunkKind, ClearDirectory, Codec, Directory, FRAME_PLAIN_MAX, FrameEntry, RunHeader,
+};
 pub use state::{
     BlobRef, ContainerRow, RunRef, SeriesRow, SessionRow, SourceRow, State, StateRoot, WorkingRow,
 };
-pub use superblock::{DISKS_MAX, Features, Superblock};
+pub use superblock::{DISKS_MAX, FEATURE_ENCRYPTED, Features, Superblock};
 
 /// Version of the format this code writes. Older ones it reads are listed in FORMAT.md.
 pub const VERSION: u16 = 1;

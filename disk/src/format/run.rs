@@ -8,6 +8,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::head::{ChecksumKey, Head, HeadFault, Magic, Place};
+use crate::seal::{RunSeal, TAG_LEN};
 use crate::units::{ChunkNumber, DomainId, PoolId, SessionId};
 
 /// Chunks a run may hold: their ordinals are 16 bits in the index.
@@ -103,6 +104,9 @@ struct RawChunk {
     reserved: u8,
 }
 
+/// The header behind its head.
+const BOUND: std::ops::Range<usize> = Head::LEN..size_of::<RawHeader>();
+
 const _: () = assert!(size_of::<RawHeader>() == 152);
 const _: () = assert!(size_of::<RawFrame>() == 48);
 const _: () = assert!(size_of::<RawChunk>() == 48);
@@ -112,7 +116,7 @@ pub struct RunHeader {
     /// Counts the runs of a container from 0 (`sequence` of the head).
     pub ordinal: u64,
     pub container: u32,
-    /// 0: nothing is encrypted.
+    /// Number of the data key that frames and chunk table are sealed under; 0: nothing is sealed.
     pub key_number: u32,
     pub domain: DomainId,
     pub session: SessionId,
@@ -162,6 +166,13 @@ impl Directory {
             + chunk_count * size_of::<RawChunk>()
     }
 
+    /// As [`len_for`](Self::len_for), in a pool that seals its chunk tables or does not.
+    #[must_use]
+    pub const fn len_in(is_sealed: bool, frame_count: usize, chunk_count: usize) -> usize {
+        let tag = if is_sealed { TAG_LEN } else { 0 };
+        Self::len_for(frame_count, chunk_count) + tag
+    }
+
     /// The chunks of a frame. Decoding proved that they stand together.
     #[must_use]
     pub fn chunks_of(&self, frame: u16) -> &[ChunkEntry] {
@@ -172,12 +183,25 @@ impl Directory {
 
     #[must_use]
     pub fn byte_len(&self) -> usize {
-        Self::len_for(self.frames.len(), self.chunks.len())
+        Self::len_in(self.header.key_number != 0, self.frames.len(), self.chunks.len())
     }
 
-    /// Header and directory as they stand at the run's start.
+    /// Header and directory as they stand at the run's start, of a run that is not sealed.
     #[must_use]
     pub fn encode(&self, key: &ChecksumKey, pool: PoolId, place: Place) -> Vec<u8> {
+        self.encode_sealed(key, pool, place, None)
+    }
+
+    /// As [`encode`](Self::encode); the chunk table is sealed with the run's key, if there is one.
+    #[must_use]
+    pub fn encode_sealed(
+        &self,
+        key: &ChecksumKey,
+        pool: PoolId,
+        place: Place,
+        seal: Option<&RunSeal>,
+    ) -> Vec<u8> {
+        assert_eq!(seal.is_some(), self.header.key_number != 0, "sealed runs name their key");
         assert!(self.frames.len() <= RUN_FRAMES_MAX && self.chunks.len() <= RUN_CHUNKS_MAX);
         let header = &self.header;
         let mut raw = RawHeader::read_from_bytes(&[0; size_of::<RawHeader>()])
@@ -215,6 +239,12 @@ impl Directory {
             };
             bytes.extend_from_slice(raw.as_bytes());
         }
+        if let Some(seal) = seal {
+            let table = Self::len_for(self.frames.len(), 0);
+            bytes.resize(bytes.len() + TAG_LEN, 0);
+            let (clear, table) = bytes.split_at_mut(table);
+            seal.seal_table(&clear[BOUND], table);
+        }
         Head::seal(&mut bytes, key, Magic::Run, pool, place, header.ordinal);
         bytes
     }
@@ -224,8 +254,30 @@ impl Directory {
         Ok(Head::peek(bytes, Magic::Run)?.len.get() as usize)
     }
 
+    /// The directory of a run that is not sealed.
     pub fn decode(
         bytes: &[u8],
+        key: &ChecksumKey,
+        pool: PoolId,
+        place: Place,
+    ) -> Result<Self, HeadFault> {
+        ClearDirectory::decode(bytes, key, pool, place)?.open(None)
+    }
+}
+
+/// What of a directory stands in clear whether the run is sealed or not: enough to prove stored bytes.
+#[derive(Debug, Clone)]
+pub struct ClearDirectory<'a> {
+    pub header: RunHeader,
+    pub frames: Vec<FrameEntry>,
+    /// The header's fields behind the head, to which a sealed chunk table is bound.
+    fields: &'a [u8],
+    table: &'a [u8],
+}
+
+impl<'a> ClearDirectory<'a> {
+    pub fn decode(
+        bytes: &'a [u8],
         key: &ChecksumKey,
         pool: PoolId,
         place: Place,
@@ -236,9 +288,10 @@ impl Directory {
             .map_err(|_| HeadFault::Len { found: head.len.get() })?;
         let (frame_count, chunk_count) =
             (raw.frame_count.get() as usize, raw.chunk_count.get() as usize);
+        let is_sealed = raw.key_number.get() != 0;
         if frame_count > RUN_FRAMES_MAX
             || chunk_count > RUN_CHUNKS_MAX
-            || covered.len() != Self::len_for(frame_count, chunk_count)
+            || covered.len() != Directory::len_in(is_sealed, frame_count, chunk_count)
             || raw.frames_offset.get() as usize != covered.len()
         {
             return Err(HeadFault::Content);
@@ -252,10 +305,27 @@ impl Directory {
             salt: raw.salt,
             run_len: raw.run_len.get(),
         };
-        let (frame_bytes, chunk_bytes) = rest.split_at(frame_count * size_of::<RawFrame>());
+        let (frame_bytes, table) = rest.split_at(frame_count * size_of::<RawFrame>());
         let frames = decode_frames(frame_bytes, covered.len(), &header)?;
-        let chunks = decode_chunks(chunk_bytes, &frames)?;
-        Ok(Self { header, frames, chunks })
+        Ok(Self { header, frames, fields: &covered[BOUND], table })
+    }
+
+    /// The whole directory. A sealed one opens with the run's key alone.
+    pub fn open(self, seal: Option<&RunSeal>) -> Result<Directory, HeadFault> {
+        let Self { header, frames, fields, table } = self;
+        let chunks = match (seal, header.key_number) {
+            (None, 0) => decode_chunks(table, &frames)?,
+            // Clear text in an encrypted pool was put there by somebody else.
+            (Some(_), 0) => return Err(HeadFault::Unsealable),
+            (None, _) => return Err(HeadFault::Sealed),
+            (Some(seal), _) => {
+                let mut table = table.to_vec();
+                let len = seal.open_table(fields, &mut table);
+                let len = len.map_err(|_| HeadFault::Unsealable)?;
+                decode_chunks(&table[..len], &frames)?
+            }
+        };
+        Ok(Directory { header, frames, chunks })
     }
 }
 
@@ -318,19 +388,17 @@ fn decode_chunks(bytes: &[u8], frames: &[FrameEntry]) -> Result<Vec<ChunkEntry>,
     Ok(chunks)
 }
 
-#[cfg(test)]
-pub(super) fn header_fields() -> super::document::Fields {
-    super::document::fields!(RawHeader: head, container, key_number, domain, session, salt, frame_count, chunk_count, frames_offset, run_len)
+pub(super) fn header_fields() -> super::raw::Fields {
+    super::raw::fields!(RawHeader: head, container, key_number, domain, session, salt, frame_count, chunk_count, frames_offset, run_len)
+}
+
+pub(super) fn frame_fields() -> super::raw::Fields {
+    super::raw::fields!(RawFrame: offset, stored_len, plain_len, codec, reserved, hash)
 }
 
 #[cfg(test)]
-pub(super) fn frame_fields() -> super::document::Fields {
-    super::document::fields!(RawFrame: offset, stored_len, plain_len, codec, reserved, hash)
-}
-
-#[cfg(test)]
-pub(super) fn chunk_fields() -> super::document::Fields {
-    super::document::fields!(RawChunk: number, id, len, frame, kind, reserved)
+pub(super) fn chunk_fields() -> super::raw::Fields {
+    super::raw::fields!(RawChunk: number, id, len, frame, kind, reserved)
 }
 
 #[cfg(test)]

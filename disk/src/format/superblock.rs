@@ -9,6 +9,10 @@ use crate::units::{BLOCK, DiskId, PoolId};
 /// Disks a superblock can name: their ids fill a quarter of the block.
 pub const DISKS_MAX: usize = 64;
 
+/// Incompatible: frames, chunk tables and operations are sealed, and the secrets below are in
+/// `wrapped_key`.
+pub const FEATURE_ENCRYPTED: u32 = 1;
+
 /// Feature words: a reader that does not know a bit of `compatible` may go on, of
 /// `read_only_compatible` may only read, of `incompatible` must refuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,13 +38,13 @@ pub struct Superblock {
     pub journal_parent: [u8; 16],
     /// Highest time the pool ever saw; no clock makes data deletable before it.
     pub witnessed: i64,
-    /// In clear, or sealed under the pool's wrapping key when the pool is encrypted.
+    /// These three are zero and empty when the pool is encrypted: then they are in `wrapped_key`.
     pub id_key: [u8; 32],
     pub cut_params: Vec<u8>,
     pub index_secret: [u8; 32],
-    /// Number of the key that wraps the fields above: 0 is none.
+    /// Number of the wrapping key, counted up when it is changed; 0: the pool is not encrypted.
     pub key_number: u32,
-    /// Wrapped data key and its check value when the pool is encrypted; else empty.
+    /// Wrapped data key, its check value and the sealed secrets ([`crate::seal::Wrapped`]); else empty.
     pub wrapped_key: Vec<u8>,
     /// Root of the checkpoint, at one or two places.
     pub root: Vec<RunRef>,
@@ -51,6 +55,11 @@ const CUT_PARAMS_LEN_MAX: usize = 64;
 const WRAPPED_KEY_LEN_MAX: usize = 512;
 
 impl Superblock {
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.features.incompatible & FEATURE_ENCRYPTED != 0
+    }
+
     #[must_use]
     pub fn encode(&self, key: &ChecksumKey, pool: PoolId, place: Place) -> [u8; BLOCK] {
         let mut body = Writer::new();
@@ -95,6 +104,14 @@ impl Superblock {
             return Err(HeadFault::Reserved);
         }
         Ok(superblock)
+    }
+
+    /// What the fields say though nothing proves them: for looking at damage.
+    #[must_use]
+    pub fn decode_unproved(block: &[u8]) -> Option<Self> {
+        let head = Head::peek(block, Magic::Superblock).ok()?;
+        let mut reader = Reader::new(block.get(Head::LEN..)?);
+        Self::decode_body(head.sequence(), &mut reader).ok()
     }
 
     fn decode_body(sequence: u64, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {

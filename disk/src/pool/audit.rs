@@ -12,6 +12,7 @@ use crate::format::{
     BlobRef, ContainerFooter, ContainerRow, Directory, Fault, HeadFault, Label, Place, RunRef,
     Superblock,
 };
+use crate::seal::ENTRY_OVERHEAD;
 use crate::units::{BLOCK, BLOCK_U64};
 
 /// Bytes that mean something, and what they are.
@@ -24,11 +25,11 @@ pub struct Claim {
 
 /// What a walk over the structures gathers.
 #[derive(Default)]
-struct Walk {
+pub(super) struct Walk {
     claims: Vec<Claim>,
     /// Runs of the state, by what they hold.
     kinds: Vec<Claim>,
-    faults: Vec<ReadError>,
+    pub(super) faults: Vec<ReadError>,
 }
 
 impl Walk {
@@ -117,7 +118,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         walk
     }
 
-    async fn walk_fixed(&self, walk: &mut Walk, sequence: u64) {
+    pub(super) async fn walk_fixed(&self, walk: &mut Walk, sequence: u64) {
         for disk in &self.disks {
             for offset in disk.zones.labels() {
                 let (place, len) = (disk.place(offset), BLOCK_U64);
@@ -147,6 +148,7 @@ impl<D: Device, W: Work> Inner<D, W> {
     async fn walk_journal(&self, walk: &mut Walk) {
         let (mut position, end) = (self.journal.start.get(), self.journal.end.get());
         let ring_len = self.fixed.journal_len;
+        let overhead = if self.fixed.is_encrypted() { ENTRY_OVERHEAD } else { 0 };
         while position < end {
             let mut next = None;
             let mut copies = Vec::new();
@@ -154,7 +156,7 @@ impl<D: Device, W: Work> Inner<D, W> {
                 let found = match self.read_entry(copy, position).await {
                     Ok(Some((entry, len, _))) if entry.header.position == position => {
                         next = Some(position + len);
-                        Ok(entry.byte_len() as u64)
+                        Ok((entry.byte_len() + overhead) as u64)
                     }
                     Ok(_) => Err(None),
                     Err(error) => Err(Some(error)),
@@ -180,7 +182,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         }
     }
 
-    fn entry_place(&self, copy: usize, position: u64) -> Place {
+    pub(super) fn entry_place(&self, copy: usize, position: u64) -> Place {
         let (disk, zone) = self.journal_copies()[copy];
         let disk = &self.disks[disk];
         disk.place(disk.zones.journals()[zone] + position % self.fixed.journal_len)

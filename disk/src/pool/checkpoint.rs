@@ -89,7 +89,10 @@ impl<D: Device, W: Work> Inner<D, W> {
         self.make_checkpoint(&mut checkpoints).await
     }
 
-    async fn make_checkpoint(&self, checkpoints: &mut Checkpoints) -> Result<(), CommitError> {
+    pub(super) async fn make_checkpoint(
+        &self,
+        checkpoints: &mut Checkpoints,
+    ) -> Result<(), CommitError> {
         let phase = Phase::begin("checkpoint");
         let sequence = checkpoints.sequence + 1;
         let snapshot = self.settle(|tail| self.snapshot(sequence, *tail)).await?;
@@ -106,7 +109,7 @@ impl<D: Device, W: Work> Inner<D, W> {
             self.flush_disks().await?;
         }
         phase.passed("state written");
-        let superblock = Superblock {
+        let superblock = self.with_keys(Superblock {
             sequence,
             parent: checkpoints.parent,
             features: Features::default(),
@@ -115,14 +118,14 @@ impl<D: Device, W: Work> Inner<D, W> {
             journal_position: snapshot.tail.position,
             journal_parent: snapshot.tail.parent,
             witnessed: snapshot.witnessed,
-            id_key: *self.fixed.id_key.as_bytes(),
-            cut_params: self.fixed.cut.to_bytes(),
-            index_secret: self.fixed.index_secret,
+            id_key: [0; 32],
+            cut_params: Vec::new(),
+            index_secret: [0; 32],
             key_number: 0,
             wrapped_key: Vec::new(),
             root: root_runs.clone(),
             disks: self.disks.iter().map(|disk| disk.id).collect(),
-        };
+        });
         checkpoints.parent = self.write_superblocks(&superblock, &phase).await?;
         checkpoints.sequence = sequence;
         self.journal.older_start.set(self.journal.start.get());

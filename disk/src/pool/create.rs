@@ -6,10 +6,12 @@
 use keelhold_chunk::cut::CutParams;
 
 use super::Entropy;
+use super::keys::{Keys, lock};
 use crate::buffer::AlignedBuf;
 use crate::device::Device;
 use crate::error::CreateError;
 use crate::format::{ChecksumKey, DISKS_MAX, Features, Label, Place, Superblock, Zones};
+use crate::seal::{Secrets, WrappingKey};
 use crate::units::{BLOCK_U64, DiskId, PoolId, UnixNanos};
 
 const CONTAINER_LEN_MIN: u64 = 64 << 10;
@@ -81,6 +83,7 @@ pub(super) async fn format<D: Device>(
     devices: &[D],
     entropy: &mut dyn Entropy,
     options: &CreateOptions,
+    key: Option<&WrappingKey>,
     now: UnixNanos,
 ) -> Result<PoolId, CreateError> {
     let plan = options.plan(devices)?;
@@ -95,6 +98,9 @@ pub(super) async fn format<D: Device>(
     let mut random16 = || -> [u8; 16] { random(16).try_into().expect("asked for 16 bytes") };
     let pool = PoolId(random16());
     let disks: Vec<DiskId> = devices.iter().map(|_| DiskId(random16())).collect();
+    let cut = options.cut.clone().unwrap_or_else(|| CutParams::with_seed(seed));
+    let secrets = Secrets { id_key, index_secret, cut_params: cut.to_bytes() };
+    let keys = Keys::make(secrets, pool, key, |bytes| entropy.fill(bytes));
     let superblock = Superblock {
         sequence: 1,
         parent: [0; 16],
@@ -104,14 +110,15 @@ pub(super) async fn format<D: Device>(
         journal_position: 0,
         journal_parent: [0; 16],
         witnessed: now.0,
-        id_key,
-        cut_params: options.cut.clone().unwrap_or_else(|| CutParams::with_seed(seed)).to_bytes(),
-        index_secret,
+        id_key: [0; 32],
+        cut_params: Vec::new(),
+        index_secret: [0; 32],
         key_number: 0,
         wrapped_key: Vec::new(),
         root: Vec::new(),
         disks: disks.clone(),
     };
+    let superblock = lock(superblock, &keys.secrets, keys.wrapping.as_ref());
     let key = ChecksumKey::new(&secret, &[0; 16]);
     for ((device, disk), zones) in devices.iter().zip(&disks).zip(&plan.zones) {
         for offset in zones.superblocks() {

@@ -30,6 +30,7 @@ pub struct IncomingFrame {
 pub struct VerifiedFrame {
     pub(super) codec: Codec,
     pub(super) stored: Bytes,
+    /// Of the stored bytes; zero where they are sealed first and hashed then.
     pub(super) hash: [u8; 32],
     pub(super) plain: Bytes,
     pub(super) chunks: Vec<ChunkRef>,
@@ -109,6 +110,7 @@ pub(super) fn verify(
     key: &IdKey,
     frame: IncomingFrame,
     check_ids: bool,
+    hashed: bool,
 ) -> Result<VerifiedFrame, IngestError> {
     let chunks_len: u64 = frame.chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
     if chunks_len != u64::from(frame.plain_len) {
@@ -129,7 +131,7 @@ pub(super) fn verify(
         }
         rest = after;
     }
-    let hash = *blake3::hash(&frame.stored).as_bytes();
+    let hash = if hashed { *blake3::hash(&frame.stored).as_bytes() } else { [0; 32] };
     Ok(VerifiedFrame {
         codec: frame.codec,
         stored: frame.stored,
@@ -139,12 +141,13 @@ pub(super) fn verify(
     })
 }
 
-/// Makes a frame of chunks that are already proved (pages, recipes, what is framed again).
+/// Makes a frame of chunks that are already proved (pages, recipes, what is framed again). Where frames
+/// are sealed, they are `hashed` afterwards.
 #[must_use]
-pub(super) fn build(codec: Codec, plain: Vec<u8>) -> BuiltFrame {
+pub(super) fn build(codec: Codec, plain: Vec<u8>, hashed: bool) -> BuiltFrame {
     let plain_len = plain.len() as u32;
     let (codec, stored) = compress(codec, plain);
-    let hash = *blake3::hash(&stored).as_bytes();
+    let hash = if hashed { *blake3::hash(&stored).as_bytes() } else { [0; 32] };
     BuiltFrame { codec, plain_len, stored: Bytes::from(stored), hash }
 }
 
@@ -152,7 +155,9 @@ pub(super) fn build(codec: Codec, plain: Vec<u8>) -> BuiltFrame {
 pub(super) struct BuiltFrame {
     pub(super) codec: Codec,
     pub(super) plain_len: u32,
+    /// Compressed, not sealed.
     pub(super) stored: Bytes,
+    /// Of the stored bytes; zero where they are sealed first and hashed then.
     pub(super) hash: [u8; 32],
 }
 
@@ -201,13 +206,13 @@ mod tests {
             stored: Bytes::from(plain.clone()),
             chunks: vec![chunk(&plain[..401]), chunk(&plain[401..])],
         };
-        assert!(verify(&key, honest.clone(), true).is_ok());
+        assert!(verify(&key, honest.clone(), true, true).is_ok());
         let mut swapped = honest.clone();
         swapped.chunks.swap(0, 1);
-        assert!(matches!(verify(&key, swapped, true), Err(IngestError::WrongId { .. })));
+        assert!(matches!(verify(&key, swapped, true, true), Err(IngestError::WrongId { .. })));
         let short = IncomingFrame { plain_len: 999, ..honest.clone() };
-        assert!(matches!(verify(&key, short, true), Err(IngestError::FrameLen { .. })));
+        assert!(matches!(verify(&key, short, true, true), Err(IngestError::FrameLen { .. })));
         let bomb = IncomingFrame { codec: Codec::Zstd, ..honest };
-        assert!(matches!(verify(&key, bomb, true), Err(IngestError::Decompress { .. })));
+        assert!(matches!(verify(&key, bomb, true, true), Err(IngestError::Decompress { .. })));
     }
 }

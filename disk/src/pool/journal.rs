@@ -18,9 +18,10 @@ use super::{Inner, Work};
 use crate::buffer::AlignedBuf;
 use crate::device::Device;
 use crate::error::CommitError;
-use crate::format::{EntryHeader, JournalEntry, Op};
+use crate::format::{EntryHeader, Op, SealedEntry, ops_bytes};
 use crate::mutants::Mutant;
-use crate::units::DiskId;
+use crate::seal::ENTRY_OVERHEAD;
+use crate::units::{BLOCK, DiskId};
 
 pub(super) struct Journal {
     /// Operations that belong together are not torn apart by the end of an entry.
@@ -138,7 +139,7 @@ impl<D: Device, W: Work> Inner<D, W> {
             self.flush_disks().await?;
         }
         phase.passed("payload flushed");
-        let limit = (self.fixed.journal_len / 4) as usize - EntryHeader::LEN;
+        let limit = (self.fixed.journal_len / 4) as usize - EntryHeader::LEN - ENTRY_OVERHEAD;
         while !groups.is_empty() {
             let (mut ops, mut effects, mut len) = (Vec::new(), Vec::new(), 0);
             while let Some(group) = groups.front() {
@@ -170,22 +171,16 @@ impl<D: Device, W: Work> Inner<D, W> {
     ) -> Result<Vec<Op>, CommitError> {
         let ring_len = self.fixed.journal_len;
         let witnessed = self.tables.borrow().witnessed;
-        let mut header = EntryHeader {
+        let header = EntryHeader {
             sequence: tail.sequence,
             parent: tail.parent,
             epoch: tail.epoch,
             position: tail.position,
             witnessed,
         };
-        let mut entry = JournalEntry { header, ops };
-        let len = self.encode(&entry, 0).0.len() as u64;
-        // An entry does not run over the ring's end: the rest of the ring is left as it is, and
-        // recovery looks at the ring's start when it finds no entry here.
-        let left = ring_len - header.position % ring_len;
-        if len > left {
-            header.position += left;
-            entry.header = header;
-        }
+        let entry = self.make_entry(header, &ops).await;
+        let header = entry.header;
+        let len = entry.byte_len().next_multiple_of(BLOCK) as u64;
         let used = header.position + len - self.journal.older_start.get();
         assert!(used <= ring_len, "an entry would overwrite one that recovery needs");
         let copies = self.journal_copies();
@@ -214,10 +209,28 @@ impl<D: Device, W: Work> Inner<D, W> {
             epoch: tail.epoch,
         };
         self.journal.end.set(tail.position);
-        Ok(entry.ops)
+        Ok(ops)
     }
 
-    fn encode(&self, entry: &JournalEntry, copy: usize) -> (Vec<u8>, [u8; 16]) {
+    /// The entry as both copies will carry it. An entry does not run over the ring's end: the rest of
+    /// the ring is left as it is, and recovery looks at the ring's start when it finds no entry here.
+    async fn make_entry(&self, mut header: EntryHeader, ops: &[Op]) -> SealedEntry {
+        let (pool, op_count, ops) = (self.fixed.pool, ops.len() as u32, ops_bytes(ops));
+        let overhead = if self.fixed.is_encrypted() { ENTRY_OVERHEAD } else { 0 };
+        let len = (EntryHeader::LEN + ops.len() + overhead).next_multiple_of(BLOCK) as u64;
+        let left = self.fixed.journal_len - header.position % self.fixed.journal_len;
+        if len > left {
+            header.position += left;
+        }
+        let Some(key) = self.fixed.seal.clone() else {
+            return SealedEntry::make(header, op_count, ops, pool, None);
+        };
+        let salt = self.random();
+        let seal = move || SealedEntry::make(header, op_count, ops, pool, Some((&key, salt)));
+        self.work.run(seal).await
+    }
+
+    fn encode(&self, entry: &SealedEntry, copy: usize) -> (Vec<u8>, [u8; 16]) {
         let (disk, zone) = self.journal_copies()[copy];
         let disk = &self.disks[disk];
         let within = entry.header.position % self.fixed.journal_len;

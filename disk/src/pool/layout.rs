@@ -13,6 +13,7 @@ use crate::device::{Device, DeviceError};
 use crate::error::ReadError;
 use crate::format::{ChecksumKey, Place, Zones};
 use crate::mutants::{Mutant, Mutants};
+use crate::seal::DataKey;
 use crate::units::{BLOCK, BLOCK_U64, DiskId, PoolId};
 
 /// Containers are numbered disk by disk: this many bits count the slots of one.
@@ -39,6 +40,8 @@ pub(super) struct Fixed {
     pub(super) id_key: IdKey,
     pub(super) cut: CutParams,
     pub(super) index_secret: [u8; 32],
+    /// What runs and journal entries are sealed under, in an encrypted pool.
+    pub(super) seal: Option<DataKey>,
     pub(super) container_len: u64,
     pub(super) journal_len: u64,
 }

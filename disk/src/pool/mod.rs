@@ -28,8 +28,10 @@ mod forget;
 mod frame;
 mod inspect;
 mod journal;
+mod keys;
 mod layout;
 mod open;
+mod outside;
 mod phase;
 mod read;
 mod reader;
@@ -63,6 +65,7 @@ use crate::device::Device;
 use crate::exec::Spawner;
 use crate::format::Codec;
 use crate::mutants::Mutants;
+use crate::seal::WrappingKey;
 use crate::units::{PointId, PoolId, SessionId, SourceId, UnixNanos};
 use crate::work::Work;
 
@@ -72,6 +75,7 @@ pub use exclusive::Forecast;
 pub use frame::{FRAME_TARGET, IncomingFrame, VerifiedFrame};
 pub use inspect::{DiskReport, inspect_disk};
 pub use open::{LabelFound, read_label};
+pub use outside::OutsideReport;
 pub use reader::{Piece, PointReader};
 pub use reclaim::{ReclaimOptions, ReclaimReport};
 pub use records::{Record, RecordChange};
@@ -95,6 +99,9 @@ pub struct Surroundings<W> {
     /// Memory for runs on their way to the disks.
     pub buffers: BufferPool,
     pub mutants: Mutants,
+    /// Wraps the data key of an encrypted pool. A pool that is made with one becomes encrypted; one
+    /// that is opened must be.
+    pub key: Option<WrappingKey>,
 }
 
 impl<W> fmt::Debug for Surroundings<W> {
@@ -143,6 +150,8 @@ struct Inner<D: Device, W: Work> {
     recording: Mutex<()>,
     checkpoints: Mutex<checkpoint::Checkpoints>,
     codec: Cell<Codec>,
+    /// Keys as the next superblock carries them, in an encrypted pool.
+    wrapping: RefCell<Option<keys::Wrapping>>,
 }
 
 impl<D: Device, W: Work> Inner<D, W> {

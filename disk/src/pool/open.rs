@@ -11,6 +11,7 @@ use keelhold_chunk::{IdKey, Reader};
 use super::cache::{Cache, READ_MEMORY};
 use super::checkpoint::Checkpoints;
 use super::journal::{Journal, Tail};
+use super::keys::Keys;
 use super::layout::{Disk, Fixed};
 use super::phase::Phase;
 use super::space::Space;
@@ -20,7 +21,7 @@ use crate::buffer::AlignedBuf;
 use crate::device::Device;
 use crate::device::latch::Latched;
 use crate::error::{CreateError, OpenError};
-use crate::format::{ChecksumKey, Codec, HeadFault, Label, Place, Superblock};
+use crate::format::{ChecksumKey, Codec, FEATURE_ENCRYPTED, HeadFault, Label, Place, Superblock};
 use crate::index::Index;
 use crate::mutants::{Mutant, Mutants};
 use crate::units::{BLOCK, BLOCK_U64, DiskId, UnixNanos};
@@ -126,7 +127,7 @@ async fn root_superblock<D: Device>(
 }
 
 /// Orders the disks as the superblock does; all of them must be there.
-fn in_order<D: Device>(
+pub(super) fn in_order<D: Device>(
     labelled: Vec<(D, Label)>,
     superblock: &Superblock,
     mutants: Mutants,
@@ -152,6 +153,24 @@ fn in_order<D: Device>(
     Err(OpenError::Contradiction { what: "a disk carries the pool's label and is not a member" })
 }
 
+/// The disks, at least one, and the superblock that holds.
+pub(super) async fn root<D: Device>(
+    devices: Vec<D>,
+    mutants: Mutants,
+) -> Result<(Vec<(D, Label)>, Superblock), OpenError> {
+    let labelled = labels(devices).await?;
+    if labelled.is_empty() {
+        return Err(OpenError::NoSuperblock);
+    }
+    let superblock = root_superblock(&labelled, mutants).await?;
+    let features = superblock.features;
+    let unknown = features.incompatible & !FEATURE_ENCRYPTED | features.read_only_compatible;
+    if unknown != 0 {
+        return Err(OpenError::Features { bits: unknown });
+    }
+    Ok((labelled, superblock))
+}
+
 impl<D: Device, W: Work> Pool<D, W> {
     /// Makes a pool on `devices` and opens it. What was on them is lost: callers ask before.
     pub async fn create(
@@ -160,7 +179,9 @@ impl<D: Device, W: Work> Pool<D, W> {
         options: CreateOptions,
         now: UnixNanos,
     ) -> Result<Self, CreateError> {
-        create::format(&devices, surroundings.entropy.as_mut(), &options, now).await?;
+        let key = surroundings.key.clone();
+        create::format(&devices, surroundings.entropy.as_mut(), &options, key.as_ref(), now)
+            .await?;
         let name = devices.first().map(|device| device.geometry().name.to_string());
         Self::open(devices, surroundings, now).await.map_err(|error| match error {
             OpenError::Device { name, source } => CreateError::Device { name, source },
@@ -200,33 +221,36 @@ impl<D: Device, W: Work> Pool<D, W> {
         devices: Vec<D>,
         surroundings: Surroundings<W>,
     ) -> Result<Self, OpenError> {
-        let labelled = labels(devices).await?;
-        let Some((_, label)) = labelled.first() else {
-            return Err(OpenError::NoSuperblock);
-        };
-        let label = label.clone();
-        let superblock = root_superblock(&labelled, surroundings.mutants).await?;
-        let features = superblock.features;
-        if features.incompatible != 0 || features.read_only_compatible != 0 {
-            let bits = features.incompatible | features.read_only_compatible;
-            return Err(OpenError::Features { bits });
-        }
-        let disks = in_order(labelled, &superblock, surroundings.mutants)?;
-        let mut reader = Reader::new(&superblock.cut_params);
+        let (inner, superblock) = Self::unrecovered(devices, surroundings).await?;
+        inner.recover(&superblock).await?;
+        Ok(Self { inner })
+    }
+
+    async fn unrecovered(
+        devices: Vec<D>,
+        surroundings: Surroundings<W>,
+    ) -> Result<(Rc<Inner<D, W>>, Superblock), OpenError> {
+        let (labelled, superblock) = root(devices, surroundings.mutants).await?;
+        let mutants = surroundings.mutants;
+        let label = labelled[0].1.clone();
+        let keys = Keys::open(&superblock, label.pool, surroundings.key.as_ref(), mutants)?;
+        let disks = in_order(labelled, &superblock, mutants)?;
+        let mut reader = Reader::new(&keys.secrets.cut_params);
         let cut = CutParams::decode(&mut reader).map_err(OpenError::Tables)?;
         let fixed = Fixed {
             pool: label.pool,
             secret: label.secret,
             key: ChecksumKey::new(&label.secret, &[0; 16]),
-            id_key: IdKey::new(superblock.id_key),
+            id_key: IdKey::new(keys.secrets.id_key),
             cut,
-            index_secret: superblock.index_secret,
+            index_secret: keys.secrets.index_secret,
+            seal: keys.data_key,
             container_len: label.zones.container_len,
             journal_len: label.zones.journal_len,
         };
         let inner = assemble(fixed, disks, surroundings, &superblock);
-        inner.recover(&superblock).await?;
-        Ok(Self { inner })
+        inner.wrapping.replace(keys.wrapping);
+        Ok((inner, superblock))
     }
 }
 
@@ -241,13 +265,13 @@ impl<D: Device, W: Work> Inner<D, W> {
     }
 }
 
-fn assemble<D: Device, W: Work>(
+pub(super) fn assemble<D: Device, W: Work>(
     fixed: Fixed,
     disks: Vec<Disk<D>>,
     surroundings: Surroundings<W>,
     superblock: &Superblock,
 ) -> Rc<Inner<D, W>> {
-    let index = Index::for_chunks(superblock.index_secret, expected_chunks(&disks));
+    let index = Index::for_chunks(fixed.index_secret, expected_chunks(&disks));
     let slots = disks.iter().map(|disk| disk.zones.container_count);
     let tables = Tables::new(index, slots);
     let tail = Tail {
@@ -285,5 +309,6 @@ fn assemble<D: Device, W: Work>(
         recording: Mutex::new(()),
         checkpoints: Mutex::new(checkpoints),
         codec: Cell::new(Codec::Zstd),
+        wrapping: RefCell::default(),
     })
 }

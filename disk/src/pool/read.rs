@@ -2,6 +2,7 @@
 //! that id by the digest of the span or page that referred to it. The frame's hash is only for who
 //! verifies and for the pool's own state.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -11,13 +12,17 @@ use keelhold_chunk::{IdKey, SpanDigest};
 use super::epoch::Epoch;
 use super::frame;
 use super::layout::container_slot;
+use super::run::RunPlace;
 use super::space::RunKey;
 use super::{Inner, Work};
 use crate::buffer::AlignedBuf;
 use crate::device::Device;
 use crate::error::ReadError;
-use crate::format::{ChunkEntry, Directory, Fault, FrameEntry, HeadFault, Place, RunRef};
+use crate::format::{
+    ChunkEntry, ClearDirectory, Directory, Fault, FrameEntry, HeadFault, Place, RunHeader, RunRef,
+};
 use crate::mutants::Mutant;
+use crate::seal::RunSeal;
 use crate::units::{BLOCK, ChunkNumber};
 
 /// What is read at once to get a directory: nearly all fit, and the first frames often come along.
@@ -97,11 +102,23 @@ impl<D: Device, W: Work> Inner<D, W> {
         let within = (self.fixed.container_len as usize) - usize::from(block) * BLOCK;
         let key = self.fixed.run_key(salt);
         let place = self.run_place(run);
-        let directory = Directory::decode(bytes, &key, self.fixed.pool, place)?;
-        if directory.header.container != container || directory.header.run_len as usize > within {
+        let clear = ClearDirectory::decode(bytes, &key, self.fixed.pool, place)?;
+        if clear.header.container != container || clear.header.run_len as usize > within {
             return Err(HeadFault::Content);
         }
-        Ok(directory)
+        let seal = self.run_seal(run, salt, &clear.header);
+        clear.open(seal.as_ref())
+    }
+
+    /// The key of a run whose container was opened with this salt.
+    pub(super) fn run_seal(
+        &self,
+        (container, block): RunKey,
+        salt: &[u8; 16],
+        header: &RunHeader,
+    ) -> Option<RunSeal> {
+        let place = RunPlace { container, block, generation_salt: *salt };
+        self.fixed.run_seal(&place, header)
     }
 
     pub(super) fn salt(&self, container: u32) -> Option<[u8; 16]> {
@@ -231,6 +248,8 @@ impl<D: Device, W: Work> Inner<D, W> {
     ) -> Result<Bytes, ReadError> {
         self.run_written(run).await;
         let entry = directory.frames[usize::from(frame)];
+        let salt = self.salt(run.0).ok_or_else(|| self.fault(run, HeadFault::Content))?;
+        let seal = self.run_seal(run, &salt, &directory.header);
         let stored = self.stored_frame(run, &entry).await?;
         let chunks = directory.chunks_of(frame).to_vec();
         let number = chunks.first().map_or(ChunkNumber(0), |chunk| chunk.number);
@@ -238,7 +257,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         let check_ids = self.mutants.keeps(Mutant::ChunkId);
         let check_hash = proof == Proof::Stored && self.mutants.keeps(Mutant::FrameHash);
         let opened = self.work.run(move || {
-            let plain = open_frame(&entry, &stored, check_hash).ok_or(number)?;
+            let plain = stored.open(frame, &entry, seal.as_ref(), check_hash).ok_or(number)?;
             prove_chunks(&chunks, &plain, check_ids.then_some(&id_key)).map(|()| plain)
         });
         let place = self.frame_place(run, &entry);
@@ -254,7 +273,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         &self,
         run: RunKey,
         entry: &FrameEntry,
-    ) -> Result<Bytes, ReadError> {
+    ) -> Result<Stored, ReadError> {
         let disk = &self.disks[container_slot(run.0).0];
         let start = self.frame_place(run, entry).offset;
         let aligned = start - start % BLOCK as u64;
@@ -262,7 +281,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         let len = disk.whole_blocks(aligned, before + entry.stored_len as usize);
         let buf = self.read_buffers.try_take(len).unwrap_or_else(|| AlignedBuf::zeroed(len));
         let buf = disk.read_into(aligned, buf).await?;
-        Ok(Bytes::from_owner(buf).slice(before..before + entry.stored_len as usize))
+        Ok(Stored { buf, range: before..before + entry.stored_len as usize })
     }
 
     /// All plain frames of a run of the pool's own state, joined.
@@ -279,13 +298,15 @@ impl<D: Device, W: Work> Inner<D, W> {
             return Err(self.fault(key, HeadFault::Checksum));
         }
         let mut bytes = Vec::new();
-        for entry in &directory.frames {
-            let stored = self.stored_frame(key, entry).await?;
-            let place = self.frame_place(key, entry);
+        for (index, entry) in (0u16..).zip(directory.frames) {
+            let stored = self.stored_frame(key, &entry).await?;
+            let place = self.frame_place(key, &entry);
             let number = ChunkNumber(0);
             let check_hash = self.mutants.keeps(Mutant::FrameHash);
-            let plain =
-                open_frame(entry, &stored, check_hash).ok_or(ReadError::Frame { number, place })?;
+            let seal = self.run_seal(key, salt, &directory.header);
+            let opened =
+                self.work.run(move || stored.open(index, &entry, seal.as_ref(), check_hash));
+            let plain = opened.await.ok_or(ReadError::Frame { number, place })?;
             bytes.extend_from_slice(&plain);
         }
         Ok(bytes)
@@ -335,10 +356,42 @@ impl<D: Device, W: Work> Drop for Loading<'_, D, W> {
     }
 }
 
-/// Opens the stored bytes, held against the frame's hash first if that is asked for.
-pub(super) fn open_frame(entry: &FrameEntry, stored: &Bytes, check_hash: bool) -> Option<Bytes> {
-    if check_hash && *blake3::hash(stored).as_bytes() != entry.hash {
-        return None;
+/// The blocks around a frame as they were read.
+pub(super) struct Stored {
+    buf: AlignedBuf,
+    range: Range<usize>,
+}
+
+impl Stored {
+    /// The plain bytes, the stored ones held against the frame's hash first if that is asked for.
+    fn open(
+        self,
+        index: u16,
+        entry: &FrameEntry,
+        seal: Option<&RunSeal>,
+        check_hash: bool,
+    ) -> Option<Bytes> {
+        let compressed = self.unseal(index, entry, seal, check_hash)?;
+        frame::decompress(entry.codec, &compressed, entry.plain_len as usize)
     }
-    frame::decompress(entry.codec, stored, entry.plain_len as usize)
+
+    /// The compressed bytes, opened where they lie if they are sealed.
+    pub(super) fn unseal(
+        self,
+        index: u16,
+        entry: &FrameEntry,
+        seal: Option<&RunSeal>,
+        check_hash: bool,
+    ) -> Option<Bytes> {
+        let Self { mut buf, mut range } = self;
+        if check_hash && *blake3::hash(buf.get(range.clone())?).as_bytes() != entry.hash {
+            return None;
+        }
+        if let Some(seal) = seal {
+            let FrameEntry { codec, plain_len, .. } = *entry;
+            let room = buf.get_mut(range.clone())?;
+            range.end = range.start + seal.open_frame(index, codec as u8, plain_len, room).ok()?;
+        }
+        Some(Bytes::from_owner(buf).slice(range))
+    }
 }

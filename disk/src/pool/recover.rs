@@ -15,7 +15,7 @@ use crate::device::Device;
 use crate::error::{OpenError, ReadError};
 use crate::format::{
     BlobRef, ContainerHeader, Fault, HeadFault, JournalEntry, Op, PointRow, Purpose, Recipe,
-    RunRef, RunRow, State, StateRoot, Superblock, WorkingRow,
+    RunRef, RunRow, SealedEntry, State, StateRoot, Superblock, WorkingRow,
 };
 use crate::index::segment::SegmentReader;
 use crate::mutants::Mutant;
@@ -248,13 +248,33 @@ impl<D: Device, W: Work> Inner<D, W> {
         copy: usize,
         position: u64,
     ) -> Result<Option<(JournalEntry, u64, [u8; 16])>, ReadError> {
+        let Some((entry, len, link)) = self.read_closed_entry(copy, position).await? else {
+            return Ok(None);
+        };
+        match entry.open(self.fixed.pool, self.fixed.seal.as_ref()) {
+            Ok(entry) => Ok(Some((entry, len, link))),
+            // No crash leaves that. A later program wrote it, or somebody who knew the checksum's
+            // secret altered it: it must not pass as torn.
+            Err(fault) => {
+                let place = self.entry_place(copy, position);
+                Err(Fault { what: "journal entry", place, fault }.into())
+            }
+        }
+    }
+
+    /// As [`read_entry`](Self::read_entry), its operations as they are stored.
+    pub(super) async fn read_closed_entry(
+        &self,
+        copy: usize,
+        position: u64,
+    ) -> Result<Option<(SealedEntry, u64, [u8; 16])>, ReadError> {
         let ring_len = self.fixed.journal_len;
         let (disk, zone) = self.journal_copies()[copy];
         let disk = &self.disks[disk];
         let within = position % ring_len;
         let offset = disk.zones.journals()[zone] + within;
         let block = disk.read(offset, BLOCK).await?;
-        let Ok(len) = JournalEntry::peek_len(&block) else {
+        let Ok(len) = SealedEntry::peek_len(&block) else {
             return Ok(None);
         };
         let len = len.next_multiple_of(BLOCK);
@@ -263,9 +283,9 @@ impl<D: Device, W: Work> Inner<D, W> {
         }
         let bytes = if len > BLOCK { disk.read(offset, len).await? } else { block };
         let place = disk.place(offset);
-        match JournalEntry::decode(&bytes, &self.fixed.key, self.fixed.pool, place) {
+        match SealedEntry::decode(&bytes, &self.fixed.key, self.fixed.pool, place) {
             Ok((entry, link)) => Ok(Some((entry, len as u64, link))),
-            // Sound, and not understood: a later program wrote it. It must not pass as torn.
+            // Sound, and not understood: see above.
             Err(fault @ HeadFault::Content) => {
                 Err(Fault { what: "journal entry", place, fault }.into())
             }
@@ -275,7 +295,7 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     /// A torn tail is what a crash leaves: nothing valid follows. If something does, an announced
     /// entry was damaged, and cutting here would lose what was announced.
-    async fn check_no_hole(&self, tail: &Tail) -> Result<(), OpenError> {
+    pub(super) async fn check_no_hole(&self, tail: &Tail) -> Result<(), OpenError> {
         if !self.mutants.keeps(Mutant::JournalHole) {
             return Ok(());
         }
@@ -283,7 +303,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         for within in (0..ring_len).step_by(LOOK_LEN) {
             for copy in 0..2 {
                 for position in self.entries_within(copy, within).await {
-                    if let Ok(Some((entry, _, _))) = self.read_entry(copy, position).await
+                    if let Ok(Some((entry, _, _))) = self.read_closed_entry(copy, position).await
                         && entry.header.epoch == tail.epoch
                         && entry.header.sequence > tail.sequence
                     {
@@ -305,7 +325,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         match disk.read(disk.zones.journals()[zone] + within, len).await {
             Ok(bytes) => blocks
                 .zip(bytes.chunks(BLOCK))
-                .filter(|(_, block)| JournalEntry::peek_len(block).is_ok())
+                .filter(|(_, block)| SealedEntry::peek_len(block).is_ok())
                 .map(|(position, _)| position)
                 .collect(),
             Err(_) => blocks.collect(),

@@ -13,12 +13,14 @@ use crate::buffer::AlignedBuf;
 use crate::device::Device;
 use crate::error::CommitError;
 use crate::format::{
-    ChunkEntry, ChunkKind, Codec, Directory, FrameEntry, Op, Place, Purpose, RunHeader, RunRef,
-    RunRow,
+    ChecksumKey, ChunkEntry, ChunkKind, Codec, Directory, FrameEntry, Op, Place, Purpose,
+    RunHeader, RunRef, RunRow,
 };
 use crate::index::segment::{Change, Entry};
 use crate::index::{self, STORED_LEN_LIMIT};
-use crate::units::{BLOCK, ChunkNumber, DomainId, SessionId};
+use crate::mutants::Mutant;
+use crate::seal::{RunSeal, TAG_LEN};
+use crate::units::{BLOCK, ChunkNumber, DomainId, PoolId, SessionId};
 
 /// Stored bytes a run is filled up to: long enough that a disk's rate is reached with a few under
 /// way, short enough that four of them are little memory.
@@ -53,6 +55,15 @@ struct Loose {
     plain: Vec<u8>,
 }
 
+/// Where a run stands, as far as it is sealed for that place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RunPlace {
+    pub(super) container: u32,
+    pub(super) block: u16,
+    /// Salt of the container's generation.
+    pub(super) generation_salt: [u8; 16],
+}
+
 /// What a run is made of.
 pub(super) struct RunParts {
     pub(super) purpose: Purpose,
@@ -63,7 +74,7 @@ pub(super) struct RunParts {
 
 impl RunBuilder {
     pub(super) fn push_frame(&mut self, frame: BuiltFrame, chunks: Vec<NewChunk>) {
-        self.stored_len += frame.stored.len();
+        self.stored_len += frame.stored.len() + TAG_LEN;
         self.chunk_count += chunks.len();
         self.frames.push((frame, chunks));
     }
@@ -94,10 +105,12 @@ impl RunBuilder {
     /// Whether one more frame of `next` stored bytes and `chunks` would make the run too long.
     pub(super) fn is_full(&self, next: usize, chunks: usize, run_len_max: usize) -> bool {
         let chunk_count = self.chunk_count + chunks;
-        let directory = Directory::len_for(self.frames.len() + 1, chunk_count);
+        // Reckoned as if it were sealed, in every pool.
+        let directory = Directory::len_in(true, self.frames.len() + 1, chunk_count);
         let target = RUN_TARGET.min(run_len_max - run_len_max / 4);
         !self.frames.is_empty()
-            && (self.stored_len + next + directory > target || chunk_count > u16::MAX.into())
+            && (self.stored_len + next + TAG_LEN + directory > target
+                || chunk_count > u16::MAX.into())
     }
 
     pub(super) fn take_frames(&mut self) -> Vec<(BuiltFrame, Vec<NewChunk>)> {
@@ -128,15 +141,18 @@ impl<D: Device, W: Work> Inner<D, W> {
     }
 
     pub(super) async fn build_frame(&self, codec: Codec, plain: Vec<u8>) -> BuiltFrame {
-        self.work.run(move || frame::build(codec, plain)).await
+        let hashed = !self.fixed.is_encrypted();
+        self.work.run(move || frame::build(codec, plain, hashed)).await
     }
 
     /// Writes a run: afterwards its chunks are in the index, its bytes on their way to the disk, and
     /// the next journal entry will name it. Gives where it lies.
     pub(super) async fn place_run(&self, parts: RunParts) -> Result<RunRef, CommitError> {
         let chunk_count = parts.frames.iter().map(|(_, chunks)| chunks.len()).sum();
-        let directory_len = Directory::len_for(parts.frames.len(), chunk_count);
-        let stored: usize = parts.frames.iter().map(|(frame, _)| frame.stored.len()).sum();
+        let is_sealed = self.fixed.is_encrypted();
+        let directory_len = Directory::len_in(is_sealed, parts.frames.len(), chunk_count);
+        let tag = if is_sealed { TAG_LEN } else { 0 };
+        let stored: usize = parts.frames.iter().map(|(frame, _)| frame.stored.len() + tag).sum();
         let run_len = (directory_len + stored).next_multiple_of(BLOCK);
         if run_len > self.run_len_max() {
             let limit = self.run_len_max() as u64;
@@ -148,11 +164,24 @@ impl<D: Device, W: Work> Inner<D, W> {
         let room = self.reserve(parts.purpose, parts.session, blocks, directory_len)?;
         let (session, purpose) = (parts.session, parts.purpose);
         let place = self.run_place((room.container, room.block));
-        let key = self.fixed.run_key(&room.salt);
-        let (pool, salt) = (self.fixed.pool, self.random());
+        let header = RunHeader {
+            ordinal: room.ordinal,
+            container: room.container,
+            key_number: self.fixed.key_number(),
+            domain: parts.domain,
+            session,
+            salt: self.run_salt(),
+            run_len: run_len as u32,
+        };
+        let target = Target {
+            header,
+            key: self.fixed.run_key(&room.salt),
+            seal: self.fixed.run_seal(&room.place(), &header),
+            pool: self.fixed.pool,
+            place,
+        };
         let buf = self.run_buffer(run_len).await;
-        let assembled =
-            self.work.run(move || assemble(parts, &room, salt, buf, &key, pool, place)).await;
+        let assembled = self.work.run(move || assemble(parts, target, buf)).await;
         self.finish_room(&room, &assembled.buf[..directory_len]);
         let run = RunRef {
             container: room.container,
@@ -177,6 +206,12 @@ impl<D: Device, W: Work> Inner<D, W> {
             self.journal.push(Op::RunPlaced(row), effect);
         }
         Ok(run)
+    }
+
+    /// Never the same for two runs: frames are sealed under a key made from it.
+    fn run_salt(&self) -> [u8; 16] {
+        let salt = self.random();
+        if self.mutants.keeps(Mutant::RunSalt) { salt } else { [0; 16] }
     }
 
     /// Memory for a run. Long ones share buffers of one length, so that they are used again; waiting
@@ -237,38 +272,31 @@ struct Assembled {
     check: [u8; 16],
 }
 
-/// The run as it will stand on the disk. Work: it copies every stored byte once.
-fn assemble(
-    parts: RunParts,
-    room: &Room,
-    salt: [u8; 16],
-    mut buf: AlignedBuf,
-    key: &crate::format::ChecksumKey,
-    pool: crate::units::PoolId,
+/// What a run is made for.
+struct Target {
+    header: RunHeader,
+    key: ChecksumKey,
+    seal: Option<RunSeal>,
+    pool: PoolId,
     place: Place,
-) -> Assembled {
+}
+
+/// The run as it will stand on the disk. Work: it passes over every stored byte once, and in an
+/// encrypted pool seals it on the way.
+fn assemble(parts: RunParts, target: Target, mut buf: AlignedBuf) -> Assembled {
+    let Target { header, key, seal, pool, place } = target;
     let chunk_count = parts.frames.iter().map(|(_, chunks)| chunks.len()).sum();
-    let mut offset = Directory::len_for(parts.frames.len(), chunk_count) as u32;
-    let header = RunHeader {
-        ordinal: room.ordinal,
-        container: room.container,
-        key_number: 0,
-        domain: parts.domain,
-        session: parts.session,
-        salt,
-        run_len: buf.len() as u32,
-    };
+    let mut offset = Directory::len_in(seal.is_some(), parts.frames.len(), chunk_count) as u32;
     let mut directory = Directory { header, frames: Vec::new(), chunks: Vec::new() };
     for (index, (frame, chunks)) in parts.frames.iter().enumerate() {
-        let stored_len = frame.stored.len() as u32;
-        let (codec, plain_len, hash) = (frame.codec, frame.plain_len, frame.hash);
-        directory.frames.push(FrameEntry { offset, stored_len, plain_len, codec, hash });
-        buf[offset as usize..][..frame.stored.len()].copy_from_slice(&frame.stored);
-        offset += stored_len;
+        let index = index as u16;
+        let entry = place_frame(index, frame, offset, seal.as_ref(), &mut buf);
+        directory.frames.push(entry);
+        offset += entry.stored_len;
         let mut within = 0;
         for chunk in chunks {
             let NewChunk { number, id, len, kind } = *chunk;
-            let frame = index as u16;
+            let frame = index;
             directory.chunks.push(ChunkEntry { number, id, len, frame, kind, offset: within });
             within += len;
         }
@@ -277,11 +305,31 @@ fn assemble(
     }
     // The buffer holds what its last user left there.
     buf[offset as usize..].fill(0);
-    let bytes = directory.encode(key, pool, place);
+    let bytes = directory.encode_sealed(&key, pool, place, seal.as_ref());
     buf[..bytes.len()].copy_from_slice(&bytes);
     let mut check = [0; 16];
     check.copy_from_slice(&bytes[..16]);
     Assembled { buf, directory, check }
+}
+
+/// Brings a frame to its place in the run. The hash is of the bytes as they stand there.
+fn place_frame(
+    index: u16,
+    frame: &BuiltFrame,
+    offset: u32,
+    seal: Option<&RunSeal>,
+    buf: &mut AlignedBuf,
+) -> FrameEntry {
+    let BuiltFrame { codec, plain_len, ref stored, hash } = *frame;
+    let room = &mut buf[offset as usize..];
+    let Some(seal) = seal else {
+        room[..stored.len()].copy_from_slice(stored);
+        return FrameEntry { offset, stored_len: stored.len() as u32, plain_len, codec, hash };
+    };
+    let room = &mut room[..stored.len() + TAG_LEN];
+    seal.seal_frame(index, codec as u8, plain_len, stored, room);
+    let hash = *blake3::hash(room).as_bytes();
+    FrameEntry { offset, stored_len: room.len() as u32, plain_len, codec, hash }
 }
 
 /// A frame whose stored bytes came from elsewhere and are kept as they are.

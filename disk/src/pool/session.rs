@@ -350,7 +350,8 @@ impl<D: Device, W: Work> Pool<D, W> {
     pub async fn verify_frame(&self, frame: IncomingFrame) -> Result<VerifiedFrame, IngestError> {
         let key = self.inner.fixed.id_key.clone();
         let check = self.inner.mutants.keeps(Mutant::IncomingId);
-        self.inner.work.run(move || frame::verify(&key, frame, check)).await
+        let hashed = !self.inner.fixed.is_encrypted();
+        self.inner.work.run(move || frame::verify(&key, frame, check, hashed)).await
     }
 
     /// Keeps what is new of a verified frame. Frames of a session are placed one after another, in

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::event::Event;
 use super::layout::{Fixed, container_number, container_slot};
+use super::run::RunPlace;
 use super::tables::{COMPACTOR, Effect, Tables};
 use super::{Inner, Work};
 use crate::buffer::AlignedBuf;
@@ -41,6 +42,13 @@ pub(super) struct Room {
     pub(super) salt: [u8; 16],
     pub(super) block: u16,
     pub(super) ordinal: u64,
+}
+
+impl Room {
+    pub(super) fn place(&self) -> RunPlace {
+        let Self { container, block, salt, .. } = *self;
+        RunPlace { container, block, generation_salt: salt }
+    }
 }
 
 /// Container and first block of a run.

@@ -130,6 +130,7 @@ impl Bench {
             entropy: Box::new(SystemEntropy),
             buffers: BufferPool::new(RUN_MEMORY),
             mutants: Mutants::default(),
+            key: None,
         };
         let options = CreateOptions::default();
         let devices = vec![self.device.clone()];

@@ -3,6 +3,7 @@
 mod attacks;
 mod big_tree;
 mod cuts;
+mod encrypted;
 mod full;
 mod hidden;
 mod kills;

@@ -4,6 +4,7 @@ mod basics;
 mod content;
 mod counting;
 mod crash;
+mod encrypted;
 mod flips;
 mod full;
 mod mutants;

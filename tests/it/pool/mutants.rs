@@ -5,7 +5,7 @@ use keelhold_disk::sim::DeviceMutant;
 
 use super::crash::{Story, enumerate};
 use super::verdict::{Verdict, survive};
-use super::{flips, reclaim, roots, scrub, simulation, strangers, swapped};
+use super::{encrypted, flips, reclaim, roots, scrub, simulation, strangers, swapped};
 
 /// A check under a mutant, by name.
 type Check = (&'static str, fn(Mutants) -> Verdict);
@@ -21,7 +21,8 @@ fn crashes(mutants: Mutants) -> Verdict {
 
 /// The runs of the state: nothing but frame hashes and the reference proves them.
 fn state_flips(mutants: Mutants) -> Verdict {
-    let still = flips::still(1, false, mutants);
+    // Not an encrypted pool: there the seal would notice.
+    let still = flips::still(3, false, mutants);
     let frames = still.claims.iter().filter(|claim| claim.what == "frame");
     let bytes: Vec<u64> = frames
         .flat_map(|claim| claim.place.offset..claim.place.offset + claim.len)
@@ -54,6 +55,8 @@ fn made_for(mutant: Mutant) -> Check {
         Mutant::LostIsAsked => ("damages", |mutants| scrub::damages(0..60, mutants).map(drop)),
         Mutant::ReaderPins => ("held places", reclaim::space::held),
         Mutant::MovedIsProved => ("damage compacted", reclaim::damage::flipped_and_compacted),
+        Mutant::RunSalt => ("nonces", encrypted::nonces),
+        Mutant::SealPlace => ("transplanted runs", encrypted::transplanted),
         // What is written in which order, and what recovery makes of it.
         _ => ("crash enumeration", crashes),
     }

@@ -10,10 +10,12 @@ use futures_util::future::{Either, select};
 use keelhold_chunk::cut::CutParams;
 use keelhold_disk::buffer::BufferPool;
 use keelhold_disk::exec::Executor;
+use keelhold_disk::format::{ChecksumKey, Label, Place, Superblock};
 use keelhold_disk::mutants::Mutants;
-use keelhold_disk::pool::{CreateOptions, Entropy, Piece, Surroundings};
+use keelhold_disk::pool::{CreateOptions, Entropy, OutsideReport, Piece, Surroundings};
+use keelhold_disk::seal::WrappingKey;
 use keelhold_disk::sim::{Image, SimDisk, SimDriver, SimWork, SimWorld, sim_executor};
-use keelhold_disk::units::{PointId, UnixNanos};
+use keelhold_disk::units::{BLOCK, BLOCK_U64, PointId, PoolId, UnixNanos};
 use keelhold_disk::{CreateError, OpenError, Pool, ReadError};
 
 pub use campaign::campaign;
@@ -55,12 +57,43 @@ impl Entropy for WorldEntropy {
     }
 }
 
+/// The key of every encrypted pool here.
+#[must_use]
+pub fn wrapping_key() -> WrappingKey {
+    WrappingKey::new([0x4b; 32])
+}
+
+/// Whether a superblock of these disks says so.
+fn is_encrypted(images: &[Image]) -> bool {
+    let label = |image: &Image| {
+        let mut block = [0; BLOCK];
+        let places = [0, image.size() - image.size() % BLOCK_U64 - BLOCK_U64];
+        places.into_iter().find_map(|offset| {
+            image.read(offset, &mut block);
+            Label::decode(&block, offset).ok()
+        })
+    };
+    let superblock = |image: &Image| {
+        let label = label(image)?;
+        let key = ChecksumKey::new(&label.secret, &[0; 16]);
+        let mut block = [0; BLOCK];
+        label.zones.superblocks().into_iter().find_map(|offset| {
+            image.read(offset, &mut block);
+            let place = Place { disk: label.disk, offset };
+            Superblock::decode(&block, &key, label.pool, place).ok()
+        })
+    };
+    images.iter().find_map(superblock).is_some_and(|superblock| superblock.is_encrypted())
+}
+
 /// A world, its disks, and the executor that runs the engine over them.
 pub struct Rig {
     pub world: SimWorld,
     pub disks: Vec<usize>,
     pub executor: Executor<SimDriver>,
     pub mutants: Mutants,
+    /// The key the pool is, or will be, locked with.
+    pub key: Option<WrappingKey>,
     shape: Shape,
 }
 
@@ -81,7 +114,9 @@ impl Rig {
         let world = SimWorld::new(seed);
         let disks = (0..shape.disk_count).map(|_| world.add_disk(shape.disk_len)).collect();
         let executor = sim_executor(&world);
-        Self { world, disks, executor, mutants, shape }
+        // Every third pool is encrypted, whatever it is made for.
+        let key = (seed % 3 == 1).then(wrapping_key);
+        Self { world, disks, executor, mutants, key, shape }
     }
 
     /// A new world whose disks hold these images: everything before is forgotten.
@@ -90,7 +125,8 @@ impl Rig {
         let world = SimWorld::new(seed);
         let disks = images.iter().map(|image| world.add_image(image.clone())).collect();
         let executor = sim_executor(&world);
-        Self { world, disks, executor, mutants, shape: Shape::toy(images.len()) }
+        let key = is_encrypted(images).then(wrapping_key);
+        Self { world, disks, executor, mutants, key, shape: Shape::toy(images.len()) }
     }
 
     /// What the disks answer to readers now.
@@ -116,6 +152,7 @@ impl Rig {
             entropy: Box::new(WorldEntropy(self.world.clone())),
             buffers: BufferPool::on_heap(64 << 20),
             mutants: self.mutants,
+            key: self.key.clone(),
         }
     }
 
@@ -139,6 +176,13 @@ impl Rig {
     pub fn look(&mut self) -> Result<SimPool, OpenError> {
         let (devices, surroundings) = (self.devices(), self.surroundings());
         self.executor.run_until(Pool::open_read_only(devices, surroundings))
+    }
+
+    /// Looks at an encrypted pool without its key.
+    pub fn outside(&mut self) -> Result<(PoolId, OutsideReport), OpenError> {
+        let (devices, surroundings) = (self.devices(), self.surroundings());
+        let surroundings = Surroundings { key: None, ..surroundings };
+        self.executor.run_until(SimPool::verify_outside(devices, surroundings, |_, _| {}))
     }
 
     /// The power goes: everything in memory is gone, of what was not flushed any part.

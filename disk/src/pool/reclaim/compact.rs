@@ -12,8 +12,8 @@ use crate::device::Device;
 use crate::error::{CommitError, ReadError};
 use crate::format::{ChunkEntry, Directory, FrameEntry, Purpose};
 use crate::mutants::Mutant;
-use crate::pool::frame::BuiltFrame;
-use crate::pool::read::{open_frame, prove_chunks};
+use crate::pool::frame::{BuiltFrame, decompress};
+use crate::pool::read::prove_chunks;
 use crate::pool::run::{NewChunk, RunBuilder, RunParts, keep_frame};
 use crate::pool::space::RunKey;
 use crate::pool::tables::COMPACTOR;
@@ -71,13 +71,13 @@ impl<'a, D: Device, W: Work> Compactor<'a, D, W> {
     ) -> Result<(), CommitError> {
         let domain = directory.header.domain;
         let all = live.len() == directory.chunks_of(frame).len();
-        let Proved { entry, stored, plain } = proved;
+        let Proved { entry, compressed, plain } = proved;
         let new = |chunk: &ChunkEntry| {
             let ChunkEntry { number, id, len, kind, .. } = *chunk;
             NewChunk { number, id, len, kind }
         };
         if all {
-            let kept = keep_frame(entry.codec, entry.plain_len, stored, entry.hash);
+            let kept = keep_frame(entry.codec, entry.plain_len, compressed, entry.hash);
             return self.push_frame(domain, kept, live.iter().map(new).collect()).await;
         }
         for chunk in &live {
@@ -151,7 +151,7 @@ impl<'a, D: Device, W: Work> Compactor<'a, D, W> {
 /// A frame whose every byte is what it was.
 struct Proved {
     entry: FrameEntry,
-    stored: Bytes,
+    compressed: Bytes,
     plain: Bytes,
 }
 
@@ -193,6 +193,8 @@ impl<D: Device, W: Work> Inner<D, W> {
         entry: &FrameEntry,
     ) -> Result<Proved, ReadError> {
         self.run_written(run).await;
+        let salt = self.salt(run.0).ok_or(ReadError::NoChunk { number: ChunkNumber(0) })?;
+        let seal = self.run_seal(run, &salt, &directory.header);
         let stored = self.stored_frame(run, entry).await?;
         let chunks = directory.chunks_of(frame).to_vec();
         let number = chunks.first().map_or(ChunkNumber(0), |chunk| chunk.number);
@@ -200,9 +202,11 @@ impl<D: Device, W: Work> Inner<D, W> {
         let proves = self.mutants.keeps(Mutant::MovedIsProved);
         let key = self.fixed.id_key.clone();
         let proved = self.work.run(move || {
-            let plain = open_frame(&entry, &stored, proves).ok_or(number)?;
+            let compressed = stored.unseal(frame, &entry, seal.as_ref(), proves).ok_or(number)?;
+            let plain = decompress(entry.codec, &compressed, entry.plain_len as usize);
+            let plain = plain.ok_or(number)?;
             prove_chunks(&chunks, &plain, proves.then_some(&key))?;
-            Ok(Proved { entry, stored, plain })
+            Ok(Proved { entry, compressed, plain })
         });
         proved.await.map_err(|number| ReadError::Frame { number, place })
     }

@@ -15,6 +15,7 @@ use crate::pool::layout::container_slot;
 use crate::pool::run::RUN_BUFFER_LEN;
 use crate::pool::space::RunKey;
 use crate::pool::{Inner, Work};
+use crate::seal::RunSeal;
 use crate::units::BLOCK;
 
 /// Which protections are on; tests switch them off one by one.
@@ -60,7 +61,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         let salt = self.salt(run.0)?;
         let buf = self.run_buffer(reach).await;
         let disk = &self.disks[container_slot(run.0).0];
-        let (result, buf) = disk.device.read(disk.offset(run.0, run.1), buf).await;
+        let (result, mut buf) = disk.device.read(disk.offset(run.0, run.1), buf).await;
         result.ok()?;
         let directory = self.decode_directory(run, &salt, &buf).ok()?;
         if directory.header.run_len as usize > buf.len() {
@@ -71,8 +72,9 @@ impl<D: Device, W: Work> Inner<D, W> {
             hash: self.mutants.keeps(Mutant::FrameHash),
             ids: self.mutants.keeps(Mutant::ChunkId),
         };
+        let seal = self.run_seal(run, &salt, &directory.header);
         let job = move || {
-            let proved = prove_frames(&directory, &buf, &key, checks);
+            let proved = prove_frames(&directory, &mut buf, seal.as_ref(), &key, checks);
             (directory, proved)
         };
         let (directory, proved) = self.work.run(job).await;
@@ -80,17 +82,31 @@ impl<D: Device, W: Work> Inner<D, W> {
     }
 }
 
-/// One memory serves the plain bytes of all frames: they are hashed and forgotten.
-fn prove_frames(directory: &Directory, run: &AlignedBuf, key: &IdKey, checks: Checks) -> Vec<bool> {
+/// One memory serves the plain bytes of all frames: they are hashed and forgotten. Sealed ones are opened
+/// where they lie.
+fn prove_frames(
+    directory: &Directory,
+    run: &mut AlignedBuf,
+    seal: Option<&RunSeal>,
+    key: &IdKey,
+    checks: Checks,
+) -> Vec<bool> {
     let mut room = Vec::new();
     let mut chunks = directory.chunks.iter().peekable();
     let mut proved = Vec::with_capacity(directory.frames.len());
     for (number, entry) in (0u16..).zip(&directory.frames) {
-        let start = entry.offset as usize;
-        let stored = &run[start..start + entry.stored_len as usize];
+        let stored = &mut run[place_of(entry.offset, entry.stored_len)];
         let mut sound = !checks.hash || *blake3::hash(stored).as_bytes() == entry.hash;
+        let compressed = match seal {
+            None => Some(&*stored),
+            Some(seal) => {
+                let opened = seal.open_frame(number, entry.codec as u8, entry.plain_len, stored);
+                opened.ok().map(|len| &stored[..len])
+            }
+        };
         let len = entry.plain_len as usize;
-        let plain = frame::decompress_into(entry.codec, stored, len, &mut room);
+        let plain = compressed
+            .and_then(|compressed| frame::decompress_into(entry.codec, compressed, len, &mut room));
         sound &= plain.is_some();
         let plain = plain.unwrap_or_default();
         // Chunks stand in the order of their frames.

@@ -128,7 +128,8 @@ fn authority(pool: &Path) -> Authority {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (record, thread) = runtime.block_on(async {
         let clock: SharedClock = Arc::new(SystemClock);
-        let pool = pool_open::start(vec![pool.to_owned()], 1, Arc::clone(&clock)).await.unwrap();
+        let pool =
+            pool_open::start(vec![pool.to_owned()], 1, None, Arc::clone(&clock)).await.unwrap();
         let store = Store::new(pool.handle, clock);
         let record: Option<AuthorityRecord> = store.record(AUTHORITY).await.unwrap();
         (record.unwrap(), pool.thread)

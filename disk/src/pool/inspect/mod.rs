@@ -4,7 +4,7 @@
 use crate::buffer::AlignedBuf;
 use crate::device::Device;
 use crate::error::OpenError;
-use crate::format::{ChecksumKey, HeadFault, JournalEntry, Label, Place, Superblock};
+use crate::format::{ChecksumKey, HeadFault, Label, Place, SealedEntry, Superblock};
 use crate::pool::open::{LabelFound, read_label};
 use crate::units::{BLOCK, BLOCK_U64};
 
@@ -14,8 +14,8 @@ pub struct DiskReport {
     pub label: Label,
     /// The four superblocks with their offsets.
     pub superblocks: Vec<(u64, Result<Superblock, HeadFault>)>,
-    /// Valid journal entries: zone, offset on the disk, entry.
-    pub journal: Vec<(usize, u64, JournalEntry)>,
+    /// Valid journal entries: zone, offset on the disk, entry. Their operations may be sealed.
+    pub journal: Vec<(usize, u64, SealedEntry)>,
 }
 
 /// Reads label, superblocks and journal of one disk. Touches nothing.
@@ -40,7 +40,7 @@ pub async fn inspect_disk<D: Device>(device: &D) -> Result<DiskReport, OpenError
         for within in (0..label.zones.journal_len).step_by(BLOCK) {
             let offset = start + within;
             let block = read(device, offset, BLOCK).await?;
-            let Ok(len) = JournalEntry::peek_len(&block) else {
+            let Ok(len) = SealedEntry::peek_len(&block) else {
                 continue;
             };
             if len as u64 > label.zones.journal_len - within {
@@ -48,7 +48,7 @@ pub async fn inspect_disk<D: Device>(device: &D) -> Result<DiskReport, OpenError
             }
             let bytes = read(device, offset, len.next_multiple_of(BLOCK)).await?;
             let place = Place { disk: label.disk, offset };
-            if let Ok((entry, _)) = JournalEntry::decode(&bytes, &key, label.pool, place) {
+            if let Ok((entry, _)) = SealedEntry::decode(&bytes, &key, label.pool, place) {
                 journal.push((zone, offset, entry));
             }
         }
