@@ -29,5 +29,7 @@ pub mod tree;
 pub mod units;
 pub mod work;
 
-pub use error::{CommitError, CreateError, IngestError, OpenError, ReadError};
+pub use error::{
+    CommitError, CreateError, IngestError, MemberError, MoveError, OpenError, ReadError,
+};
 pub use pool::Pool;

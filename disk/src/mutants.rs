@@ -39,10 +39,20 @@ pub enum Mutant {
     LeaseAfterCrash,
     /// What the newest root refers to may be overwritten.
     RootPinned,
+    /// What was on its way to a failed disk counts as stored.
+    LostRuns,
+    /// The journal goes on at one place when the other failed.
+    JournalMove,
+    /// Of several confirmed roots the first that is met counts: that of a stale disk may win.
+    StaleDisk,
+    /// Halves that were written apart from each other are opened together.
+    SplitHalves,
+    /// What is copied to another disk is not proved before.
+    HealProof,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 22] = [
         Self::PayloadFlush,
         Self::JournalFlush,
         Self::SpanDigest,
@@ -60,6 +70,11 @@ impl Mutant {
         Self::JournalHole,
         Self::LeaseAfterCrash,
         Self::RootPinned,
+        Self::LostRuns,
+        Self::JournalMove,
+        Self::StaleDisk,
+        Self::SplitHalves,
+        Self::HealProof,
     ];
 }
 

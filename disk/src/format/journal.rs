@@ -7,6 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::container::Purpose;
 use super::head::{ChecksumKey, Head, HeadFault, Magic, Place};
+use super::slots::Slots;
 use super::state::RunRef;
 use crate::units::{BLOCK, ChunkNumber, DomainId, PointId, PoolId, SessionId, SourceId};
 
@@ -96,6 +97,7 @@ pub enum Op {
         generation: u64,
         purpose: Purpose,
         salt: [u8; 16],
+        slots: Slots,
     },
     RunPlaced(RunRow),
     ContainerSealed {
@@ -104,6 +106,11 @@ pub enum Op {
     },
     ContainerFreed {
         container: u32,
+    },
+    /// The container's copies lie in these slots from now on, and in no others.
+    ContainerSlots {
+        container: u32,
+        slots: Slots,
     },
     SessionOpened {
         session: SessionId,
@@ -313,12 +320,13 @@ impl Op {
                 writer.varint(first.0);
                 writer.varint(*count);
             }
-            Self::ContainerOpened { container, generation, purpose, salt } => {
+            Self::ContainerOpened { container, generation, purpose, salt, slots } => {
                 writer.u8(2);
                 writer.u32(*container);
                 writer.varint(*generation);
                 writer.u8(*purpose as u8);
                 writer.raw(salt);
+                slots.encode(writer);
             }
             Self::RunPlaced(row) => {
                 writer.u8(3);
@@ -332,6 +340,11 @@ impl Op {
             Self::ContainerFreed { container } => {
                 writer.u8(5);
                 writer.u32(*container);
+            }
+            Self::ContainerSlots { container, slots } => {
+                writer.u8(20);
+                writer.u32(*container);
+                slots.encode(writer);
             }
             Self::SessionOpened { session, source, domain, basis, opened_at, lease_until } => {
                 writer.u8(6);
@@ -400,7 +413,8 @@ impl Op {
                 let code = reader.u8()?;
                 let purpose = Purpose::from_code(code)
                     .ok_or(reader.undefined("container purpose", u64::from(code)))?;
-                Self::ContainerOpened { container, generation, purpose, salt: reader.array()? }
+                let (salt, slots) = (reader.array()?, Slots::decode(reader)?);
+                Self::ContainerOpened { container, generation, purpose, salt, slots }
             }
             3 => Self::RunPlaced(RunRow::decode(reader)?),
             4 => {
@@ -444,6 +458,7 @@ impl Op {
                 sequence: reader.varint()?,
                 entry: reader.bytes(RECORD_LEN_MAX)?.to_vec(),
             },
+            20 => Self::ContainerSlots { container: reader.u32()?, slots: Slots::decode(reader)? },
             code => return Err(reader.undefined("journal operation", u64::from(code))),
         })
     }

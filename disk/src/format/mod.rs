@@ -13,6 +13,7 @@ mod journal;
 mod label;
 mod recipe;
 mod run;
+mod slots;
 mod state;
 mod superblock;
 
@@ -22,10 +23,11 @@ pub use journal::{EntryHeader, JournalEntry, NAME_LEN_MAX, Op, PointRow, RECORD_
 pub use label::{Label, Zones};
 pub use recipe::Recipe;
 pub use run::{ChunkEntry, ChunkKind, Codec, Directory, FRAME_PLAIN_MAX, FrameEntry, RunHeader};
+pub use slots::{SlotRef, Slots};
 pub use state::{
-    BlobRef, ContainerRow, RunRef, SeriesRow, SessionRow, SourceRow, State, StateRoot,
+    BlobRef, ContainerRow, Released, RunRef, SeriesRow, SessionRow, SourceRow, State, StateRoot,
 };
-pub use superblock::{DISKS_MAX, Features, Superblock};
+pub use superblock::{DISKS_MAX, DiskRow, DiskState, Features, JournalPlace, Superblock};
 
 /// Version of the format this code writes. Older ones it reads are listed in FORMAT.md.
 pub const VERSION: u16 = 1;

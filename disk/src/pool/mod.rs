@@ -20,12 +20,19 @@
 mod audit;
 mod cache;
 mod checkpoint;
+mod copies;
 mod create;
+mod disk;
+mod disks;
 mod event;
 mod frame;
+mod heal;
 mod inspect;
 mod journal;
 mod layout;
+mod loss;
+mod members;
+mod moves;
 mod open;
 mod phase;
 mod read;
@@ -33,8 +40,10 @@ mod reader;
 mod records;
 mod recover;
 mod refs;
+mod roots;
 mod run;
 mod session;
+mod slots;
 mod source;
 mod space;
 mod status;
@@ -59,10 +68,13 @@ use crate::mutants::Mutants;
 use crate::units::{PoolId, SessionId, UnixNanos};
 use crate::work::Work;
 
+pub use crate::format::DiskState;
 pub use audit::Claim;
 pub use create::CreateOptions;
 pub use frame::{FRAME_TARGET, IncomingFrame, VerifiedFrame};
+pub use heal::HealReport;
 pub use inspect::{DiskReport, inspect_disk};
+pub use members::DrainReport;
 pub use open::{LabelFound, read_label};
 pub use reader::{Piece, PointReader};
 pub use records::{Record, RecordChange};
@@ -101,7 +113,8 @@ pub struct Pool<D: Device, W: Work> {
 struct Inner<D: Device, W: Work> {
     this: Weak<Self>,
     fixed: layout::Fixed,
-    disks: Vec<layout::Disk<D>>,
+    disks: RefCell<Vec<Rc<disk::Disk<D>>>>,
+    noted: copies::Noted,
     work: W,
     spawner: Spawner,
     entropy: RefCell<Box<dyn Entropy>>,
@@ -118,6 +131,8 @@ struct Inner<D: Device, W: Work> {
     trees: RefCell<BTreeMap<SessionId, session::Tree<D, W>>>,
     leasing: Mutex<()>,
     recording: Mutex<()>,
+    /// One disk joins or leaves, or one copy of a container is made, at a time.
+    moving: Mutex<()>,
     checkpoints: Mutex<checkpoint::Checkpoints>,
     codec: Cell<Codec>,
 }

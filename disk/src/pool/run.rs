@@ -139,12 +139,18 @@ impl<D: Device, W: Work> Inner<D, W> {
         let blocks = (run_len / BLOCK) as u32;
         let room = self.reserve(parts.purpose, parts.session, blocks, directory_len)?;
         let (session, purpose) = (parts.session, parts.purpose);
-        let place = self.run_place((room.container, room.block));
+        let places: Vec<Place> =
+            room.slots.iter().map(|slot| self.place(slot, room.block)).collect();
+        let twin = (places.len() > 1).then(|| self.twin_buffer(run_len));
         let key = self.fixed.run_key(&room.salt);
         let (pool, salt) = (self.fixed.pool, self.random());
         let buf = self.run_buffer(run_len).await;
-        let assembled =
-            self.work.run(move || assemble(parts, &room, salt, buf, &key, pool, place)).await;
+        let assembled = self.work.run(move || {
+            let mut assembled = assemble(parts, &room, salt, buf, &key, pool, places[0]);
+            assembled.twin = twin.map(|twin| assembled.copied(twin, &key, pool, places[1]));
+            assembled
+        });
+        let assembled = assembled.await;
         self.finish_room(&room, &assembled.buf[..directory_len]);
         let run = RunRef {
             container: room.container,
@@ -157,8 +163,13 @@ impl<D: Device, W: Work> Inner<D, W> {
         let run_key = (room.container, room.block);
         self.tables.borrow_mut().index_run(&entries);
         self.cache.borrow_mut().keep_directory(run_key, Rc::new(assembled.directory));
-        let (disk, _) = super::layout::container_slot(room.container);
-        self.start_write(disk, place.offset, assembled.buf, Some(run_key));
+        for (slot, buf) in room.slots.iter().zip([Some(assembled.buf), assembled.twin]) {
+            if let Some(buf) = buf {
+                let disk = self.disk_of(slot);
+                let offset = disk.offset(slot.slot, room.block);
+                self.start_write(disk, offset, buf, Some(run_key));
+            }
+        }
         if purpose == Purpose::Data {
             let row = RunRow { run, session, ordinal: room.ordinal };
             self.journal.push(Op::RunPlaced(row), Effect::Run(entries));
@@ -173,6 +184,16 @@ impl<D: Device, W: Work> Inner<D, W> {
             return AlignedBuf::zeroed(run_len);
         }
         let mut buf = self.buffers.take(RUN_BUFFER_LEN).await;
+        buf.resize(run_len);
+        buf
+    }
+
+    /// Memory for the second copy of a run. Whoever holds one buffer must not wait for another: all
+    /// could be held by such.
+    fn twin_buffer(&self, run_len: usize) -> AlignedBuf {
+        let pooled = (RUN_BUFFER_LEN / 8..=RUN_BUFFER_LEN).contains(&run_len);
+        let taken = pooled.then(|| self.buffers.try_take(RUN_BUFFER_LEN)).flatten();
+        let mut buf = taken.unwrap_or_else(|| AlignedBuf::zeroed(run_len));
         buf.resize(run_len);
         buf
     }
@@ -210,8 +231,26 @@ fn share(frame: &FrameEntry, len: u32) -> u32 {
 
 struct Assembled {
     buf: AlignedBuf,
+    /// The same run for its other place.
+    twin: Option<AlignedBuf>,
     directory: Directory,
     check: [u8; 16],
+}
+
+impl Assembled {
+    /// The run as it will stand at another place: only its head differs.
+    fn copied(
+        &self,
+        mut buf: AlignedBuf,
+        key: &crate::format::ChecksumKey,
+        pool: crate::units::PoolId,
+        place: Place,
+    ) -> AlignedBuf {
+        buf.copy_from_slice(&self.buf);
+        let bytes = self.directory.encode(key, pool, place);
+        buf[..bytes.len()].copy_from_slice(&bytes);
+        buf
+    }
 }
 
 /// The run as it will stand on the disk. Work: it copies every stored byte once.
@@ -258,7 +297,7 @@ fn assemble(
     buf[..bytes.len()].copy_from_slice(&bytes);
     let mut check = [0; 16];
     check.copy_from_slice(&bytes[..16]);
-    Assembled { buf, directory, check }
+    Assembled { buf, twin: None, directory, check }
 }
 
 /// A frame whose stored bytes came from elsewhere and are kept as they are.

@@ -4,18 +4,18 @@
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use roaring::RoaringTreemap;
 
-use super::layout::container_slot;
 use super::read::Proof;
 use super::space::RunKey;
 use super::{Inner, Pool, Work};
 use crate::device::Device;
 use crate::error::ReadError;
-use crate::format::PointRow;
+use crate::format::{Directory, PointRow, SlotRef};
 use crate::units::{ChunkNumber, PointId, SourceId};
 
 /// Runs read and checked at the same time.
@@ -102,19 +102,60 @@ impl<D: Device, W: Work> Inner<D, W> {
         runs
     }
 
+    /// Every copy of a run. What is wrong with one of them touches the chunks that no other serves.
     async fn verify_run(&self, run: RunKey, reach: usize, numbers: RoaringTreemap) -> VerifyReport {
+        let slots: Vec<SlotRef> =
+            self.slots(run.0).into_iter().flat_map(|slots| slots.iter()).collect();
         let mut report = VerifyReport { runs: 1, chunks: numbers.len(), ..VerifyReport::default() };
+        let mut copies = Vec::new();
+        for slot in slots {
+            let part = self.verify_copy(slot, run, reach, &numbers).await;
+            let bad = part.findings.iter().fold(RoaringTreemap::new(), |mut bad, finding| {
+                bad |= &finding.chunks;
+                bad
+            });
+            copies.push((slot, part, bad));
+        }
+        let Some(lost) =
+            copies.iter().map(|(_, _, bad)| bad.clone()).reduce(|one, other| one & other)
+        else {
+            let error = ReadError::NoChunk { number: ChunkNumber(numbers.min().unwrap_or(0)) };
+            report.findings.push(VerifyFinding { error, chunks: numbers, points: Vec::new() });
+            return report;
+        };
+        for (slot, mut part, _) in copies {
+            for finding in &mut part.findings {
+                self.note_fault(run, slot, &finding.error);
+                finding.chunks &= &lost;
+            }
+            if !self.disk_of(slot).is_there() {
+                // A missing disk is no finding, what it alone held is.
+                part.findings.retain(|finding| !finding.chunks.is_empty());
+            }
+            report.add(part);
+        }
+        report
+    }
+
+    async fn verify_copy(
+        &self,
+        slot: SlotRef,
+        run: RunKey,
+        reach: usize,
+        numbers: &RoaringTreemap,
+    ) -> VerifyReport {
+        let mut report = VerifyReport::default();
         let finding = |error, chunks| VerifyFinding { error, chunks, points: Vec::new() };
-        let (directory, proved) = match self.prove_run(run, reach).await {
+        let (directory, proved) = match self.prove_run(slot, run, reach).await {
             Some(whole) => whole,
             // Whatever was wrong, the single parts tell which of them it is.
-            None => match self.directory(run).await {
+            None => match self.directory_again(slot, run).await {
                 Ok(directory) => {
                     let unproved = vec![false; directory.frames.len()];
-                    (directory, unproved)
+                    (Rc::new(directory), unproved)
                 }
                 Err(error) => {
-                    report.findings.push(finding(error, numbers));
+                    report.findings.push(finding(error, numbers.clone()));
                     return report;
                 }
             },
@@ -127,28 +168,33 @@ impl<D: Device, W: Work> Inner<D, W> {
             let of_frame = directory.chunks_of(frame).iter();
             let chunks: RoaringTreemap = of_frame.map(|chunk| chunk.number.0).collect();
             if !proved[usize::from(frame)]
-                && let Err(error) = self.prove_frame(run, &directory, frame).await
+                && let Err(error) = self.prove_frame(slot, run, &directory, frame).await
             {
                 report.findings.push(finding(error, chunks.clone()));
             }
             listed |= chunks;
         }
-        let missing = (&numbers - &listed) | self.exchanged(&directory, &numbers);
+        let missing = (numbers - &listed) | self.exchanged(&directory, numbers);
         if let Some(number) = missing.min() {
-            let disk = &self.disks[container_slot(run.0).0];
-            let place = disk.place(disk.offset(run.0, run.1));
+            let place = self.place(slot, run.1);
             let error = ReadError::WrongChunk { number: ChunkNumber(number), place };
             report.findings.push(finding(error, missing));
         }
         report
     }
 
+    /// Twice before a verdict: one read may have been wrong where the disk is right.
+    async fn directory_again(&self, slot: SlotRef, run: RunKey) -> Result<Directory, ReadError> {
+        let unknown = ReadError::NoChunk { number: ChunkNumber(0) };
+        let salt = self.salt(run.0).ok_or(unknown)?;
+        match self.read_directory(slot, run, &salt).await {
+            Ok(directory) => Ok(directory),
+            Err(_) => self.read_directory(slot, run, &salt).await,
+        }
+    }
+
     /// Numbers that stand in the directory, but not where the index has them.
-    fn exchanged(
-        &self,
-        directory: &crate::format::Directory,
-        numbers: &RoaringTreemap,
-    ) -> RoaringTreemap {
+    fn exchanged(&self, directory: &Directory, numbers: &RoaringTreemap) -> RoaringTreemap {
         let tables = self.tables.borrow();
         let stands = |number: &u64| {
             let slot = tables.index.slot(ChunkNumber(*number))?;
@@ -160,14 +206,17 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     async fn prove_frame(
         &self,
+        slot: SlotRef,
         run: RunKey,
-        directory: &std::rc::Rc<crate::format::Directory>,
+        directory: &Rc<Directory>,
         frame: u16,
     ) -> Result<(), ReadError> {
-        // Twice before a verdict: one read may have been wrong where the disk is right.
-        match self.read_frame(run, directory, frame, Proof::Stored).await {
+        // Twice before a verdict, as above.
+        match self.read_frame_at(slot, run, directory, frame, Proof::Stored).await {
             Ok(_) => Ok(()),
-            Err(_) => self.read_frame(run, directory, frame, Proof::Stored).await.map(|_| ()),
+            Err(_) => {
+                self.read_frame_at(slot, run, directory, frame, Proof::Stored).await.map(drop)
+            }
         }
     }
 

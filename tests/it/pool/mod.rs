@@ -4,6 +4,7 @@ mod basics;
 mod content;
 mod counting;
 mod crash;
+mod disks;
 mod flips;
 mod full;
 mod mutants;

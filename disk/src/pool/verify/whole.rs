@@ -8,9 +8,8 @@ use keelhold_chunk::IdKey;
 
 use crate::buffer::AlignedBuf;
 use crate::device::Device;
-use crate::format::{Codec, Directory, FrameEntry};
+use crate::format::{Codec, Directory, FrameEntry, SlotRef};
 use crate::mutants::Mutant;
-use crate::pool::layout::container_slot;
 use crate::pool::run::RUN_BUFFER_LEN;
 use crate::pool::space::RunKey;
 use crate::pool::{Inner, Work};
@@ -45,30 +44,41 @@ impl<D: Device, W: Work> Inner<D, W> {
     /// from one read of `reach` bytes: it failed, or the run is longer.
     pub(super) async fn prove_run(
         &self,
+        slot: SlotRef,
         run: RunKey,
         reach: usize,
     ) -> Option<(Rc<Directory>, Vec<bool>)> {
         self.run_written(run).await;
         let salt = self.salt(run.0)?;
         let buf = self.run_buffer(reach).await;
-        let disk = &self.disks[container_slot(run.0).0];
-        let (result, buf) = disk.device.read(disk.offset(run.0, run.1), buf).await;
-        result.ok()?;
-        let directory = self.decode_directory(run, &salt, &buf).ok()?;
+        let disk = self.disk_of(slot);
+        let buf = disk.read_into(disk.offset(slot.slot, run.1), buf).await.ok()?;
+        let directory = self.decode_directory(slot, run, &salt, &buf).ok()?;
         if directory.header.run_len as usize > buf.len() {
             return None;
         }
+        let directory = Rc::new(directory);
+        let (_, proved) = self.prove_frames(buf, Rc::clone(&directory)).await;
+        Some((directory, proved))
+    }
+
+    /// For each frame of a run that was read whole, whether it is sound.
+    pub(in crate::pool) async fn prove_frames(
+        &self,
+        buf: AlignedBuf,
+        directory: Rc<Directory>,
+    ) -> (AlignedBuf, Vec<bool>) {
         let key = self.fixed.id_key.clone();
         let checks = Checks {
             hash: self.mutants.keeps(Mutant::FrameHash),
             ids: self.mutants.keeps(Mutant::ChunkId),
         };
+        let directory = Directory::clone(&directory);
         let job = move || {
             let proved = prove_frames(&directory, &buf, &key, checks);
-            (directory, proved)
+            (buf, proved)
         };
-        let (directory, proved) = self.work.run(job).await;
-        Some((Rc::new(directory), proved))
+        self.work.run(job).await
     }
 }
 

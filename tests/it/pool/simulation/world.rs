@@ -348,7 +348,7 @@ impl Life {
 
 fn is_of_the_disk(error: &IngestError) -> bool {
     match error {
-        IngestError::Commit(CommitError::Fenced { .. }) => true,
+        IngestError::Commit(CommitError::Fenced { .. } | CommitError::DiskLost { .. }) => true,
         IngestError::Commit(CommitError::Read(read)) | IngestError::Read(read) => {
             !read.is_corruption()
         }

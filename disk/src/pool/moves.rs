@@ -1,0 +1,258 @@
+//! Copying a container into another slot: the one way in which copies are healed, disks emptied and
+//! replaced.
+//!
+//! Nothing is mended in place. 1. The container takes no more runs, and all it has are journaled.
+//! 2. Every run that holds chunks is read from whichever copy is sound, proved by checksum, hashes
+//! and ids, and written at the same blocks of a free slot of another disk, header first and footer
+//! last. 3. All of it is flushed, and a journal entry says where the copies lie from now on. 4. The
+//! slot that is left is free when two checkpoints have not needed it. A crash before 3. leaves a
+//! free slot, one behind it the new copy.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use super::read::Proof;
+use super::space::RunKey;
+use super::tables::{Effect, Pending};
+use super::{Inner, Work};
+use crate::buffer::AlignedBuf;
+use crate::device::Device;
+use crate::error::{MoveError, ReadError};
+use crate::format::{
+    ContainerFooter, ContainerHeader, ContainerRow, Directory, Op, Purpose, SlotRef, Slots,
+};
+use crate::mutants::Mutant;
+use crate::units::{BLOCK, ChunkNumber};
+
+/// Blocks at which the runs of each container begin.
+pub(super) type Runs = BTreeMap<u32, BTreeSet<u16>>;
+
+/// A copy that is to be made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Move {
+    pub(super) container: u32,
+    /// The disk whose copy it takes the place of; none if it is one more.
+    pub(super) replaces: Option<usize>,
+    /// The disk it should go to, if that has room.
+    pub(super) prefer: Option<usize>,
+    /// Where no copy of a run is sound, one with a sound directory is taken as it is: better than
+    /// to lose the rest of it with the disk.
+    pub(super) salvage: bool,
+}
+
+impl<D: Device, W: Work> Inner<D, W> {
+    /// Closes these containers, waits until all their runs are journaled, and tells which they are.
+    pub(super) async fn settled_runs(&self, containers: &BTreeSet<u32>) -> Result<Runs, MoveError> {
+        containers.iter().for_each(|container| self.close_container(*container));
+        let space = &self.space;
+        let placing = || containers.iter().any(|container| space.is_placing(*container));
+        space.changed.until(|| (!placing()).then_some(())).await;
+        loop {
+            {
+                let _nobody_writes = self.journal.tail.lock().await;
+                self.journal.check()?;
+                if self.journal.is_idle() {
+                    break;
+                }
+            }
+            self.append(Vec::new()).await?;
+        }
+        let mut runs: Runs = containers.iter().map(|each| (*each, BTreeSet::new())).collect();
+        let tables = self.tables.borrow();
+        for (_, slot) in tables.index.iter() {
+            if let Some(blocks) = runs.get_mut(&slot.place.container) {
+                blocks.insert(slot.place.run_block);
+            }
+        }
+        Ok(runs)
+    }
+
+    /// Rows of the containers of data.
+    pub(super) fn data_rows(&self) -> Vec<ContainerRow> {
+        let tables = self.tables.borrow();
+        let rows = tables.containers.values().map(|container| container.row);
+        rows.filter(|row| row.purpose == Purpose::Data).collect()
+    }
+
+    pub(super) fn container_row(&self, container: u32) -> Option<ContainerRow> {
+        self.tables.borrow().containers.get(&container).map(|container| container.row)
+    }
+
+    /// Makes the copy; gives the bytes copied.
+    pub(super) async fn make_copy(&self, order: Move, runs: &Runs) -> Result<u64, MoveError> {
+        let _one_at_a_time = self.moving.lock().await;
+        let container = order.container;
+        let row = self.container_row(container).ok_or(MoveError::Gone)?;
+        let kept: Vec<SlotRef> = row
+            .slots
+            .iter()
+            .filter(|slot| order.replaces.is_none_or(|disk| !slot.on(disk)))
+            .collect();
+        let avoid: Vec<usize> = kept.iter().map(|slot| usize::from(slot.disk)).collect();
+        let target = self.slot_for_copy(&avoid, order.prefer).ok_or(MoveError::NoRoom)?;
+        let none = BTreeSet::new();
+        let blocks = runs.get(&container).unwrap_or(&none);
+        let copied = self.fill_slot(&row, target, blocks, order.salvage).await;
+        let done = match copied {
+            Ok(bytes) => self.name_copy(&row, &kept, target).await.map(|()| bytes),
+            Err(error) => Err(error),
+        };
+        match done {
+            Ok(bytes) => {
+                if let Some(disk) = order.replaces {
+                    self.noted.forget(container, disk as u16);
+                }
+                Ok(bytes)
+            }
+            Err(error) => {
+                // No journal tells of it.
+                self.tables.borrow_mut().give_back(target);
+                Err(error)
+            }
+        }
+    }
+
+    /// Journals that the container lies in `kept` and `target` from now on.
+    async fn name_copy(
+        &self,
+        row: &ContainerRow,
+        kept: &[SlotRef],
+        target: SlotRef,
+    ) -> Result<(), MoveError> {
+        let is_same =
+            |found: ContainerRow| (found.generation, found.slots) == (row.generation, row.slots);
+        if !self.container_row(row.container).is_some_and(is_same) {
+            return Err(MoveError::Gone);
+        }
+        let slots = match kept {
+            [] => Slots::one(target),
+            [first, ..] => Slots::two(*first, target),
+        };
+        let op = Op::ContainerSlots { container: row.container, slots };
+        self.append(vec![Pending { op, effect: Effect::None }]).await?;
+        let named = |found: ContainerRow| found.slots == slots;
+        // Freed while the entry was on its way.
+        if self.container_row(row.container).is_some_and(named) {
+            Ok(())
+        } else {
+            Err(MoveError::Gone)
+        }
+    }
+
+    async fn fill_slot(
+        &self,
+        row: &ContainerRow,
+        target: SlotRef,
+        blocks: &BTreeSet<u16>,
+        salvage: bool,
+    ) -> Result<u64, MoveError> {
+        let (container, generation, salt) = (row.container, row.generation, row.salt);
+        let disk = self.disk_of(target);
+        let header = ContainerHeader { container, generation, purpose: row.purpose, salt };
+        let place = self.place(target, 0);
+        let header = header.encode(&self.fixed.key, self.fixed.pool, place);
+        self.write_copy(target, 0, AlignedBuf::padded(&header)).await?;
+        let key = self.fixed.run_key(&salt);
+        let (mut directories, mut bytes) = (Vec::new(), 0);
+        for block in blocks {
+            let (mut run, directory) = self.sound_run(row, *block, salvage).await?;
+            let place = self.place(target, *block);
+            let head = directory.encode(&key, self.fixed.pool, place);
+            run[..head.len()].copy_from_slice(&head);
+            directories.extend_from_slice(&head);
+            bytes += run.len() as u64;
+            self.write_copy(target, *block, run).await?;
+        }
+        if row.has_footer {
+            let body_block = row.used_blocks as u16;
+            let footer = ContainerFooter {
+                container,
+                generation,
+                run_count: blocks.len() as u32,
+                body_block,
+                body_len: directories.len() as u64,
+                body_hash: *blake3::hash(&directories).as_bytes(),
+            };
+            if !directories.is_empty() {
+                self.write_copy(target, body_block, AlignedBuf::padded(&directories)).await?;
+            }
+            let last = (self.fixed.container_blocks() - 1) as u16;
+            let place = self.place(target, last);
+            let footer = footer.encode(&key, self.fixed.pool, place);
+            self.write_copy(target, last, AlignedBuf::padded(&footer)).await?;
+        }
+        let lost = crate::error::CommitError::DiskLost { disk: disk.id };
+        if disk.is_written() { Ok(bytes) } else { Err(lost.into()) }
+    }
+
+    async fn write_copy(
+        &self,
+        target: SlotRef,
+        block: u16,
+        buf: AlignedBuf,
+    ) -> Result<(), MoveError> {
+        let disk = self.disk_of(target);
+        let offset = disk.offset(target.slot, block);
+        if disk.write(offset, buf).await.is_err() {
+            self.disk_failed(disk.index);
+            return Err(crate::error::CommitError::DiskLost { disk: disk.id }.into());
+        }
+        Ok(())
+    }
+
+    /// The bytes of a run, from whichever copy is sound.
+    async fn sound_run(
+        &self,
+        row: &ContainerRow,
+        block: u16,
+        salvage: bool,
+    ) -> Result<(AlignedBuf, Directory), MoveError> {
+        let run = (row.container, block);
+        let proved = async |slot| self.read_run(slot, run, &row.salt, true).await;
+        let error = match self.from_copies(run, proved).await {
+            Ok(found) => return Ok(found),
+            Err(error) => error,
+        };
+        if salvage {
+            let unproved = async |slot| self.read_run(slot, run, &row.salt, false).await;
+            if let Ok(found) = self.from_copies(run, unproved).await {
+                return Ok(found);
+            }
+        }
+        Err(error.into())
+    }
+
+    /// A whole run of one copy: its directory proved, and with `frames` every frame and chunk in it.
+    pub(super) async fn read_run(
+        &self,
+        slot: SlotRef,
+        run: RunKey,
+        salt: &[u8; 16],
+        frames: bool,
+    ) -> Result<(AlignedBuf, Directory), ReadError> {
+        let directory = Rc::new(self.read_directory(slot, run, salt).await?);
+        let disk = self.disk_of(slot);
+        let len = (directory.header.run_len as usize).next_multiple_of(BLOCK);
+        let buf = disk.read(disk.offset(slot.slot, run.1), len).await?;
+        if !self.mutants.keeps(Mutant::HealProof) {
+            return Ok((buf, (*directory).clone()));
+        }
+        // The directory that goes on is the one that was proved, with the bytes just read.
+        let again = self.decode_directory(slot, run, salt, &buf);
+        if again.as_ref() != Ok(&*directory) {
+            let place = self.place(slot, run.1);
+            return Err(ReadError::WrongChunk { number: ChunkNumber(0), place });
+        }
+        if frames {
+            let (buf, sound) = self.prove_frames(buf, Rc::clone(&directory)).await;
+            for (frame, _) in (0u16..).zip(&sound).filter(|(_, sound)| !**sound) {
+                // Tells which chunk, or finds it sound this time.
+                self.read_frame_at(slot, run, &directory, frame, Proof::Stored).await?;
+                let place = self.place(slot, run.1);
+                return Err(ReadError::Frame { number: ChunkNumber(0), place });
+            }
+            return Ok((buf, (*directory).clone()));
+        }
+        Ok((buf, (*directory).clone()))
+    }
+}
