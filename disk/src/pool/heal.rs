@@ -106,7 +106,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         }
         for block in runs.get(&row.container).into_iter().flatten() {
             let run = (row.container, *block);
-            if self.read_run(slot, run, &row.salt, true).await.is_err() {
+            if !self.is_run_sound(slot, run, &row.salt).await {
                 return false;
             }
         }

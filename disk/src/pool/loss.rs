@@ -44,6 +44,24 @@ impl<D: Device, W: Work> Inner<D, W> {
         if !lost.is_empty() {
             self.forget_runs(&lost, batches);
         }
+        self.refuse_failed(batches);
+    }
+
+    /// What sessions asked for that failed before it was queued.
+    fn refuse_failed(&self, batches: &mut VecDeque<Batch>) {
+        let live = self.live.borrow();
+        for batch in batches {
+            let failure = batch.ops.iter().find_map(|pending| match &pending.op {
+                Op::SessionStep { session, .. } | Op::PointCommitted { session, .. } => {
+                    live.get(session).and_then(|live| live.failure())
+                }
+                _ => None,
+            });
+            if let Some(error) = failure {
+                batch.ops.clear();
+                self.journal.refuse(batch.ticket, error);
+            }
+        }
     }
 
     /// A copy that was to be named and did not reach its disk.

@@ -2,8 +2,8 @@
 //! replaced.
 //!
 //! Nothing is mended in place. 1. The container takes no more runs, and all it has are journaled.
-//! 2. Every run that holds chunks is read from whichever copy is sound, proved by checksum, hashes
-//! and ids, and written at the same blocks of a free slot of another disk, header first and footer
+//! 2. Every run that holds chunks is read, each frame from whichever copy has it sound, proved by
+//! checksum, hashes and ids, and written at the same blocks of a free slot of another disk, header first and footer
 //! last. 3. All of it is flushed, and a journal entry says where the copies lie from now on. 4. The
 //! slot that is left is free when two checkpoints have not needed it. A crash before 3. leaves a
 //! free slot, one behind it the new copy.
@@ -11,7 +11,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::read::Proof;
 use super::space::RunKey;
 use super::tables::{Effect, Pending};
 use super::{Inner, Work};
@@ -19,7 +18,7 @@ use crate::buffer::AlignedBuf;
 use crate::device::Device;
 use crate::error::{MoveError, ReadError};
 use crate::format::{
-    ContainerFooter, ContainerHeader, ContainerRow, Directory, Op, Purpose, SlotRef, Slots,
+    ContainerFooter, ContainerHeader, ContainerRow, Directory, Op, Place, Purpose, SlotRef, Slots,
 };
 use crate::mutants::Mutant;
 use crate::units::{BLOCK, ChunkNumber};
@@ -200,7 +199,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         Ok(())
     }
 
-    /// The bytes of a run, from whichever copy is sound.
+    /// The bytes of a run, every frame from whichever copy has it sound.
     async fn sound_run(
         &self,
         row: &ContainerRow,
@@ -208,51 +207,82 @@ impl<D: Device, W: Work> Inner<D, W> {
         salvage: bool,
     ) -> Result<(AlignedBuf, Directory), MoveError> {
         let run = (row.container, block);
-        let proved = async |slot| self.read_run(slot, run, &row.salt, true).await;
-        let error = match self.from_copies(run, proved).await {
-            Ok(found) => return Ok(found),
-            Err(error) => error,
-        };
-        if salvage {
-            let unproved = async |slot| self.read_run(slot, run, &row.salt, false).await;
-            if let Ok(found) = self.from_copies(run, unproved).await {
-                return Ok(found);
+        let read = async |slot| self.read_directory(slot, run, &row.salt).await;
+        let directory = Rc::new(self.from_copies(run, read).await?);
+        let (mut best, mut error): (Option<(AlignedBuf, Vec<bool>)>, _) = (None, None);
+        for slot in self.read_order(run.0) {
+            match self.run_of_copy(slot, run, &directory).await {
+                Err(wrong) => error = error.or(Some(wrong)),
+                Ok(found) => match &mut best {
+                    None => best = Some(found),
+                    Some(best) => take_sound(best, &found, &directory),
+                },
+            }
+            if best.as_ref().is_some_and(|(_, sound)| sound.iter().all(|sound| *sound)) {
+                break;
             }
         }
-        Err(error.into())
+        let missing = ReadError::NoChunk { number: ChunkNumber(0) };
+        let (mut buf, sound) = best.ok_or(error.unwrap_or(missing))?;
+        if let Some(bad) = sound.iter().position(|sound| !sound)
+            && !salvage
+        {
+            let frame = &directory.frames[bad];
+            let number = directory.chunks_of(bad as u16).first().map(|chunk| chunk.number);
+            let place = self.run_place(run);
+            let place = Place { offset: place.offset + u64::from(frame.offset), ..place };
+            let number = number.unwrap_or(ChunkNumber(0));
+            return Err(ReadError::Frame { number, place }.into());
+        }
+        // What stands outside of frames was proved by nobody.
+        let end = directory
+            .frames
+            .last()
+            .map_or(directory.byte_len(), |last| (last.offset + last.stored_len) as usize);
+        buf[end..].fill(0);
+        Ok((buf, (*directory).clone()))
     }
 
-    /// A whole run of one copy: its directory proved, and with `frames` every frame and chunk in it.
-    pub(super) async fn read_run(
+    /// The bytes of a run as one copy has them, and for each frame whether it is sound.
+    async fn run_of_copy(
         &self,
         slot: SlotRef,
         run: RunKey,
-        salt: &[u8; 16],
-        frames: bool,
-    ) -> Result<(AlignedBuf, Directory), ReadError> {
-        let directory = Rc::new(self.read_directory(slot, run, salt).await?);
+        directory: &Rc<Directory>,
+    ) -> Result<(AlignedBuf, Vec<bool>), ReadError> {
         let disk = self.disk_of(slot);
         let len = (directory.header.run_len as usize).next_multiple_of(BLOCK);
         let buf = disk.read(disk.offset(slot.slot, run.1), len).await?;
-        if !self.mutants.keeps(Mutant::HealProof) {
-            return Ok((buf, (*directory).clone()));
+        let (buf, sound) = self.prove_frames(buf, Rc::clone(directory)).await;
+        match self.mutants.keeps(Mutant::HealProof) {
+            true => Ok((buf, sound)),
+            false => Ok((buf, vec![true; sound.len()])),
         }
-        // The directory that goes on is the one that was proved, with the bytes just read.
-        let again = self.decode_directory(slot, run, salt, &buf);
-        if again.as_ref() != Ok(&*directory) {
-            let place = self.place(slot, run.1);
-            return Err(ReadError::WrongChunk { number: ChunkNumber(0), place });
+    }
+
+    /// Whether one copy of a run is sound, every byte that means something.
+    pub(super) async fn is_run_sound(&self, slot: SlotRef, run: RunKey, salt: &[u8; 16]) -> bool {
+        let Ok(directory) = self.read_directory(slot, run, salt).await else {
+            return false;
+        };
+        let found = self.run_of_copy(slot, run, &Rc::new(directory)).await;
+        found.is_ok_and(|(_, sound)| sound.iter().all(|sound| *sound))
+    }
+}
+
+/// Puts frames into `best` that only the other copy has sound.
+fn take_sound(
+    best: &mut (AlignedBuf, Vec<bool>),
+    (other, theirs): &(AlignedBuf, Vec<bool>),
+    directory: &Directory,
+) {
+    let (buf, ours) = best;
+    let frames = directory.frames.iter().zip(ours.iter_mut()).zip(theirs);
+    for ((frame, ours), theirs) in frames {
+        if !*ours && *theirs {
+            let place = frame.offset as usize..(frame.offset + frame.stored_len) as usize;
+            buf[place.clone()].copy_from_slice(&other[place]);
+            *ours = true;
         }
-        if frames {
-            let (buf, sound) = self.prove_frames(buf, Rc::clone(&directory)).await;
-            for (frame, _) in (0u16..).zip(&sound).filter(|(_, sound)| !**sound) {
-                // Tells which chunk, or finds it sound this time.
-                self.read_frame_at(slot, run, &directory, frame, Proof::Stored).await?;
-                let place = self.place(slot, run.1);
-                return Err(ReadError::Frame { number: ChunkNumber(0), place });
-            }
-            return Ok((buf, (*directory).clone()));
-        }
-        Ok((buf, (*directory).clone()))
     }
 }

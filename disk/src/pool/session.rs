@@ -253,8 +253,12 @@ impl Live {
         self.changed.notify();
     }
 
+    pub(super) fn failure(&self) -> Option<CommitError> {
+        self.failure.borrow().clone()
+    }
+
     fn check(&self) -> Result<(), CommitError> {
-        self.failure.borrow().clone().map_or(Ok(()), Err)
+        self.failure().map_or(Ok(()), Err)
     }
 
     fn finish_emit(&self, chunks: &[NewChunk], placed: Result<u64, CommitError>) {

@@ -94,11 +94,14 @@ fn with_two_copies_no_failing_operation_fails_a_session() {
     println!("failing operations: {cases} cases, no session failed, all healed");
 }
 
+/// Disk, what it is, offset and length.
+type Bytes = (usize, &'static str, u64, u64);
+
 /// A pool at rest with two copies of everything, what lies where, and what is in it.
 struct Target {
     images: Vec<Image>,
     points: Vec<(PointId, Files)>,
-    claims: Vec<(usize, &'static str, u64, u64)>,
+    claims: Vec<Bytes>,
 }
 
 fn target(seed: u64, mutants: Mutants) -> Verdict<Target> {
@@ -186,29 +189,66 @@ fn damage_in_one_copy_is_found_and_healed() {
     );
 }
 
-/// The same chunk damaged in both copies: told exactly, and nothing else is lost.
+impl Target {
+    fn bytes(&self, (disk, _, offset, len): Bytes) -> Vec<u8> {
+        let (start, end) = (offset / 4096 * 4096, (offset + len).next_multiple_of(4096));
+        let mut bytes = vec![0; (end - start) as usize];
+        self.images[disk].read(start, &mut bytes);
+        bytes[(offset - start) as usize..][..len as usize].to_vec()
+    }
+
+    /// Frames that lie on two disks, both places of each.
+    fn twins(&self) -> Vec<(Bytes, Bytes)> {
+        let frames: Vec<Bytes> =
+            self.claims.iter().copied().filter(|claim| claim.1 == "frame").collect();
+        let mut twins = Vec::new();
+        for (at, frame) in frames.iter().enumerate() {
+            let content = self.bytes(*frame);
+            let same = |other: &&Bytes| other.0 != frame.0 && self.bytes(**other) == content;
+            if let Some(other) = frames[at + 1..].iter().find(same) {
+                twins.push((*frame, *other));
+            }
+        }
+        twins
+    }
+}
+
+/// Every frame is damaged, now in one copy, now in the other: each run is healed from that which is
+/// sound.
+pub fn crosswise(seed: u64, mutants: Mutants) -> Verdict {
+    let target = target(seed, mutants)?;
+    let mut images = target.images.clone();
+    let mut rng = Rng::new(seed);
+    for (one, other) in target.twins() {
+        let (disk, _, offset, len) = if rng.below(2) == 0 { one } else { other };
+        images[disk].damage(offset + rng.below(len), |byte| *byte ^= 4);
+    }
+    let mut fleet = Fleet::over(seed, &images, &target.points, mutants)?;
+    fleet.read_all()?;
+    let report = fleet.rig.run(fleet.pool.verify(|_, _| {}));
+    ensure!(report.findings.iter().all(|found| found.chunks.is_empty()), "chunks are lost");
+    fleet.heal()?;
+    fleet.verify_is_clean()?;
+    fleet.read_all()
+}
+
+#[test]
+fn damage_here_and_there_is_healed_run_by_run() {
+    for seed in 0..campaign(12) {
+        let verdict = crosswise(seed, Mutants::default());
+        verdict.unwrap_or_else(|words| panic!("seed {seed}: {words}"));
+    }
+}
+
+/// The same frame damaged in both copies: told exactly, and nothing else is lost.
 #[test]
 fn damage_in_both_copies_is_told_exactly() {
     let target = target(3, Mutants::default()).unwrap_or_else(|words| panic!("{words}"));
-    let frames: Vec<_> = target.claims.iter().filter(|claim| claim.1 == "frame").collect();
     let mut cases = 0;
-    for pair in frames.chunks(2).take(campaign(40) as usize) {
-        // Copies of a frame are listed one run after the other, not side by side: find the twin by
-        // its bytes.
-        let (disk, _, offset, len) = *pair[0];
-        let bytes = |disk: usize, offset: u64| {
-            let (start, end) = (offset / 4096 * 4096, (offset + len).next_multiple_of(4096));
-            let mut bytes = vec![0; (end - start) as usize];
-            target.images[disk].read(start, &mut bytes);
-            bytes[(offset - start) as usize..][..len as usize].to_vec()
-        };
-        let twin = frames.iter().find(|other| {
-            other.0 != disk && other.3 == len && bytes(other.0, other.2) == bytes(disk, offset)
-        });
-        let Some(twin) = twin else { continue };
+    for (one, other) in target.twins().into_iter().take(campaign(40) as usize) {
         let mut images = target.images.clone();
-        images[disk].damage(offset + len / 2, |byte| *byte ^= 1);
-        images[twin.0].damage(twin.2 + len / 3, |byte| *byte ^= 2);
+        images[one.0].damage(one.2 + one.3 / 2, |byte| *byte ^= 1);
+        images[other.0].damage(other.2 + other.3 / 3, |byte| *byte ^= 2);
         let Ok(mut fleet) = Fleet::over(1, &images, &target.points, Mutants::default()) else {
             continue;
         };

@@ -1,9 +1,11 @@
 //! Disks that do not belong together: stale ones, halves that were written apart, strangers, twins.
 
 use keelhold_disk::OpenError;
+use keelhold_disk::device::DeviceOp;
 use keelhold_disk::mutants::Mutants;
-use keelhold_disk::sim::Image;
+use keelhold_disk::sim::{Fault, FaultRule, Image, When};
 use keelhold_tests::rig::{Rig, campaign, read_point};
+use nix::errno::Errno;
 
 use super::Fleet;
 use crate::pool::verdict::{Verdict, chain, ensure};
@@ -41,6 +43,33 @@ pub fn stale_never_wins(seed: u64, mutants: Mutants) -> Verdict {
 fn a_stale_disk_never_wins() {
     for seed in 0..campaign(30) {
         let verdict = stale_never_wins(seed, Mutants::default());
+        verdict.unwrap_or_else(|words| panic!("seed {seed}: {words}"));
+    }
+}
+
+/// Of three disks one fails that has the journal, then the other that had it is lost as well: the
+/// journal had moved, and everything announced is there.
+pub fn journal_follows(seed: u64, mutants: Mutants) -> Verdict {
+    let mut fleet = Fleet::new(seed, 3, 2, mutants)?;
+    fleet.backup(3)?;
+    let failing = seed as usize % 2;
+    let when = When::FromNth(seed % 12);
+    let fault = Fault::Error(Errno::EIO);
+    fleet.rig.world.add_fault(FaultRule::new(failing, DeviceOp::Write, when, fault));
+    for _ in 0..3 {
+        fleet.backup(3)?;
+    }
+    // What was on its way to the failed disk has one copy now; with another, one more may go.
+    fleet.heal()?;
+    fleet.rig.world.clear_faults();
+    fleet.reopen_on(&[failing, 2])?;
+    fleet.read_all()
+}
+
+#[test]
+fn the_journal_moves_before_anything_more_is_announced() {
+    for seed in 0..campaign(60) {
+        let verdict = journal_follows(seed, Mutants::default());
         verdict.unwrap_or_else(|words| panic!("seed {seed}: {words}"));
     }
 }

@@ -157,7 +157,7 @@ impl Schedule {
                 self.forget_bases();
             }
             3 => self.fleet.rig.world.slow(disk, 1 + self.rng.below(100)),
-            4 if self.away.is_none() => {
+            4 if self.away.is_none() && self.copies == 2 => {
                 let rule = FaultRule::new(
                     disk,
                     DeviceOp::Read,
@@ -167,7 +167,7 @@ impl Schedule {
                 self.fleet.rig.world.add_fault(rule);
             }
             5 => {
-                let mut order = self.fleet.rig.disks.clone();
+                let mut order = self.all.clone();
                 self.rng.shuffle(&mut order);
                 self.settle()?;
                 if self.away.is_none() {
@@ -192,10 +192,6 @@ impl Schedule {
             return Ok(());
         };
         self.fleet.rig.world.clear_faults();
-        if self.copies == 1 {
-            // A crash beside a lost disk may need it: it comes back with the others.
-            self.fleet.rig.world.come_back(disk);
-        }
         self.fleet.rig.world.come_back(disk);
         let all = self.all.clone();
         self.fleet.reopen_on(&all)?;
