@@ -128,11 +128,10 @@ impl<D: Device, W: Work> Inner<D, W> {
         if !disk.is_there() {
             return;
         }
-        let counter = match error {
-            ReadError::Device { .. } => &disk.faults.read_errors,
-            _ => &disk.faults.mismatches,
-        };
-        counter.set(counter.get() + 1);
+        // Reads that the device refused were counted where they were.
+        if !matches!(error, ReadError::Device { .. }) {
+            disk.faults.mismatches.set(disk.faults.mismatches.get() + 1);
+        }
         if state_slot(run.0).is_none() {
             self.noted.note(run.0, slot, run.1);
         }

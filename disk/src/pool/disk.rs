@@ -139,9 +139,13 @@ impl<D: Device> Disk<D> {
             return Err(ReadError::Device { disk: self.id, source });
         };
         self.reading.set(self.reading.get() + 1);
-        let reading = Reading(&self.reading);
-        let (result, buf) = device.read(offset, buf).await;
-        drop(reading);
+        let _reading = Reading(&self.reading);
+        let (mut result, mut buf) = device.read(offset, buf).await;
+        if result.as_ref().is_err_and(|error| error.fault != DeviceFault::Gone) {
+            // Two reads before a verdict: one failure may have been the way and not the medium.
+            self.faults.read_errors.set(self.faults.read_errors.get() + 1);
+            (result, buf) = device.read(offset, buf).await;
+        }
         match result {
             Ok(()) => Ok(buf),
             Err(source) => Err(ReadError::Device { disk: self.id, source }),

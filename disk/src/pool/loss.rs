@@ -33,7 +33,8 @@ impl<D: Device, W: Work> Inner<D, W> {
         for pending in batches.iter().flat_map(|batch| &batch.ops) {
             match &pending.op {
                 Op::RunPlaced(row) => drop(touched.insert(row.run.container)),
-                Op::ContainerOpened { container, .. } | Op::ContainerSealed { container, .. } => {
+                Op::ContainerOpened { container, .. }
+                | Op::ContainerSealed { container, has_footer: true } => {
                     touched.insert(*container);
                 }
                 _ => {}

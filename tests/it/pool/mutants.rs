@@ -53,7 +53,7 @@ fn made_for(mutant: Mutant) -> Check {
         Mutant::StaleDisk => ("stale disk", |mutants| seeds(12, halves::stale_never_wins, mutants)),
         Mutant::SplitHalves => ("split halves", |mutants| seeds(4, halves::split, mutants)),
         Mutant::JournalMove => {
-            ("two disks of the journal lost", |mutants| seeds(24, halves::journal_follows, mutants))
+            ("two disks of the journal lost", |mutants| seeds(40, halves::journal_follows, mutants))
         }
         Mutant::HealProof => {
             ("damage here and there", |mutants| seeds(4, copies::crosswise, mutants))
