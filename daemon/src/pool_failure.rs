@@ -24,7 +24,7 @@ pub fn of_store(error: &StoreError) -> Failure {
 #[must_use]
 pub fn of_commit(error: &CommitError) -> Failure {
     let code = match error {
-        CommitError::Fenced { .. } => Code::DiskFenced,
+        CommitError::Fenced { .. } | CommitError::DiskLost { .. } => Code::DiskFenced,
         CommitError::Full { .. } => Code::PoolFull,
         CommitError::NoSession { .. } => Code::SessionLapsed,
         CommitError::NoPoint { .. } => Code::PointUnknown,
@@ -72,7 +72,9 @@ fn of_tree(error: &BuildError<PageError>) -> Failure {
 pub fn of_create(error: &CreateError) -> Failure {
     let code = match error {
         CreateError::InUse { .. } => Code::DiskOccupied,
-        CreateError::DiskCount { .. } | CreateError::ContainerLen { .. } => Code::BadRequest,
+        CreateError::DiskCount { .. }
+        | CreateError::ContainerLen { .. }
+        | CreateError::Copies { .. } => Code::BadRequest,
         CreateError::TooSmall { .. }
         | CreateError::Device { .. }
         | CreateError::NotReadBack { .. } => Code::DiskUnusable,
@@ -88,6 +90,7 @@ pub fn of_open(error: &OpenError) -> Failure {
         OpenError::NoLabel { .. }
         | OpenError::OtherPool { .. }
         | OpenError::Twice { .. }
+        | OpenError::Split { .. }
         | OpenError::Features { .. } => Code::PoolForeign,
         OpenError::Device { .. } => Code::DiskUnusable,
         OpenError::KeyNeeded => Code::KeyNeeded,

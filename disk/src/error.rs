@@ -69,6 +69,8 @@ pub enum CommitError {
         "disk {disk} failed while writing, the pool takes no more changes until it is opened again"
     )]
     Fenced { disk: DiskId },
+    #[error("disk {disk} failed while the only copy of what was stored was on its way to it")]
+    DiskLost { disk: DiskId },
     #[error("the pool is full: {needed} bytes needed, {free} free beyond the reserve")]
     Full { needed: u64, free: u64 },
     #[error("{len} bytes do not fit the journal, which takes {limit} at once")]
@@ -105,6 +107,57 @@ pub enum ReclaimError {
     Commit(#[from] CommitError),
 }
 
+/// Why a copy of a container was not made. What there was is as it was.
+#[derive(Debug, Clone, Error)]
+pub enum MoveError {
+    #[error("no other disk has room for a copy")]
+    NoRoom,
+    #[error("the container is no longer there")]
+    Gone,
+    #[error("no copy can be read")]
+    Read(#[from] ReadError),
+    #[error("the copy did not become durable")]
+    Commit(#[from] CommitError),
+}
+
+/// Why a disk did not join or leave the pool.
+#[derive(Debug, Error)]
+pub enum MemberError {
+    #[error("disk {disk} is not of this pool")]
+    NoDisk { disk: DiskId },
+    #[error("disk {name} already belongs to pool {pool}")]
+    InUse { name: String, pool: PoolId },
+    #[error("disk {name} has room for {len} bytes, {needed} are needed")]
+    TooSmall { name: String, len: u64, needed: u64 },
+    #[error("a pool can have {limit} disks in its life, and had them")]
+    TooMany { limit: usize },
+    #[error("disk {disk} is the last one")]
+    LastDisk { disk: DiskId },
+    #[error("without it there are not disks enough for {copies} copies: add one first")]
+    TooFewDisks { copies: u16 },
+    #[error("the other disks have room for {free} bytes, {needed} must move")]
+    NoRoom { needed: u64, free: u64 },
+    #[error("disk {disk} is in service: it has to be drained")]
+    InService { disk: DiskId },
+    #[error("{containers} containers have their only copy on disk {disk}")]
+    OnlyCopy { disk: DiskId, containers: u64 },
+    #[error("the disk cannot be read")]
+    Unreadable {
+        #[source]
+        source: Box<OpenError>,
+    },
+    #[error("disk {name} failed")]
+    Device {
+        name: String,
+        #[source]
+        source: DeviceError,
+    },
+    #[error("a copy could not be made")]
+    Move(#[from] MoveError),
+    #[error("the change did not become durable")]
+    Commit(#[from] CommitError),
+}
+
 /// Why what a session sent was refused. The session stays as it was.
 #[derive(Debug, Clone, Error)]
 pub enum IngestError {
@@ -133,6 +186,8 @@ pub enum IngestError {
 pub enum CreateError {
     #[error("a pool needs between 1 and {limit} disks, not {found}")]
     DiskCount { found: usize, limit: usize },
+    #[error("{copies} copies need as many disks, and at most 2 are kept; there are {disks}")]
+    Copies { copies: u16, disks: usize },
     #[error("disk {name} of {len} bytes is too small, {needed} are needed")]
     TooSmall { name: String, len: u64, needed: u64 },
     #[error("disk {name} already belongs to pool {pool}")]
@@ -168,6 +223,11 @@ pub enum OpenError {
     Twice { disk: DiskId },
     #[error("disk {disk} of the pool is missing")]
     Missing { disk: DiskId },
+    #[error(
+        "disks {one} and {other} were both written without the other: two halves of the pool went \
+         their own ways. Open it with the disks of one half only, and add the others anew"
+    )]
+    Split { one: DiskId, other: DiskId },
     #[error("no two superblocks agree")]
     NoSuperblock,
     #[error("the pool needs features {bits:#x} that this program does not have")]

@@ -32,6 +32,7 @@ pub mod units;
 pub mod work;
 
 pub use error::{
-    CommitError, CreateError, ForgetError, IngestError, OpenError, ReadError, ReclaimError,
+    CommitError, CreateError, ForgetError, IngestError, MemberError, MoveError, OpenError,
+    ReadError, ReclaimError,
 };
 pub use pool::Pool;

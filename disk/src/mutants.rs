@@ -59,10 +59,20 @@ pub enum Mutant {
     RunSalt,
     /// What is sealed is not bound to its place.
     SealPlace,
+    /// What was on its way to a failed disk counts as stored.
+    LostRuns,
+    /// The journal goes on at one place when the other failed.
+    JournalMove,
+    /// Of several confirmed roots the first that is met counts: that of a stale disk may win.
+    StaleDisk,
+    /// Halves that were written apart from each other are opened together.
+    SplitHalves,
+    /// What is copied to another disk is not proved before.
+    HealProof,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 32] = [
         Self::PayloadFlush,
         Self::JournalFlush,
         Self::SpanDigest,
@@ -90,6 +100,11 @@ impl Mutant {
         Self::LostIsAsked,
         Self::RunSalt,
         Self::SealPlace,
+        Self::LostRuns,
+        Self::JournalMove,
+        Self::StaleDisk,
+        Self::SplitHalves,
+        Self::HealProof,
     ];
 }
 

@@ -94,7 +94,8 @@ class Superblock:
         if key_number:
             raise Refused(f"{f.place}: the pool is encrypted")
         self.root = f.list(run_ref)
-        self.disks = f.list(lambda f: f.raw(16))
+        self.journal = [tuple(f.row("2 1")) for _ in range(2)]
+        self.disks = [row[0] for row in f.list(lambda f: f.row("r16 1 8"))]
         f.zeros()
 
 
@@ -148,15 +149,14 @@ class Pool:
         for disk in self.disks:
             if disk.pool != self.disks[0].pool:
                 raise Refused(f"{disk.path} and {paths[0]} are of different pools")
-            if disk.copies != 1:
-                raise Refused(f"{disk.path}: {disk.copies} copies of containers, 1 is known")
         self.superblock = self.find_superblock()
-        wanted, given = self.superblock.disks, {disk.id: disk for disk in self.disks}
-        if missing := [id.hex() for id in wanted if id not in given]:
-            raise Refused(f"these disks of the pool are missing: {', '.join(missing)}")
-        if len(self.disks) != len(wanted):
-            raise Refused("a disk is given twice or carries the pool's label and is not in it")
-        self.disks = [given[id] for id in wanted]
+        given = {disk.id: disk for disk in self.disks}
+        if len(self.disks) != len(given):
+            raise Refused("a disk is given twice")
+        # By position; what a missing one alone held is damage where it is met.
+        self.disks = [given.get(id) for id in self.superblock.disks]
+        if not any(self.disks[position] for position, _ in self.superblock.journal):
+            raise Refused("the disks with the journal are missing")
         self.span_key = derive("keelhold 2026 span digest", self.superblock.id_key)
         self.state = State()
         self.load_checkpoint()
@@ -164,7 +164,8 @@ class Pool:
         for ref in self.state.runs:
             # A container freed or opened anew since then holds nothing of it any more.
             if self.state.containers.get(ref.container, (None,))[0] == ref.generation:
-                for ordinal, chunk in enumerate(self.run_of(ref).chunks):
+                run = self.runs.of(ref.container, ref.block, ref.generation)
+                for ordinal, chunk in enumerate(run.chunks):
                     self.state.index[chunk[0]] = (ref.container, ref.block, ordinal)
 
     def find_superblock(self) -> Superblock:
@@ -183,19 +184,33 @@ class Pool:
                 return one
         raise Damage("no superblock has two good copies; " + "; ".join(errors))
 
-    def container(self, number: int) -> tuple[Disk, int]:
-        """Where it is (§2, §3)."""
-        index, slot = number >> SLOT_BITS, number & (1 << SLOT_BITS) - 1
-        there = index < len(self.disks) and slot < self.disks[index].container_count
-        need(there, f"container {number}", "no disk has it")
-        disk = self.disks[index]
-        return disk, FRONT + disk.journal_len + slot * disk.container_len
+    def copies(self, number: int) -> list[tuple[Disk, int]]:
+        """Where a container is, on the disks that are there (§2, §3)."""
+        slots = self.state.containers.get(number, (None, b"", []))[2]
+        if number >> 31:
+            slots = [(number >> SLOT_BITS & 0x7FF, number & (1 << SLOT_BITS) - 1)]
+        found = []
+        for position, slot in slots:
+            disk = self.disks[position] if position < len(self.disks) else None
+            if disk and slot < disk.container_count:
+                found.append((disk, FRONT + disk.journal_len + slot * disk.container_len))
+        need(bool(found), f"container {number}", "no disk has it")
+        return found
+
+    def first_good(self, copies: list[Any], read: Callable[[Any], Any]) -> Any:
+        errors = []
+        for copy in copies:
+            try:
+                return read(copy)
+            except Damage as damage:
+                errors.append(str(damage))
+        raise Damage("; ".join(errors))
 
     def salt(self, container: int, generation: int | None) -> bytes:
         """From the tables; before they are read, from the container's header (§8)."""
-        known, salt = self.state.containers.get(container, (None, b""))
+        known, salt, _ = self.state.containers.get(container, (None, b"", []))
         if known is None or generation not in (None, known):
-            disk, offset = self.container(container)
+            disk, offset = self.copies(container)[0]
             head, f = disk.structure(offset, "KHCH", disk.key, "container header", BLOCK)
             number, _purpose, _reserved, salt = f.row("4 1 r3 r16")
             sound = (number, generation) == (container, head.sequence) and not any(_reserved)
@@ -204,13 +219,17 @@ class Pool:
         return salt
 
     def read_run(self, container: int, block: int, generation: int | None) -> Run:
-        disk, offset = self.container(container)
-        key = checksum_key(disk.secret, self.salt(container, generation))
-        offset, len_max = offset + block * BLOCK, disk.container_len - block * BLOCK
-        head, f = disk.structure(offset, "KHRN", key, "run", len_max)
-        run = Run(disk, offset, f, head.checksum)
-        need(run.container == container, run.place, "it belongs to another container")
-        return run
+        def one(copy: tuple[Disk, int]) -> Run:
+            disk, offset = copy
+            key = checksum_key(disk.secret, self.salt(container, generation))
+            offset, len_max = offset + block * BLOCK, disk.container_len - block * BLOCK
+            head, f = disk.structure(offset, "KHRN", key, "run", len_max)
+            run = Run(disk, offset, f, head.checksum)
+            need(run.container == container, run.place, "it belongs to another container")
+            run.block = block
+            return run
+
+        return self.first_good(self.copies(container), one)
 
     def run_of(self, ref: RunRef) -> Run:
         run = self.runs.of(ref.container, ref.block, ref.generation)
@@ -218,10 +237,14 @@ class Pool:
         return run
 
     def read_frame(self, run: Run, number: int) -> bytes:
-        at, stored_len, plain_len, codec, _reserved, checksum = run.frames[number]
-        what = f"frame {number} of the run at {run.offset}"
-        place = run.disk.place(run.offset + at, what)
-        stored = run.disk.read(run.offset + at, stored_len, what)
+        copies = [(disk, offset + run.block * BLOCK) for disk, offset in self.copies(run.container)]
+        return self.first_good(copies, lambda copy: self.frame_at(*copy, run.frames[number], number))
+
+    def frame_at(self, disk: Disk, offset: int, entry: tuple[Any, ...], number: int) -> bytes:
+        at, stored_len, plain_len, codec, _reserved, checksum = entry
+        what = f"frame {number} of the run at {offset}"
+        place = disk.place(offset + at, what)
+        stored = disk.read(offset + at, stored_len, what)
         need(blake3(stored).digest() == checksum, place, "wrong checksum")
         try:
             if codec == 1:
@@ -242,13 +265,7 @@ class Pool:
             return b"".join(self.frames.of(*frame) for frame in frames)
 
         def first_good(what: str, copies: list[list[RunRef]]) -> Fields:
-            errors = []
-            for copy in copies:
-                try:
-                    return Fields(stream(copy), what)
-                except Damage as damage:
-                    errors.append(str(damage))
-            raise Damage(f"no good copy of the {what}: " + "; ".join(errors))
+            return Fields(self.first_good(copies, stream), what)
 
         def blob(f: Fields, what: str) -> Fields:
             length, copies = f.varint(), f.list(lambda f: f.list(run_ref))
@@ -279,8 +296,9 @@ class Pool:
 
     def replay(self) -> None:
         """The entries behind the checkpoint, each from whichever zone has it (§7, §13)."""
-        zones = [(self.disks[0], 0), (self.disks[1], 0) if self.disks[1:] else (self.disks[0], 1)]
-        root, ring = self.superblock, self.disks[0].journal_len
+        root = self.superblock
+        zones = [(self.disks[at], zone) for at, zone in root.journal if self.disks[at]]
+        ring = zones[0][0].journal_len
         sequence, position = root.journal_sequence, root.journal_position
         parent = root.journal_parent
         while True:

@@ -79,12 +79,19 @@ class Fields:
             return self.word(word[1:]) if self.flag() else None
         if word[0] == "r":
             return self.raw(int(word[1:]))
-        named = {"v": self.varint, "s": self.signed, "b": self.bytes, "f": self.flag}
+        named = {"v": self.varint, "s": self.signed, "b": self.bytes, "f": self.flag,
+                 "S": self.slots}
         return named[word]() if word in named else self.int(int(word))
 
+    def slots(self) -> list[tuple[int, int]]:
+        """Position of a disk and slot on it, of each copy of a container (§2)."""
+        count = self.int(1)
+        need(count in (1, 2), self.place, f"{count} copies of a container")
+        return [(self.int(2), self.int(4)) for _ in range(count)]
+
     def row(self, words: str) -> list[Any]:
-        """By a line as "4 r16 v s b f ?r16": an integer of 4 bytes, 16 bytes as they are, varint,
-        signed, bytes, flag, and 16 bytes behind a flag that says whether they are there."""
+        """By a line as "4 r16 v s b f S ?r16": an integer of 4 bytes, 16 bytes as they are, varint,
+        signed, bytes, flag, slots, and 16 bytes behind a flag that says whether they are there."""
         return [self.word(word) for word in words.split()]
 
     def list(self, row: Callable[["Fields"], Any]) -> list[Any]:
@@ -122,7 +129,8 @@ class State:
     """What checkpoint and journal tell, as far as reading needs it."""
 
     def __init__(self) -> None:
-        self.containers: dict[int, tuple[int, bytes]] = {}  # generation and salt
+        # Generation, salt, and where the copies lie.
+        self.containers: dict[int, tuple[int, bytes, list[tuple[int, int]]]] = {}
         self.points: dict[bytes, Point] = {}
         self.records: dict[bytes, bytes] = {}
         self.runs: list[RunRef] = []  # of the journal: their chunks are not in the index yet
@@ -133,8 +141,10 @@ class State:
         """§11"""
         need(f.int(1) == VERSION, f.place, "unknown version")
         f.row("v v")
-        for container, generation, _, salt, *_ in f.list(lambda f: f.row("4 8 1 r16 f f 4 v v v")):
-            self.containers[container] = (generation, salt)
+        rows = f.list(lambda f: f.row("4 8 1 r16 S f f 4 v v v"))
+        for container, generation, _, salt, slots, *_ in rows:
+            self.containers[container] = (generation, salt, slots)
+        f.list(lambda f: f.row("2 4 v"))
         f.list(source_row)
         self.points = {row[0]: Point(*row) for row in f.list(lambda f: f.row(POINT))}
         f.list(lambda f: f.row(SESSION + " b"))
@@ -162,8 +172,13 @@ class State:
 
     # What operations do. One about something that is not there changes nothing (§7).
 
-    def container_opened(self, number: int, generation: int, _purpose: int, salt: bytes) -> None:
-        self.containers[number] = (generation, salt)
+    def container_opened(self, number: int, generation: int, _purpose: int, salt: bytes,
+                         slots: list[tuple[int, int]]) -> None:
+        self.containers[number] = (generation, salt, slots)
+
+    def container_slots(self, number: int, slots: list[tuple[int, int]]) -> None:
+        if number in self.containers:
+            self.containers[number] = (*self.containers[number][:2], slots)
 
     def container_freed(self, number: int) -> None:
         self.containers.pop(number, None)
@@ -197,7 +212,7 @@ class State:
 # Code -> fields, and what it does to the state; None: nothing that matters to a reader (§7).
 OPERATIONS: dict[int, tuple[str, Callable[..., None] | None]] = {
     1: ("r16 r16 v v", None),  # lease
-    2: ("4 v 1 r16", State.container_opened),
+    2: ("4 v 1 r16 S", State.container_opened),
     3: (RUN_REF + " r16 v", State.run_placed),
     4: ("4 f", None),  # container sealed
     5: ("4", State.container_freed),
@@ -214,4 +229,5 @@ OPERATIONS: dict[int, tuple[str, Callable[..., None] | None]] = {
     16: ("s b", State.points_trashed),
     17: ("b", None),  # chunks lost
     18: ("b", None),  # chunks found
+    20: ("4 S", State.container_slots),
 }

@@ -10,6 +10,7 @@ use crate::pool_failure::of_closed;
 use crate::size_text::size;
 use axum::Json;
 use axum::extract::State;
+use keelhold_disk::pool::{DiskState, DiskStatus};
 
 pub async fn pool(State(daemon): State<SharedDaemon>) -> Answer<PoolStatus> {
     Ok(Json(pool_status(&daemon).await?))
@@ -32,10 +33,10 @@ async fn pool_status(daemon: &SharedDaemon) -> Result<PoolStatus, Failure> {
         .iter()
         .map(|disk| Disk {
             id: disk.id.to_string(),
-            path: disk.geometry.name.to_string(),
-            state: if status.fenced == Some(disk.id) { "fenced" } else { "ok" }.to_owned(),
-            bytes_total: disk.geometry.len,
-            direct: disk.geometry.direct,
+            path: disk.geometry.as_ref().map_or_else(String::new, |found| found.name.to_string()),
+            state: disk_state(&status, disk).to_owned(),
+            bytes_total: disk.geometry.as_ref().map_or(0, |found| found.len),
+            direct: disk.geometry.as_ref().is_some_and(|found| found.direct),
         })
         .collect();
     let idle = || Upkeep { state: String::from("idle"), last_at: None };
@@ -57,6 +58,19 @@ async fn pool_status(daemon: &SharedDaemon) -> Result<PoolStatus, Failure> {
     })
 }
 
+fn disk_state(pool: &keelhold_disk::pool::PoolStatus, disk: &DiskStatus) -> &'static str {
+    if pool.fenced == Some(disk.id) {
+        return "fenced";
+    }
+    match disk.state {
+        DiskState::Failed if disk.geometry.is_none() => "missing",
+        DiskState::Failed => "failed",
+        DiskState::Online => "ok",
+        DiskState::Draining => "draining",
+        DiskState::Retired => "retired",
+    }
+}
+
 pub async fn rebuild_catalog(State(daemon): State<SharedDaemon>) -> Answer<CatalogStatus> {
     Ok(Json(daemon.rebuild_catalog().await?))
 }
@@ -68,7 +82,8 @@ pub async fn status(State(daemon): State<SharedDaemon>) -> Answer<Status> {
     let is_good = |source: &&Source| source.last_result == Some(Outcome::Ok);
     let protected = sources.iter().filter(|source| source.points > 0).count() as u64;
     let good = sources.iter().filter(is_good).count() as u64;
-    let fenced = pool.disks.iter().any(|disk| disk.state != "ok");
+    let fenced =
+        pool.disks.iter().any(|disk| !matches!(&*disk.state, "ok" | "draining" | "retired"));
     let (sentence, at_risk) = sentence(sources.len() as u64, protected, good, fenced);
     let connected = machines.iter().filter(|machine| machine.connected).count() as u64;
     let running = daemon.jobs.running() as u64;

@@ -7,6 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::container::Purpose;
 use super::head::{ChecksumKey, Head, HeadFault, Magic, Place};
+use super::slots::Slots;
 use super::state::RunRef;
 use crate::seal::{DataKey, ENTRY_OVERHEAD, EntryOrigin};
 use crate::units::{BLOCK, ChunkNumber, DomainId, PointId, PoolId, SessionId, SourceId};
@@ -97,6 +98,7 @@ pub enum Op {
         generation: u64,
         purpose: Purpose,
         salt: [u8; 16],
+        slots: Slots,
     },
     RunPlaced(RunRow),
     ContainerSealed {
@@ -105,6 +107,11 @@ pub enum Op {
     },
     ContainerFreed {
         container: u32,
+    },
+    /// The container's copies lie in these slots from now on, and in no others.
+    ContainerSlots {
+        container: u32,
+        slots: Slots,
     },
     SessionOpened {
         session: SessionId,
@@ -430,12 +437,13 @@ impl Op {
                 writer.varint(first.0);
                 writer.varint(*count);
             }
-            Self::ContainerOpened { container, generation, purpose, salt } => {
+            Self::ContainerOpened { container, generation, purpose, salt, slots } => {
                 writer.u8(2);
                 writer.u32(*container);
                 writer.varint(*generation);
                 writer.u8(*purpose as u8);
                 writer.raw(salt);
+                slots.encode(writer);
             }
             Self::RunPlaced(row) => {
                 writer.u8(3);
@@ -449,6 +457,11 @@ impl Op {
             Self::ContainerFreed { container } => {
                 writer.u8(5);
                 writer.u32(*container);
+            }
+            Self::ContainerSlots { container, slots } => {
+                writer.u8(20);
+                writer.u32(*container);
+                slots.encode(writer);
             }
             Self::SessionOpened { session, source, domain, basis, opened_at, lease_until } => {
                 writer.u8(6);
@@ -538,7 +551,8 @@ impl Op {
                 let code = reader.u8()?;
                 let purpose = Purpose::from_code(code)
                     .ok_or(reader.undefined("container purpose", u64::from(code)))?;
-                Self::ContainerOpened { container, generation, purpose, salt: reader.array()? }
+                let (salt, slots) = (reader.array()?, Slots::decode(reader)?);
+                Self::ContainerOpened { container, generation, purpose, salt, slots }
             }
             3 => Self::RunPlaced(RunRow::decode(reader)?),
             4 => {
@@ -593,6 +607,7 @@ impl Op {
                 }
                 Self::PointsTrashed { until, points: ids.iter().copied().map(PointId).collect() }
             }
+            20 => Self::ContainerSlots { container: reader.u32()?, slots: Slots::decode(reader)? },
             code => return Err(reader.undefined("journal operation", u64::from(code))),
         })
     }

@@ -14,6 +14,7 @@ mod label;
 mod raw;
 mod recipe;
 mod run;
+mod slots;
 mod state;
 mod superblock;
 
@@ -29,10 +30,14 @@ pub use recipe::Recipe;
 pub use run::{
     ChunkEntry, ChunkKind, ClearDirectory, Codec, Directory, FRAME_PLAIN_MAX, FrameEntry, RunHeader,
 };
+pub use slots::{SlotRef, Slots};
 pub use state::{
-    BlobRef, ContainerRow, RunRef, SeriesRow, SessionRow, SourceRow, State, StateRoot, WorkingRow,
+    BlobRef, ContainerRow, Released, RunRef, SeriesRow, SessionRow, SourceRow, State, StateRoot,
+    WorkingRow,
 };
-pub use superblock::{DISKS_MAX, FEATURE_ENCRYPTED, Features, Superblock};
+pub use superblock::{
+    DISKS_MAX, DiskRow, DiskState, FEATURE_ENCRYPTED, Features, JournalPlace, Superblock,
+};
 
 /// Version of the format this code writes. Older ones it reads are listed in FORMAT.md.
 pub const VERSION: u16 = 1;

@@ -5,6 +5,7 @@ use keelhold_chunk::{DecodeError, Reader, Writer};
 
 use super::container::Purpose;
 use super::journal::{BLOB_LEN_MAX, PointRow, RECORD_LEN_MAX, decode_bool, decode_name};
+use super::slots::{SlotRef, Slots};
 use crate::units::{ChunkNumber, DomainId, PointId, SessionId, SourceId};
 
 /// Most rows of any table: a bound for decoders, far above what fits a pool.
@@ -119,6 +120,7 @@ pub struct ContainerRow {
     pub generation: u64,
     pub purpose: Purpose,
     pub salt: [u8; 16],
+    pub slots: Slots,
     pub sealed: bool,
     pub has_footer: bool,
     pub used_blocks: u32,
@@ -126,6 +128,14 @@ pub struct ContainerRow {
     /// Stored bytes of all its frames.
     pub stored_len: u64,
     /// Checkpoint that needs it no more; 0 while it is in use. Its slot is taken again after the next.
+    pub freed_at: u64,
+}
+
+/// A slot that held a copy which has moved elsewhere: it is taken again two checkpoints later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Released {
+    pub slot: SlotRef,
+    /// Checkpoint that found it unneeded; 0 before.
     pub freed_at: u64,
 }
 
@@ -174,6 +184,7 @@ pub struct State {
     pub next_number: u64,
     pub next_generation: u64,
     pub containers: Vec<ContainerRow>,
+    pub released: Vec<Released>,
     pub sources: Vec<SourceRow>,
     /// In order of commit.
     pub points: Vec<PointRow>,
@@ -215,6 +226,7 @@ impl ContainerRow {
         writer.u64(self.generation);
         writer.u8(self.purpose as u8);
         writer.raw(&self.salt);
+        self.slots.encode(writer);
         writer.u8(u8::from(self.sealed));
         writer.u8(u8::from(self.has_footer));
         writer.u32(self.used_blocks);
@@ -233,6 +245,7 @@ impl ContainerRow {
             generation,
             purpose,
             salt: reader.array()?,
+            slots: Slots::decode(reader)?,
             sealed: decode_bool(reader)?,
             has_footer: decode_bool(reader)?,
             used_blocks: reader.u32()?,
@@ -240,6 +253,17 @@ impl ContainerRow {
             stored_len: reader.varint()?,
             freed_at: reader.varint()?,
         })
+    }
+}
+
+impl Released {
+    fn encode(&self, writer: &mut Writer) {
+        self.slot.encode(writer);
+        writer.varint(self.freed_at);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { slot: SlotRef::decode(reader)?, freed_at: reader.varint()? })
     }
 }
 
@@ -337,6 +361,7 @@ impl State {
         writer.varint(self.next_number);
         writer.varint(self.next_generation);
         encode_rows(&mut writer, &self.containers, |writer, row| row.encode(writer));
+        encode_rows(&mut writer, &self.released, |writer, row| row.encode(writer));
         encode_rows(&mut writer, &self.sources, |writer, row| row.encode(writer));
         encode_rows(&mut writer, &self.points, |writer, row| row.encode(writer));
         encode_rows(&mut writer, &self.sessions, |writer, row| row.encode(writer));
@@ -362,6 +387,7 @@ impl State {
             next_number: reader.varint()?,
             next_generation: reader.varint()?,
             containers: decode_rows(&mut reader, ContainerRow::decode)?,
+            released: decode_rows(&mut reader, Released::decode)?,
             sources: decode_rows(&mut reader, SourceRow::decode)?,
             points: decode_rows(&mut reader, PointRow::decode)?,
             sessions: decode_rows(&mut reader, SessionRow::decode)?,
@@ -393,6 +419,7 @@ mod tests {
                 generation: 4,
                 purpose: Purpose::Data,
                 salt: [5; 16],
+                slots: Slots::two(SlotRef { disk: 0, slot: 1 }, SlotRef { disk: 2, slot: 3 }),
                 sealed: true,
                 has_footer: false,
                 used_blocks: 6,
@@ -400,6 +427,7 @@ mod tests {
                 stored_len: 8,
                 freed_at: 0,
             }],
+            released: vec![Released { slot: SlotRef { disk: 4, slot: 5 }, freed_at: 6 }],
             sources: vec![SourceRow {
                 source: SourceId([1; 16]),
                 domain: DomainId([2; 16]),

@@ -6,8 +6,53 @@ use super::head::{ChecksumKey, Head, HeadFault, Magic, Place};
 use super::state::RunRef;
 use crate::units::{BLOCK, DiskId, PoolId};
 
-/// Disks a superblock can name: their ids fill a quarter of the block.
-pub const DISKS_MAX: usize = 64;
+/// Disks a superblock can name, those that left the pool among them: their rows fill most of the
+/// block.
+pub const DISKS_MAX: usize = 96;
+
+/// What a disk is to the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum DiskState {
+    /// Read and written.
+    Online = 0,
+    /// It was missing, or a write or flush failed: nothing is written to it.
+    Failed = 1,
+    /// Read and written, but nothing new is put there.
+    Draining = 2,
+    /// No longer of the pool. Its position stays, so that places mean the same for ever.
+    Retired = 3,
+}
+
+impl DiskState {
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Some(match code {
+            0 => Self::Online,
+            1 => Self::Failed,
+            2 => Self::Draining,
+            3 => Self::Retired,
+            _ => return None,
+        })
+    }
+}
+
+/// A disk as the superblock lists it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskRow {
+    pub id: DiskId,
+    pub state: DiskState,
+    /// Epoch in which the pool last wrote to it, once it is failed or retired; else 0. What a disk
+    /// brings back that was written in a later one was written without the others.
+    pub left_epoch: u64,
+}
+
+/// A place of the journal: a disk, and which of its two zones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct JournalPlace {
+    pub disk: u16,
+    pub zone: u8,
+}
 
 /// Incompatible: frames, chunk tables and operations are sealed, and the secrets below are in
 /// `wrapped_key`.
@@ -48,7 +93,9 @@ pub struct Superblock {
     pub wrapped_key: Vec<u8>,
     /// Root of the checkpoint, at one or two places.
     pub root: Vec<RunRef>,
-    pub disks: Vec<DiskId>,
+    /// Where the journal's two copies lie.
+    pub journal: [JournalPlace; 2],
+    pub disks: Vec<DiskRow>,
 }
 
 const CUT_PARAMS_LEN_MAX: usize = 64;
@@ -79,8 +126,16 @@ impl Superblock {
         body.bytes(&self.wrapped_key);
         body.varint(self.root.len() as u64);
         self.root.iter().for_each(|run| run.encode(&mut body));
+        for place in &self.journal {
+            body.u16(place.disk);
+            body.u8(place.zone);
+        }
         body.varint(self.disks.len() as u64);
-        self.disks.iter().for_each(|disk| body.raw(&disk.0));
+        for disk in &self.disks {
+            body.raw(&disk.id.0);
+            body.u8(disk.state as u8);
+            body.u64(disk.left_epoch);
+        }
         let body = body.finish();
         let mut block = [0; BLOCK];
         block[Head::LEN..Head::LEN + body.len()].copy_from_slice(&body);
@@ -133,9 +188,9 @@ impl Superblock {
         let wrapped_key = reader.bytes(WRAPPED_KEY_LEN_MAX)?.to_vec();
         let root_count = reader.count(2)?;
         let root = (0..root_count).map(|_| RunRef::decode(reader)).collect::<Result<_, _>>()?;
+        let journal = [decode_place(reader)?, decode_place(reader)?];
         let disk_count = reader.count(DISKS_MAX)?;
-        let disks =
-            (0..disk_count).map(|_| Ok(DiskId(reader.array()?))).collect::<Result<_, _>>()?;
+        let disks = (0..disk_count).map(|_| decode_disk(reader)).collect::<Result<_, _>>()?;
         Ok(Self {
             sequence,
             parent,
@@ -151,6 +206,7 @@ impl Superblock {
             key_number,
             wrapped_key,
             root,
+            journal,
             disks,
         })
     }
@@ -160,6 +216,21 @@ impl Superblock {
     pub fn agrees_with(&self, other: &Self) -> bool {
         self == other
     }
+}
+
+fn decode_place(reader: &mut Reader<'_>) -> Result<JournalPlace, DecodeError> {
+    let (disk, zone) = (reader.u16()?, reader.u8()?);
+    if zone > 1 {
+        return Err(reader.undefined("journal zone", u64::from(zone)));
+    }
+    Ok(JournalPlace { disk, zone })
+}
+
+fn decode_disk(reader: &mut Reader<'_>) -> Result<DiskRow, DecodeError> {
+    let (id, code) = (DiskId(reader.array()?), reader.u8()?);
+    let state =
+        DiskState::from_code(code).ok_or(reader.undefined("disk state", u64::from(code)))?;
+    Ok(DiskRow { id, state, left_epoch: reader.u64()? })
 }
 
 #[cfg(test)]
@@ -178,10 +249,10 @@ mod tests {
             journal_parent: [4; 16],
             witnessed: -5,
             id_key: [6; 32],
-            cut_params: vec![1, 2, 3],
+            cut_params: vec![1; CUT_PARAMS_LEN_MAX],
             index_secret: [7; 32],
             key_number: 0,
-            wrapped_key: Vec::new(),
+            wrapped_key: vec![1; WRAPPED_KEY_LEN_MAX],
             root: vec![
                 RunRef {
                     container: 9,
@@ -192,7 +263,15 @@ mod tests {
                 };
                 2
             ],
-            disks: vec![DiskId([14; 16]); DISKS_MAX],
+            journal: [JournalPlace { disk: 0, zone: 0 }, JournalPlace { disk: 95, zone: 1 }],
+            disks: vec![
+                DiskRow {
+                    id: DiskId([14; 16]),
+                    state: DiskState::Retired,
+                    left_epoch: u64::MAX
+                };
+                DISKS_MAX
+            ],
         };
         let key = ChecksumKey::new(&[1; 32], &[0; 16]);
         let place = Place { disk: DiskId([14; 16]), offset: 4096 };

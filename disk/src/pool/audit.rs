@@ -3,14 +3,14 @@
 
 mod sets;
 
-use super::layout::container_slot;
+use super::layout::state_slot;
 use super::verify::VerifyFinding;
 use super::{Inner, Pool, Work};
 use crate::device::Device;
 use crate::error::ReadError;
 use crate::format::{
-    BlobRef, ContainerFooter, ContainerRow, Directory, Fault, HeadFault, Label, Place, RunRef,
-    Superblock,
+    BlobRef, ContainerFooter, ContainerRow, Directory, Fault, HeadFault, Label, Place, Purpose,
+    RunRef, SlotRef, Superblock,
 };
 use crate::seal::ENTRY_OVERHEAD;
 use crate::units::{BLOCK, BLOCK_U64};
@@ -59,7 +59,9 @@ impl<D: Device, W: Work> Pool<D, W> {
         let mut walk = inner.walk_structures().await;
         for run in inner.runs().into_keys() {
             if let Ok(directory) = inner.directory(run).await {
-                claim_run(&mut walk, inner.run_place(run), &directory);
+                for slot in inner.slots(run.0).into_iter().flat_map(|slots| slots.iter()) {
+                    claim_run(&mut walk, inner.place(slot, run.1), &directory);
+                }
             }
         }
         walk.claims
@@ -89,7 +91,9 @@ impl<D: Device, W: Work> Inner<D, W> {
     /// What is wrong with a container's own structures.
     pub(super) async fn audit_container(&self, row: &ContainerRow) -> Vec<VerifyFinding> {
         let mut walk = Walk::default();
-        self.walk_container(&mut walk, row).await;
+        for slot in row.slots.iter().filter(|slot| self.disk_of(*slot).is_there()) {
+            self.walk_container(&mut walk, row, slot).await;
+        }
         walk.faults.into_iter().map(VerifyFinding::of).collect()
     }
 
@@ -111,15 +115,42 @@ impl<D: Device, W: Work> Inner<D, W> {
         let _ = self.writes_ended().await;
         self.walk_fixed(&mut walk, checkpoints.sequence).await;
         self.walk_journal(&mut walk).await;
-        for row in &rows {
-            self.walk_container(&mut walk, row).await;
-        }
         self.walk_state(&mut walk).await;
+        let mut are_bad = !walk.faults.is_empty();
+        for row in &rows {
+            for slot in row.slots.iter().filter(|slot| self.disk_of(*slot).is_there()) {
+                let faults = self.walk_copy(&mut walk, row, slot).await;
+                are_bad |= row.purpose == Purpose::State && !faults.is_empty();
+                for error in &faults {
+                    self.note_fault((row.container, 0), slot, error);
+                }
+                walk.faults.extend(faults);
+            }
+        }
+        if are_bad {
+            self.noted.note_structures();
+        }
         walk
     }
 
+    /// Whether header and footer of one copy of a container are as they should be.
+    pub(super) async fn is_shell_sound(&self, row: &ContainerRow, slot: SlotRef) -> bool {
+        self.walk_copy(&mut Walk::default(), row, slot).await.is_empty()
+    }
+
+    async fn walk_copy(
+        &self,
+        walk: &mut Walk,
+        row: &ContainerRow,
+        slot: SlotRef,
+    ) -> Vec<ReadError> {
+        let before = std::mem::take(&mut walk.faults);
+        self.walk_container(walk, row, slot).await;
+        std::mem::replace(&mut walk.faults, before)
+    }
+
     pub(super) async fn walk_fixed(&self, walk: &mut Walk, sequence: u64) {
-        for disk in &self.disks {
+        for disk in self.written_disks() {
             for offset in disk.zones.labels() {
                 let (place, len) = (disk.place(offset), BLOCK_U64);
                 let claim = Claim { what: "label", place, len };
@@ -183,16 +214,15 @@ impl<D: Device, W: Work> Inner<D, W> {
     }
 
     pub(super) fn entry_place(&self, copy: usize, position: u64) -> Place {
-        let (disk, zone) = self.journal_copies()[copy];
-        let disk = &self.disks[disk];
-        disk.place(disk.zones.journals()[zone] + position % self.fixed.journal_len)
+        let (disk, offset) = self.journal_place(copy, position);
+        disk.place(offset)
     }
 
-    async fn walk_container(&self, walk: &mut Walk, row: &ContainerRow) {
-        let disk = &self.disks[container_slot(row.container).0];
-        let start = disk.offset(row.container, 0);
+    async fn walk_container(&self, walk: &mut Walk, row: &ContainerRow, slot: SlotRef) {
+        let disk = self.disk_of(slot);
+        let start = disk.offset(slot.slot, 0);
         let claim = Claim { what: "container header", place: disk.place(start), len: BLOCK_U64 };
-        let header = self.container_header(row.container).await;
+        let header = self.container_header(slot).await;
         let found = header.and_then(|header| {
             let same = (header.generation, header.salt) == (row.generation, row.salt);
             same.then_some(()).ok_or(fault(claim, HeadFault::Content))
@@ -210,19 +240,14 @@ impl<D: Device, W: Work> Inner<D, W> {
                 .map_err(|wrong| fault(claim, wrong))
         });
         if let Ok(footer) = &footer {
-            self.walk_footer_body(walk, row, footer).await;
+            self.walk_footer_body(walk, slot, footer).await;
         }
         walk.judge(claim, footer);
     }
 
-    async fn walk_footer_body(
-        &self,
-        walk: &mut Walk,
-        row: &ContainerRow,
-        footer: &ContainerFooter,
-    ) {
-        let disk = &self.disks[container_slot(row.container).0];
-        let offset = disk.offset(row.container, footer.body_block);
+    async fn walk_footer_body(&self, walk: &mut Walk, slot: SlotRef, footer: &ContainerFooter) {
+        let disk = self.disk_of(slot);
+        let offset = disk.offset(slot.slot, footer.body_block);
         let len = footer.body_len.min(self.fixed.container_len);
         let claim = Claim { what: "container footer", place: disk.place(offset), len };
         let found = disk.read(offset, len as usize).await.and_then(|bytes| {
@@ -254,12 +279,15 @@ impl<D: Device, W: Work> Inner<D, W> {
                 walk.faults.push(error);
                 continue;
             }
-            let Ok(header) = self.container_header(run.container).await else {
+            let Some(slot) = state_slot(run.container) else {
                 continue;
             };
-            let directory = self.read_directory(run.container, run.block, &header.salt).await;
-            if let Ok(directory) = directory {
-                claim_run(walk, self.run_place((run.container, run.block)), &directory);
+            let Ok(header) = self.container_header(slot).await else {
+                continue;
+            };
+            let key = (run.container, run.block);
+            if let Ok(directory) = self.read_directory(slot, key, &header.salt).await {
+                claim_run(walk, self.run_place(key), &directory);
             }
         }
     }

@@ -5,12 +5,18 @@
 //! written to state containers at two places, and flushed. 3. One pair of superblocks is written and
 //! flushed, then the other: whatever a crash leaves, two copies agree on the old root or on the new.
 //! 4. Only now memory forgets the old root.
+//!
+//! A disk that fails on the way takes what was written to it along: then it is all done once more
+//! without it. When the journal moves, no entry is written from 1. to 4.: what stands behind the new
+//! root must stand at the new places.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use futures_util::future::join_all;
 
 use super::journal::Tail;
+use super::layout::state_slot;
 use super::phase::Phase;
 use super::run::RunParts;
 use super::tables::{Source, Tables, encode_set};
@@ -19,8 +25,8 @@ use crate::buffer::AlignedBuf;
 use crate::device::Device;
 use crate::error::{CommitError, ReadError};
 use crate::format::{
-    BlobRef, Codec, Features, Purpose, RunRef, SessionRow, SourceRow, State, StateRoot, Superblock,
-    WorkingRow,
+    BlobRef, Codec, Features, Purpose, RunRef, SessionRow, SlotRef, SourceRow, State, StateRoot,
+    Superblock, WorkingRow,
 };
 use crate::index::segment::{Change, Entry, SegmentReader, SegmentWriter};
 use crate::mutants::Mutant;
@@ -48,6 +54,7 @@ struct Snapshot {
     witnessed: i64,
     /// Containers whose slots are free once the new root is durable.
     freed: Vec<u32>,
+    freed_slots: Vec<SlotRef>,
 }
 
 impl<D: Device, W: Work> Pool<D, W> {
@@ -72,6 +79,9 @@ impl<D: Device, W: Work> Inner<D, W> {
     /// Makes a checkpoint when a quarter of the journal is in use.
     pub(super) async fn checkpoint_if_due(&self) -> Result<(), CommitError> {
         let due = || {
+            if self.journal.root_is_due.get() {
+                return true;
+            }
             let used = self.journal.end.get() - self.journal.start.get();
             used > self.fixed.journal_len / 4
         };
@@ -93,11 +103,27 @@ impl<D: Device, W: Work> Inner<D, W> {
         &self,
         checkpoints: &mut Checkpoints,
     ) -> Result<(), CommitError> {
+        // Every round that does not do has lost a disk.
+        while !self.try_checkpoint(checkpoints).await? {}
+        Ok(())
+    }
+
+    /// False if a disk failed meanwhile: then the root, if it was moved at all, does not know it.
+    async fn try_checkpoint(&self, checkpoints: &mut Checkpoints) -> Result<bool, CommitError> {
         let phase = Phase::begin("checkpoint");
         let sequence = checkpoints.sequence + 1;
-        let snapshot = self.settle(|tail| self.snapshot(sequence, *tail)).await?;
+        let mut tail = self.journal.tail.lock().await;
+        self.journal.check()?;
+        let is_whole = self.is_journal_whole();
+        if is_whole && !self.journal.is_idle() && !self.write_queue(&mut tail).await? {
+            return Ok(false);
+        }
+        let (members, places) = (self.disk_rows(), self.journal_places());
+        let mut snapshot = self.snapshot(sequence, *tail);
+        let still = (places != self.journal.places.get()).then_some(tail);
         phase.passed("state copied");
         let saved = snapshot.unsaved.len();
+        self.bring_home(&mut snapshot.root.segments).await?;
         let segments = self.save_index(snapshot.root.segments, snapshot.unsaved).await?;
         let steps = self.save_steps(snapshot.root.steps, snapshot.steps).await?;
         let root = StateRoot { tables: self.write_blob(snapshot.tables).await?, segments, steps };
@@ -107,6 +133,9 @@ impl<D: Device, W: Work> Inner<D, W> {
         if self.mutants.keeps(Mutant::CheckpointFlush) {
             self.writes_ended().await?;
             self.flush_disks().await?;
+        }
+        if self.disk_rows() != members {
+            return Ok(false);
         }
         phase.passed("state written");
         let superblock = self.with_keys(Superblock {
@@ -124,12 +153,17 @@ impl<D: Device, W: Work> Inner<D, W> {
             key_number: 0,
             wrapped_key: Vec::new(),
             root: root_runs.clone(),
-            disks: self.disks.iter().map(|disk| disk.id).collect(),
+            journal: places,
+            disks: members.clone(),
         });
         checkpoints.parent = self.write_superblocks(&superblock, &phase).await?;
         checkpoints.sequence = sequence;
         self.journal.older_start.set(self.journal.start.get());
         self.journal.start.set(snapshot.tail.position);
+        self.journal.places.set(places);
+        drop(still);
+        let stands = self.disk_rows() == members;
+        self.journal.root_is_due.set(!stands);
         let mut tables = self.tables.borrow_mut();
         // What came behind these while the checkpoint was made is for the next one.
         tables.unsaved.drain(..saved);
@@ -139,24 +173,56 @@ impl<D: Device, W: Work> Inner<D, W> {
         for container in snapshot.freed {
             self.cache.borrow_mut().forget_container(container);
             self.epochs.released(container);
-            tables.containers.remove(&container);
-            let (disk, slot) = super::layout::container_slot(container);
-            tables.free[disk].insert(slot);
+            tables.forget_container(container);
         }
-        Ok(())
+        for slot in snapshot.freed_slots {
+            tables.released.retain(|released| released.slot != slot);
+            tables.give_back(slot);
+        }
+        Ok(stands)
+    }
+
+    /// Writes segments anew that have a copy on a disk that is lost or leaves, or both on one disk
+    /// of several.
+    async fn bring_home(&self, segments: &mut [(u64, BlobRef)]) -> Result<(), CommitError> {
+        let mut written = false;
+        for (_, blob) in segments {
+            if self.noted.has_structures() || !self.is_at_home(blob) {
+                // Where no copy can be read, the pool lives on what memory has until it is closed.
+                if let Ok(bytes) = self.read_blob(blob).await {
+                    *blob = self.write_blob(bytes).await?;
+                    written = true;
+                }
+            }
+        }
+        // Joining segments reads them again.
+        if written { self.writes_ended().await } else { Ok(()) }
+    }
+
+    fn is_at_home(&self, blob: &BlobRef) -> bool {
+        let taking = self.taking_disks();
+        let mut per_copy = blob.copies.iter().map(|runs| {
+            let disks = runs.iter().filter_map(|run| state_slot(run.container));
+            disks.map(|slot| usize::from(slot.disk)).collect::<BTreeSet<usize>>()
+        });
+        let first = per_copy.next().unwrap_or_default();
+        let second = per_copy.next().unwrap_or_default();
+        let takes = |index: &usize| taking.iter().any(|disk| disk.index == *index);
+        first.union(&second).all(takes) && (taking.len() < 2 || first.is_disjoint(&second))
     }
 
     fn snapshot(&self, sequence: u64, tail: Tail) -> Snapshot {
         let mut tables = self.tables.borrow_mut();
         tables.sequence = sequence;
         let freed = self.released(&mut tables, sequence);
+        let freed_slots = tables.free_released(sequence);
         let steps = tables.unsaved_steps.iter().map(|point| (*point, tables.step_bytes(point)));
         let steps = steps.collect();
         // They stay where they are until a root holds them: this one may find no room.
         let mut unsaved = tables.unsaved.clone();
         unsaved.sort_by_key(|entry| entry.number);
         Snapshot {
-            tables: tables_state(&tables, &freed).to_bytes(),
+            tables: tables_state(&tables, &freed, &freed_slots).to_bytes(),
             unsaved,
             steps,
             unsaved_steps: tables.unsaved_steps.len(),
@@ -164,6 +230,7 @@ impl<D: Device, W: Work> Inner<D, W> {
             tail,
             witnessed: tables.witnessed,
             freed,
+            freed_slots,
         }
     }
 
@@ -285,28 +352,30 @@ impl<D: Device, W: Work> Inner<D, W> {
         superblock: &Superblock,
         phase: &Phase,
     ) -> Result<[u8; 16], CommitError> {
-        let mut parent = [0; 16];
+        let mut parent = None;
         for pair in [[0, 2], [1, 3]] {
             let mut writes = Vec::new();
-            for disk in &self.disks {
+            for disk in self.written_disks() {
                 for copy in pair {
                     let offset = disk.zones.superblocks()[copy];
                     let place = disk.place(offset);
                     let block = superblock.encode(&self.fixed.key, self.fixed.pool, place);
-                    if disk.id == superblock.disks[0] && copy == 0 {
-                        parent.copy_from_slice(&block[..16]);
-                    }
-                    let buf = AlignedBuf::padded(&block);
-                    writes.push(async move { (disk.id, disk.write(offset, buf).await) });
+                    let mut checksum = [0; 16];
+                    checksum.copy_from_slice(&block[..16]);
+                    parent.get_or_insert(checksum);
+                    let (disk, buf) = (Rc::clone(&disk), AlignedBuf::padded(&block));
+                    writes.push(async move { (disk.index, disk.write(offset, buf).await) });
                 }
             }
             for (disk, result) in join_all(writes).await {
-                result.map_err(|_| self.journal.fail(disk))?;
+                if result.is_err() {
+                    self.disk_failed(disk);
+                }
             }
             self.flush_disks().await?;
             phase.passed("superblocks written");
         }
-        Ok(parent)
+        Ok(parent.unwrap_or_default())
     }
 }
 
@@ -316,7 +385,7 @@ fn state_copy(copy: u8) -> SessionId {
 }
 
 /// The state as it is written down, without the containers it frees.
-fn tables_state(tables: &Tables, freed: &[u32]) -> State {
+fn tables_state(tables: &Tables, freed: &[u32], freed_slots: &[SlotRef]) -> State {
     State {
         next_number: tables.next_number,
         next_generation: tables.next_generation,
@@ -326,6 +395,12 @@ fn tables_state(tables: &Tables, freed: &[u32]) -> State {
             .filter(|container| container.journaled)
             .map(|container| container.row)
             .filter(|row| !freed.contains(&row.container))
+            .collect(),
+        released: tables
+            .released
+            .iter()
+            .filter(|released| !freed_slots.contains(&released.slot))
+            .copied()
             .collect(),
         sources: tables
             .sources

@@ -10,7 +10,10 @@ use super::keys::{Keys, lock};
 use crate::buffer::AlignedBuf;
 use crate::device::Device;
 use crate::error::CreateError;
-use crate::format::{ChecksumKey, DISKS_MAX, Features, Label, Place, Superblock, Zones};
+use crate::format::{
+    ChecksumKey, DISKS_MAX, DiskRow, DiskState, Features, JournalPlace, Label, Place, Superblock,
+    Zones,
+};
 use crate::seal::{Secrets, WrappingKey};
 use crate::units::{BLOCK_U64, DiskId, PoolId, UnixNanos};
 
@@ -33,6 +36,8 @@ pub struct CreateOptions {
     pub cut: Option<CutParams>,
     /// The id key of an appliance whose pool was lost; random for a new one.
     pub id_key: Option<[u8; 32]>,
+    /// Disks every container is written to: 1 by default, or 2.
+    pub copies: Option<u16>,
 }
 
 struct Plan {
@@ -43,6 +48,10 @@ impl CreateOptions {
     fn plan<D: Device>(&self, devices: &[D]) -> Result<Plan, CreateError> {
         if devices.is_empty() || devices.len() > DISKS_MAX {
             return Err(CreateError::DiskCount { found: devices.len(), limit: DISKS_MAX });
+        }
+        let copies = self.copies.unwrap_or(1);
+        if !(1..=2).contains(&copies) || usize::from(copies) > devices.len() {
+            return Err(CreateError::Copies { copies, disks: devices.len() });
         }
         let lens: Vec<u64> = devices.iter().map(|device| device.geometry().len).collect();
         let smallest = lens.iter().copied().min().unwrap_or(0);
@@ -116,7 +125,11 @@ pub(super) async fn format<D: Device>(
         key_number: 0,
         wrapped_key: Vec::new(),
         root: Vec::new(),
-        disks: disks.clone(),
+        journal: journal_of(devices.len()),
+        disks: disks
+            .iter()
+            .map(|id| DiskRow { id: *id, state: DiskState::Online, left_epoch: 0 })
+            .collect(),
     };
     let superblock = lock(superblock, &keys.secrets, keys.wrapping.as_ref());
     let key = ChecksumKey::new(&secret, &[0; 16]);
@@ -133,7 +146,7 @@ pub(super) async fn format<D: Device>(
             pool,
             disk: *disk,
             disk_index: index as u16,
-            copies: 1,
+            copies: options.copies.unwrap_or(1),
             created_at: now.0 as u64,
             zones: *zones,
             secret,
@@ -144,6 +157,12 @@ pub(super) async fn format<D: Device>(
         flush(device).await?;
     }
     Ok(pool)
+}
+
+/// On the first two disks, or at both ends of the only one.
+fn journal_of(disk_count: usize) -> [JournalPlace; 2] {
+    let second = if disk_count > 1 { (1, 0) } else { (0, 1) };
+    [(0, 0), second].map(|(disk, zone)| JournalPlace { disk, zone })
 }
 
 async fn write<D: Device>(device: &D, offset: u64, block: &[u8]) -> Result<(), CreateError> {

@@ -20,16 +20,23 @@
 mod audit;
 mod cache;
 mod checkpoint;
+mod copies;
 mod create;
+mod disk;
+mod disks;
 mod epoch;
 mod event;
 mod exclusive;
 mod forget;
 mod frame;
+mod heal;
 mod inspect;
 mod journal;
 mod keys;
 mod layout;
+mod loss;
+mod members;
+mod moves;
 mod open;
 mod outside;
 mod phase;
@@ -40,9 +47,11 @@ mod reclaim;
 mod records;
 mod recover;
 mod refs;
+mod roots;
 mod run;
 mod scrub;
 mod session;
+mod slots;
 mod source;
 mod space;
 mod status;
@@ -69,11 +78,14 @@ use crate::seal::WrappingKey;
 use crate::units::{PointId, PoolId, SessionId, SourceId, UnixNanos};
 use crate::work::Work;
 
+pub use crate::format::DiskState;
 pub use audit::Claim;
 pub use create::CreateOptions;
 pub use exclusive::Forecast;
 pub use frame::{FRAME_TARGET, IncomingFrame, VerifiedFrame};
+pub use heal::HealReport;
 pub use inspect::{DiskReport, inspect_disk};
+pub use members::DrainReport;
 pub use open::{LabelFound, read_label};
 pub use outside::OutsideReport;
 pub use reader::{Piece, PointReader};
@@ -124,7 +136,8 @@ pub struct Pool<D: Device, W: Work> {
 struct Inner<D: Device, W: Work> {
     this: Weak<Self>,
     fixed: layout::Fixed,
-    disks: Vec<layout::Disk<D>>,
+    disks: RefCell<Vec<Rc<disk::Disk<D>>>>,
+    noted: copies::Noted,
     work: W,
     spawner: Spawner,
     entropy: RefCell<Box<dyn Entropy>>,
@@ -148,6 +161,8 @@ struct Inner<D: Device, W: Work> {
     epochs: epoch::Epochs,
     leasing: Mutex<()>,
     recording: Mutex<()>,
+    /// One disk joins or leaves, or one copy of a container is made, at a time.
+    moving: Mutex<()>,
     checkpoints: Mutex<checkpoint::Checkpoints>,
     codec: Cell<Codec>,
     /// Keys as the next superblock carries them, in an encrypted pool.

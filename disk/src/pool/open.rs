@@ -10,20 +10,24 @@ use keelhold_chunk::{IdKey, Reader};
 
 use super::cache::{Cache, READ_MEMORY};
 use super::checkpoint::Checkpoints;
+use super::copies::Noted;
+use super::disk::Disk;
 use super::journal::{Journal, Tail};
 use super::keys::Keys;
-use super::layout::{Disk, Fixed};
+use super::layout::Fixed;
 use super::phase::Phase;
+use super::roots::root_superblock;
 use super::space::Space;
 use super::tables::Tables;
 use super::{CreateOptions, Inner, Pool, Surroundings, create, epoch};
 use crate::buffer::AlignedBuf;
 use crate::device::Device;
-use crate::device::latch::Latched;
 use crate::error::{CreateError, OpenError};
-use crate::format::{ChecksumKey, Codec, FEATURE_ENCRYPTED, HeadFault, Label, Place, Superblock};
+use crate::format::{
+    ChecksumKey, Codec, DiskRow, DiskState, FEATURE_ENCRYPTED, HeadFault, Label, Superblock, Zones,
+};
 use crate::index::Index;
-use crate::mutants::{Mutant, Mutants};
+use crate::mutants::Mutants;
 use crate::units::{BLOCK, BLOCK_U64, DiskId, UnixNanos};
 use crate::work::Work;
 
@@ -66,98 +70,102 @@ pub async fn read_label<D: Device>(device: &D) -> Result<LabelFound, OpenError> 
     Ok(LabelFound::Damaged { front: faults[0], back: faults[1] })
 }
 
-async fn labels<D: Device>(devices: Vec<D>) -> Result<Vec<(D, Label)>, OpenError> {
-    let mut labelled: Vec<(D, Label)> = Vec::new();
+/// A device and who it says it is.
+pub(super) struct Labelled<D> {
+    pub(super) device: D,
+    pub(super) label: Label,
+}
+
+/// Who the devices are. One that cannot be read is as good as missing, as long as another can.
+async fn labels<D: Device>(devices: Vec<D>) -> Result<Vec<Labelled<D>>, OpenError> {
+    let mut labelled: Vec<Labelled<D>> = Vec::new();
+    let mut failure = None;
     for device in devices {
         let name = device.geometry().name.to_string();
-        let label = match read_label(&device).await? {
-            LabelFound::Ours(label) => *label,
-            LabelFound::None => return Err(OpenError::NoLabel { name }),
-            LabelFound::Damaged { front, back } => {
+        let label = match read_label(&device).await {
+            Ok(LabelFound::Ours(label)) => *label,
+            Ok(LabelFound::None) => return Err(OpenError::NoLabel { name }),
+            Ok(LabelFound::Damaged { front, back }) => {
                 return Err(OpenError::BadLabels { name, front, back });
             }
+            Err(error) => {
+                failure = Some(error);
+                continue;
+            }
         };
-        if let Some((_, first)) = labelled.first()
-            && first.pool != label.pool
+        if let Some(first) = labelled.first()
+            && first.label.pool != label.pool
         {
-            return Err(OpenError::OtherPool { name, expected: first.pool, found: label.pool });
+            let (expected, found) = (first.label.pool, label.pool);
+            return Err(OpenError::OtherPool { name, expected, found });
         }
-        if labelled.iter().any(|(_, other)| other.disk == label.disk) {
+        if labelled.iter().any(|other| other.label.disk == label.disk) {
             return Err(OpenError::Twice { disk: label.disk });
         }
-        labelled.push((device, label));
+        labelled.push(Labelled { device, label });
     }
-    Ok(labelled)
+    match (labelled.is_empty(), failure) {
+        (true, Some(error)) => Err(error),
+        _ => Ok(labelled),
+    }
 }
 
-/// The superblock of highest sequence that two copies confirm: one misdirected or torn write never
-/// decides what the pool is.
-async fn root_superblock<D: Device>(
-    labelled: &[(D, Label)],
-    mutants: Mutants,
-) -> Result<Superblock, OpenError> {
-    let mut found: Vec<(Superblock, u32)> = Vec::new();
-    let mut failure = None;
-    for (device, label) in labelled {
-        let key = ChecksumKey::new(&label.secret, &[0; 16]);
-        for offset in label.zones.superblocks() {
-            let (result, block) = device.read(offset, AlignedBuf::zeroed(BLOCK)).await;
-            if let Err(source) = result {
-                let name = device.geometry().name.to_string();
-                failure = Some(OpenError::Device { name, source });
-                continue;
-            }
-            let place = Place { disk: label.disk, offset };
-            let Ok(superblock) = Superblock::decode(&block, &key, label.pool, place) else {
-                continue;
-            };
-            match found.iter_mut().find(|(other, _)| *other == superblock) {
-                Some((_, copies)) => *copies += 1,
-                None => found.push((superblock, 1)),
-            }
-        }
-    }
-    let quorum = if mutants.keeps(Mutant::Quorum) { 2 } else { 1 };
-    found
-        .into_iter()
-        .filter(|(_, copies)| *copies >= quorum)
-        .map(|(superblock, _)| superblock)
-        .max_by_key(|superblock| superblock.sequence)
-        .ok_or(failure.unwrap_or(OpenError::NoSuperblock))
-}
-
-/// Orders the disks as the superblock does; all of them must be there.
+/// The disks at the positions the root gives them, those that are missing among them. A disk with
+/// the pool's label that the root does not list was being added in a crash, or was retired: it is
+/// left alone.
 pub(super) fn in_order<D: Device>(
-    labelled: Vec<(D, Label)>,
-    superblock: &Superblock,
+    labelled: Vec<Labelled<D>>,
+    root: &Superblock,
     mutants: Mutants,
-) -> Result<Vec<Disk<D>>, OpenError> {
-    let mut by_id: BTreeMap<DiskId, (D, Label)> =
-        labelled.into_iter().map(|(device, label)| (label.disk, (device, label))).collect();
+) -> Result<Vec<Rc<Disk<D>>>, OpenError> {
+    let unknown = Zones {
+        // Offsets on a missing disk are still reckoned with, for messages.
+        disk_len: 1 << 62,
+        container_count: (1 << 20) - 1,
+        ..labelled.first().map(|first| first.label.zones).ok_or(OpenError::NoSuperblock)?
+    };
+    let mut by_id: BTreeMap<DiskId, Labelled<D>> =
+        labelled.into_iter().map(|labelled| (labelled.label.disk, labelled)).collect();
     let mut disks = Vec::new();
-    for id in &superblock.disks {
-        let (device, label) = by_id.remove(id).ok_or(OpenError::Missing { disk: *id })?;
-        disks.push(Disk {
-            id: *id,
-            device: Latched::new(device),
-            zones: label.zones,
-            dirty: Cell::new(false),
-            flushing: Mutex::new(()),
-            mutants,
-            in_flight: Cell::new(0),
+    for (index, row) in root.disks.iter().enumerate() {
+        let there = by_id.remove(&row.id).filter(|_| row.state != DiskState::Retired);
+        let (state, left_epoch) = match (row.state, &there) {
+            (DiskState::Retired, _) => (DiskState::Retired, row.left_epoch),
+            // It was away: what was written meanwhile is elsewhere, and it takes part again.
+            (DiskState::Failed | DiskState::Online, Some(_)) => (DiskState::Online, 0),
+            (DiskState::Draining, Some(_)) => (DiskState::Draining, 0),
+            (DiskState::Failed, None) => (DiskState::Failed, row.left_epoch),
+            (DiskState::Online | DiskState::Draining, None) => (DiskState::Failed, root.epoch),
+        };
+        let zones = there.as_ref().map_or(unknown, |there| there.label.zones);
+        let device = there.map(|there| there.device);
+        let row = DiskRow { id: row.id, state, left_epoch };
+        disks.push(Rc::new(Disk::new(index, row, device, zones, mutants)));
+    }
+    if !disks.iter().any(|disk| disk.takes_new()) {
+        // The others are gone: what was being emptied is needed again.
+        disks.iter().filter(|disk| disk.is_there()).for_each(|disk| {
+            disk.state.set(DiskState::Online);
         });
     }
-    if by_id.is_empty() {
-        return Ok(disks);
+    let is_there = |disk: u16| disks.get(usize::from(disk)).is_some_and(|disk| disk.is_there());
+    if !root.journal.iter().any(|place| is_there(place.disk)) {
+        // Nobody knows what was announced since the root.
+        let disk = root.disks.get(usize::from(root.journal[0].disk));
+        let disk = disk.ok_or(OpenError::Contradiction { what: "a journal outside the disks" })?;
+        return Err(OpenError::Missing { disk: disk.id });
     }
-    Err(OpenError::Contradiction { what: "a disk carries the pool's label and is not a member" })
+    if root.journal.iter().any(|place| usize::from(place.disk) >= disks.len()) {
+        return Err(OpenError::Contradiction { what: "a journal outside the disks" });
+    }
+    Ok(disks)
 }
 
 /// The disks, at least one, and the superblock that holds.
 pub(super) async fn root<D: Device>(
     devices: Vec<D>,
     mutants: Mutants,
-) -> Result<(Vec<(D, Label)>, Superblock), OpenError> {
+) -> Result<(Vec<Labelled<D>>, Superblock), OpenError> {
     let labelled = labels(devices).await?;
     if labelled.is_empty() {
         return Err(OpenError::NoSuperblock);
@@ -192,8 +200,9 @@ impl<D: Device, W: Work> Pool<D, W> {
         })
     }
 
-    /// Opens the pool on `devices`, all of its disks in any order. Recovers by itself from whatever
-    /// a crash left, and makes a checkpoint.
+    /// Opens the pool on `devices`: its disks in any order, all of them or as many as there are. It
+    /// opens as long as everything behind its root is on one of them. Recovers by itself from
+    /// whatever a crash left, and makes a checkpoint.
     pub async fn open(
         devices: Vec<D>,
         surroundings: Surroundings<W>,
@@ -213,7 +222,7 @@ impl<D: Device, W: Work> Pool<D, W> {
         surroundings: Surroundings<W>,
     ) -> Result<Self, OpenError> {
         let pool = Self::open_unrecovered(devices, surroundings).await?;
-        pool.inner.journal.fail(pool.inner.disks[0].id);
+        pool.inner.journal.fail(pool.inner.disk(0).id);
         Ok(pool)
     }
 
@@ -232,7 +241,7 @@ impl<D: Device, W: Work> Pool<D, W> {
     ) -> Result<(Rc<Inner<D, W>>, Superblock), OpenError> {
         let (labelled, superblock) = root(devices, surroundings.mutants).await?;
         let mutants = surroundings.mutants;
-        let label = labelled[0].1.clone();
+        let label = labelled[0].label.clone();
         let keys = Keys::open(&superblock, label.pool, surroundings.key.as_ref(), mutants)?;
         let disks = in_order(labelled, &superblock, mutants)?;
         let mut reader = Reader::new(&keys.secrets.cut_params);
@@ -247,6 +256,7 @@ impl<D: Device, W: Work> Pool<D, W> {
             seal: keys.data_key,
             container_len: label.zones.container_len,
             journal_len: label.zones.journal_len,
+            copies: label.copies,
         };
         let inner = assemble(fixed, disks, surroundings, &superblock);
         inner.wrapping.replace(keys.wrapping);
@@ -255,24 +265,25 @@ impl<D: Device, W: Work> Pool<D, W> {
 }
 
 /// Small files make chunks of some 16 KiB: more shards than needed cost a few KiB.
-fn expected_chunks<D>(disks: &[Disk<D>]) -> u64 {
-    disks.iter().map(|disk| disk.zones.disk_len).sum::<u64>() >> 14
+fn expected_chunks<D: Device>(disks: &[Rc<Disk<D>>]) -> u64 {
+    let there = disks.iter().filter(|disk| disk.is_there());
+    there.map(|disk| disk.zones.disk_len).sum::<u64>() >> 14
 }
 
 impl<D: Device, W: Work> Inner<D, W> {
     pub(super) fn expected_chunks(&self) -> u64 {
-        expected_chunks(&self.disks)
+        expected_chunks(&self.disks())
     }
 }
 
 pub(super) fn assemble<D: Device, W: Work>(
     fixed: Fixed,
-    disks: Vec<Disk<D>>,
+    disks: Vec<Rc<Disk<D>>>,
     surroundings: Surroundings<W>,
     superblock: &Superblock,
 ) -> Rc<Inner<D, W>> {
     let index = Index::for_chunks(fixed.index_secret, expected_chunks(&disks));
-    let slots = disks.iter().map(|disk| disk.zones.container_count);
+    let slots = disks.iter().map(|disk| disk.takes_new().then_some(disk.zones.container_count));
     let tables = Tables::new(index, slots);
     let tail = Tail {
         sequence: superblock.journal_sequence,
@@ -288,7 +299,8 @@ pub(super) fn assemble<D: Device, W: Work>(
     Rc::new_cyclic(|this| Inner {
         this: this.clone(),
         fixed,
-        disks,
+        disks: RefCell::new(disks),
+        noted: Noted::default(),
         work: surroundings.work,
         spawner: surroundings.spawner,
         entropy: RefCell::new(surroundings.entropy),
@@ -296,7 +308,7 @@ pub(super) fn assemble<D: Device, W: Work>(
         buffers: surroundings.buffers,
         mutants: surroundings.mutants,
         tables: RefCell::new(tables),
-        journal: Journal::new(tail),
+        journal: Journal::new(tail, superblock.journal),
         space: Space::default(),
         cache: RefCell::new(Cache::new()),
         live: RefCell::default(),
@@ -307,6 +319,7 @@ pub(super) fn assemble<D: Device, W: Work>(
         epochs: epoch::Epochs::default(),
         leasing: Mutex::new(()),
         recording: Mutex::new(()),
+        moving: Mutex::new(()),
         checkpoints: Mutex::new(checkpoints),
         codec: Cell::new(Codec::Zstd),
         wrapping: RefCell::default(),

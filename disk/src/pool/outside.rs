@@ -11,13 +11,13 @@ use keelhold_chunk::cut::CutParams;
 
 use super::audit::Walk;
 use super::journal::Tail;
-use super::layout::{Fixed, container_number};
+use super::layout::{Fixed, state_slot};
 use super::open::{assemble, in_order, root};
 use super::{Inner, Pool, Surroundings, Work};
 use crate::device::Device;
 use crate::error::{OpenError, ReadError};
-use crate::format::{ChecksumKey, Fault, HeadFault, RunRef, Superblock};
-use crate::units::{BLOCK_U64, PoolId};
+use crate::format::{ChecksumKey, Fault, HeadFault, RunRef, SlotRef, Superblock};
+use crate::units::{BLOCK_U64, ChunkNumber, PoolId};
 
 /// Containers looked at, at the same time.
 const CONTAINERS_AT_ONCE: usize = 4;
@@ -62,7 +62,7 @@ impl<D: Device, W: Work> Pool<D, W> {
     ) -> Result<(PoolId, OutsideReport), OpenError> {
         let mutants = surroundings.mutants;
         let (labelled, superblock) = root(devices, mutants).await?;
-        let label = labelled[0].1.clone();
+        let label = labelled[0].label.clone();
         let disks = in_order(labelled, &superblock, mutants)?;
         let fixed = Fixed {
             pool: label.pool,
@@ -75,9 +75,10 @@ impl<D: Device, W: Work> Pool<D, W> {
             seal: None,
             container_len: label.zones.container_len,
             journal_len: label.zones.journal_len,
+            copies: label.copies,
         };
         let inner = assemble(fixed, disks, surroundings, &superblock);
-        inner.journal.fail(inner.disks[0].id);
+        inner.journal.fail(inner.disk(0).id);
         let report = inner.look_from_outside(&superblock, &mut progress).await;
         Ok((label.pool, report))
     }
@@ -99,19 +100,20 @@ impl<D: Device, W: Work> Inner<D, W> {
                 report.findings.push(error);
             }
         }
-        let disks = self.disks.iter().enumerate();
-        let slots = disks.flat_map(|(disk, of)| {
-            (0..of.zones.container_count).map(move |slot| container_number(disk, slot))
+        let disks = self.disks().into_iter().filter(|disk| disk.is_there());
+        let slots = disks.flat_map(|disk| {
+            let of = disk.index as u16;
+            (0..disk.zones.container_count as u32).map(move |slot| SlotRef { disk: of, slot })
         });
-        let slots: Vec<u32> = slots.collect();
+        let slots: Vec<SlotRef> = slots.collect();
         let (total, mut done) = (slots.len() as u64, 0);
         let mut waiting = slots.into_iter();
         let mut running = FuturesUnordered::new();
         loop {
             while running.len() < CONTAINERS_AT_ONCE
-                && let Some(container) = waiting.next()
+                && let Some(slot) = waiting.next()
             {
-                running.push(self.look_at_container(container));
+                running.push(self.look_at_container(slot));
             }
             let Some(part) = running.next().await else {
                 break;
@@ -187,14 +189,16 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     /// A run that the superblock names: the one its reference means, and whole.
     async fn look_at_root(&self, run: &RunRef) -> Result<(), ReadError> {
-        let header = self.container_header(run.container).await?;
-        let place = self.run_place((run.container, run.block));
+        let slot =
+            state_slot(run.container).ok_or(ReadError::NoChunk { number: ChunkNumber(0) })?;
+        let header = self.container_header(slot).await?;
+        let place = self.place(slot, run.block);
         let wrong = |fault| ReadError::from(Fault { what: "run directory", place, fault });
         let len = u64::from(run.blocks) * BLOCK_U64;
         if u64::from(run.block) * BLOCK_U64 + len > self.fixed.container_len {
             return Err(wrong(HeadFault::Content));
         }
-        let found = self.look_at_run(run.container, run.block, &header.salt).await?;
+        let found = self.look_at_run(slot, run.block, &header).await?;
         if found.check != run.check || header.generation != run.generation {
             return Err(wrong(HeadFault::Checksum));
         }

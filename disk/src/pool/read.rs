@@ -11,7 +11,6 @@ use keelhold_chunk::{IdKey, SpanDigest};
 
 use super::epoch::Epoch;
 use super::frame;
-use super::layout::container_slot;
 use super::run::RunPlace;
 use super::space::RunKey;
 use super::{Inner, Work};
@@ -20,6 +19,7 @@ use crate::device::Device;
 use crate::error::ReadError;
 use crate::format::{
     ChunkEntry, ClearDirectory, Directory, Fault, FrameEntry, HeadFault, Place, RunHeader, RunRef,
+    SlotRef,
 };
 use crate::mutants::Mutant;
 use crate::seal::RunSeal;
@@ -45,9 +45,9 @@ impl<D: Device, W: Work> Inner<D, W> {
             return Ok(directory);
         }
         self.run_written(run).await;
-        let (container, block) = run;
-        let salt = self.salt(container).ok_or_else(|| self.fault(run, HeadFault::Content))?;
-        let directory = match self.read_directory(container, block, &salt).await {
+        let salt = self.salt(run.0).ok_or_else(|| self.fault(run, HeadFault::Content))?;
+        let read = async |slot| self.read_directory(slot, run, &salt).await;
+        let directory = match self.from_copies(run, read).await {
             Ok(directory) => Rc::new(directory),
             Err(error) => self.listed_directory(run).await.ok_or(error)?,
         };
@@ -57,35 +57,36 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     pub(super) async fn read_directory(
         &self,
-        container: u32,
-        block: u16,
+        slot: SlotRef,
+        run: RunKey,
         salt: &[u8; 16],
     ) -> Result<Directory, ReadError> {
-        let (directory, _) = self.read_checked_directory(container, block, salt).await?;
+        let (directory, _) = self.read_checked_directory(slot, run, salt).await?;
         Ok(directory)
     }
 
     /// The directory of a run and its checksum, which is what a reference to the run names.
     async fn read_checked_directory(
         &self,
-        container: u32,
-        block: u16,
+        slot: SlotRef,
+        run: RunKey,
         salt: &[u8; 16],
     ) -> Result<(Directory, [u8; 16]), ReadError> {
-        let run = (container, block);
-        let disk = &self.disks[container_slot(container).0];
-        let offset = disk.offset(container, block);
+        let block = run.1;
+        let disk = self.disk_of(slot);
+        let offset = disk.offset(slot.slot, block);
         let within = (self.fixed.container_len as usize) - usize::from(block) * BLOCK;
         let mut bytes = disk.read(offset, DIRECTORY_READ.min(within)).await?;
-        let len = Directory::peek_len(&bytes).map_err(|fault| self.fault(run, fault))?;
+        let place = disk.place(offset);
+        let wrong = |fault| ReadError::from(Fault { what: "run directory", place, fault });
+        let len = Directory::peek_len(&bytes).map_err(wrong)?;
         if len > within {
-            return Err(self.fault(run, HeadFault::Len { found: len as u32 }));
+            return Err(wrong(HeadFault::Len { found: len as u32 }));
         }
         if len > bytes.len() {
             bytes = disk.read(offset, len).await?;
         }
-        let directory =
-            self.decode_directory(run, salt, &bytes).map_err(|fault| self.fault(run, fault))?;
+        let directory = self.decode_directory(slot, run, salt, &bytes).map_err(wrong)?;
         let mut check = [0; 16];
         check.copy_from_slice(&bytes[..16]);
         Ok((directory, check))
@@ -94,6 +95,7 @@ impl<D: Device, W: Work> Inner<D, W> {
     /// The directory at the start of `bytes`, proved to be the one of this run.
     pub(super) fn decode_directory(
         &self,
+        slot: SlotRef,
         run: RunKey,
         salt: &[u8; 16],
         bytes: &[u8],
@@ -101,7 +103,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         let (container, block) = run;
         let within = (self.fixed.container_len as usize) - usize::from(block) * BLOCK;
         let key = self.fixed.run_key(salt);
-        let place = self.run_place(run);
+        let place = self.place(slot, block);
         let clear = ClearDirectory::decode(bytes, &key, self.fixed.pool, place)?;
         if clear.header.container != container || clear.header.run_len as usize > within {
             return Err(HeadFault::Content);
@@ -125,9 +127,12 @@ impl<D: Device, W: Work> Inner<D, W> {
         self.tables.borrow().containers.get(&container).map(|container| container.row.salt)
     }
 
+    /// Where the first copy of a run lies; of one nobody knows, the beginning of the first disk.
     pub(super) fn run_place(&self, run: RunKey) -> Place {
-        let disk = &self.disks[container_slot(run.0).0];
-        disk.place(disk.offset(run.0, run.1))
+        match self.slots(run.0) {
+            Some(slots) => self.place(slots.first(), run.1),
+            None => self.disk(0).place(0),
+        }
     }
 
     fn fault(&self, run: RunKey, fault: HeadFault) -> ReadError {
@@ -247,10 +252,24 @@ impl<D: Device, W: Work> Inner<D, W> {
         proof: Proof,
     ) -> Result<Bytes, ReadError> {
         self.run_written(run).await;
+        let read = async |slot| self.read_frame_at(slot, run, directory, frame, proof).await;
+        self.from_copies(run, read).await
+    }
+
+    /// A whole plain frame of one copy.
+    pub(super) async fn read_frame_at(
+        &self,
+        slot: SlotRef,
+        run: RunKey,
+        directory: &Rc<Directory>,
+        frame: u16,
+        proof: Proof,
+    ) -> Result<Bytes, ReadError> {
         let entry = directory.frames[usize::from(frame)];
         let salt = self.salt(run.0).ok_or_else(|| self.fault(run, HeadFault::Content))?;
         let seal = self.run_seal(run, &salt, &directory.header);
-        let stored = self.stored_frame(run, &entry).await?;
+        let place = self.frame_place(slot, run, &entry);
+        let stored = self.stored_frame(slot, place, &entry).await?;
         let chunks = directory.chunks_of(frame).to_vec();
         let number = chunks.first().map_or(ChunkNumber(0), |chunk| chunk.number);
         let id_key = self.fixed.id_key.clone();
@@ -260,22 +279,22 @@ impl<D: Device, W: Work> Inner<D, W> {
             let plain = stored.open(frame, &entry, seal.as_ref(), check_hash).ok_or(number)?;
             prove_chunks(&chunks, &plain, check_ids.then_some(&id_key)).map(|()| plain)
         });
-        let place = self.frame_place(run, &entry);
         opened.await.map_err(|number| ReadError::Frame { number, place })
     }
 
-    pub(super) fn frame_place(&self, run: RunKey, entry: &FrameEntry) -> Place {
-        let place = self.run_place(run);
+    pub(super) fn frame_place(&self, slot: SlotRef, run: RunKey, entry: &FrameEntry) -> Place {
+        let place = self.place(slot, run.1);
         Place { offset: place.offset + u64::from(entry.offset), ..place }
     }
 
     pub(super) async fn stored_frame(
         &self,
-        run: RunKey,
+        slot: SlotRef,
+        place: Place,
         entry: &FrameEntry,
     ) -> Result<Stored, ReadError> {
-        let disk = &self.disks[container_slot(run.0).0];
-        let start = self.frame_place(run, entry).offset;
+        let disk = self.disk_of(slot);
+        let start = place.offset;
         let aligned = start - start % BLOCK as u64;
         let before = (start - aligned) as usize;
         let len = disk.whole_blocks(aligned, before + entry.stored_len as usize);
@@ -287,20 +306,20 @@ impl<D: Device, W: Work> Inner<D, W> {
     /// All plain frames of a run of the pool's own state, joined.
     pub(super) async fn read_state_run(
         &self,
+        slot: SlotRef,
         run: &RunRef,
         salt: &[u8; 16],
     ) -> Result<Vec<u8>, ReadError> {
         let key = (run.container, run.block);
-        let (directory, check) =
-            self.read_checked_directory(run.container, run.block, salt).await?;
+        let (directory, check) = self.read_checked_directory(slot, key, salt).await?;
         // An older run of the slot may stand here, sound in itself: the write of ours was lost.
         if check != run.check && self.mutants.keeps(Mutant::StateCheck) {
             return Err(self.fault(key, HeadFault::Checksum));
         }
         let mut bytes = Vec::new();
-        for (index, entry) in (0u16..).zip(directory.frames) {
-            let stored = self.stored_frame(key, &entry).await?;
-            let place = self.frame_place(key, &entry);
+        for (index, entry) in (0u16..).zip(directory.frames.iter().copied()) {
+            let place = self.frame_place(slot, key, &entry);
+            let stored = self.stored_frame(slot, place, &entry).await?;
             let number = ChunkNumber(0);
             let check_hash = self.mutants.keeps(Mutant::FrameHash);
             let seal = self.run_seal(key, salt, &directory.header);

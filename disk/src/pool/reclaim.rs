@@ -77,7 +77,7 @@ impl<D: Device, W: Work> Pool<D, W> {
         };
         report.died_len = inner.judge_suspects(options.confirmed)?;
         if inner.seal_sparse(options.least_dead) {
-            inner.settle(|_| ()).await?;
+            inner.append(Vec::new()).await?;
         }
         let before = inner.stored_total();
         let chosen = inner.choose(options.least_dead);

@@ -3,7 +3,7 @@
 //! between and doing it again gives the same.
 
 use super::journal::Tail;
-use super::layout::container_slot;
+use super::layout::state_slot;
 use super::refs::refs_of_recipe;
 use super::run::index_entries;
 use super::tables::{
@@ -15,7 +15,7 @@ use crate::device::Device;
 use crate::error::{OpenError, ReadError};
 use crate::format::{
     BlobRef, ContainerHeader, Fault, HeadFault, JournalEntry, Op, PointRow, Purpose, Recipe,
-    RunRef, RunRow, SealedEntry, State, StateRoot, Superblock, WorkingRow,
+    RunRef, RunRow, SealedEntry, SlotRef, Slots, State, StateRoot, Superblock, WorkingRow,
 };
 use crate::index::segment::SegmentReader;
 use crate::mutants::Mutant;
@@ -122,10 +122,14 @@ impl<D: Device, W: Work> Inner<D, W> {
     ) -> Result<(), OpenError> {
         for run in root.runs().chain(&superblock.root) {
             let known = self.tables.borrow().containers.contains_key(&run.container);
-            if !known && let Ok(header) = self.container_header(run.container).await {
+            if !known
+                && let Some(slot) = state_slot(run.container)
+                && let Ok(header) = self.container_header(slot).await
+            {
                 let ContainerHeader { container, generation, salt, .. } = header;
                 let mut tables = self.tables.borrow_mut();
-                tables.open_container(container, generation, Purpose::State, salt);
+                let slots = Slots::one(slot);
+                tables.open_container(container, generation, Purpose::State, salt, slots);
                 if let Some(opened) = tables.containers.get_mut(&container) {
                     // Its header was just read from the disk.
                     opened.journaled = true;
@@ -137,10 +141,10 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     pub(super) async fn container_header(
         &self,
-        container: u32,
+        slot: SlotRef,
     ) -> Result<ContainerHeader, ReadError> {
-        let disk = &self.disks[container_slot(container).0];
-        let offset = disk.offset(container, 0);
+        let disk = self.disk_of(slot);
+        let offset = disk.offset(slot.slot, 0);
         let block = disk.read(offset, BLOCK).await?;
         let place = disk.place(offset);
         ContainerHeader::decode(&block, &self.fixed.key, self.fixed.pool, place)
@@ -168,10 +172,10 @@ impl<D: Device, W: Work> Inner<D, W> {
     pub(super) async fn read_runs(&self, runs: &[RunRef]) -> Result<Vec<u8>, ReadError> {
         let mut bytes = Vec::new();
         for run in runs {
-            let known = (container_slot(run.container).0 < self.disks.len()).then_some(());
-            known.ok_or(ReadError::NoChunk { number: ChunkNumber(0) })?;
-            let header = self.container_header(run.container).await?;
-            bytes.extend_from_slice(&self.read_state_run(run, &header.salt).await?);
+            let slots = state_slot(run.container).and(self.slots(run.container));
+            let slot = slots.ok_or(ReadError::NoChunk { number: ChunkNumber(0) })?.first();
+            let header = self.container_header(slot).await?;
+            bytes.extend_from_slice(&self.read_state_run(slot, run, &header.salt).await?);
         }
         Ok(bytes)
     }
@@ -269,10 +273,8 @@ impl<D: Device, W: Work> Inner<D, W> {
         position: u64,
     ) -> Result<Option<(SealedEntry, u64, [u8; 16])>, ReadError> {
         let ring_len = self.fixed.journal_len;
-        let (disk, zone) = self.journal_copies()[copy];
-        let disk = &self.disks[disk];
         let within = position % ring_len;
-        let offset = disk.zones.journals()[zone] + within;
+        let (disk, offset) = self.journal_place(copy, position);
         let block = disk.read(offset, BLOCK).await?;
         let Ok(len) = SealedEntry::peek_len(&block) else {
             return Ok(None);
@@ -319,10 +321,9 @@ impl<D: Device, W: Work> Inner<D, W> {
     /// cannot be read as a whole, every block may be one.
     async fn entries_within(&self, copy: usize, within: u64) -> Vec<u64> {
         let len = LOOK_LEN.min((self.fixed.journal_len - within) as usize);
-        let (disk, zone) = self.journal_copies()[copy];
-        let disk = &self.disks[disk];
+        let (disk, offset) = self.journal_place(copy, within);
         let blocks = (within..within + len as u64).step_by(BLOCK);
-        match disk.read(disk.zones.journals()[zone] + within, len).await {
+        match disk.read(offset, len).await {
             Ok(bytes) => blocks
                 .zip(bytes.chunks(BLOCK))
                 .filter(|(_, block)| SealedEntry::peek_len(block).is_ok())
@@ -409,12 +410,17 @@ fn load_tables(tables: &mut Tables, state: State) -> Result<Vec<(SourceId, Vec<u
     tables.next_number = state.next_number;
     tables.next_generation = state.next_generation;
     for row in state.containers {
-        let (disk, slot) = container_slot(row.container);
-        if !tables.free.get_mut(disk).is_some_and(|free| free.remove(&slot)) {
+        if !row.slots.iter().all(|slot| tables.claim(slot)) {
             return Err(OpenError::Contradiction { what: "a container outside the disks" });
         }
         let container = Container { row, journaled: true, shares: Shares::default() };
         tables.containers.insert(row.container, container);
+    }
+    for released in state.released {
+        if !tables.claim(released.slot) {
+            return Err(OpenError::Contradiction { what: "a slot both used and released" });
+        }
+        tables.released.push(released);
     }
     let mut working = Vec::new();
     for row in state.sources {

@@ -163,7 +163,9 @@ impl<D: Device, W: Work> Inner<D, W> {
         let blocks = (run_len / BLOCK) as u32;
         let room = self.reserve(parts.purpose, parts.session, blocks, directory_len)?;
         let (session, purpose) = (parts.session, parts.purpose);
-        let place = self.run_place((room.container, room.block));
+        let places: Vec<Place> =
+            room.slots.iter().map(|slot| self.place(slot, room.block)).collect();
+        let twin = (places.len() > 1).then(|| self.twin_buffer(run_len));
         let header = RunHeader {
             ordinal: room.ordinal,
             container: room.container,
@@ -178,10 +180,15 @@ impl<D: Device, W: Work> Inner<D, W> {
             key: self.fixed.run_key(&room.salt),
             seal: self.fixed.run_seal(&room.place(), &header),
             pool: self.fixed.pool,
-            place,
+            place: places[0],
         };
         let buf = self.run_buffer(run_len).await;
-        let assembled = self.work.run(move || assemble(parts, target, buf)).await;
+        let assembled = self.work.run(move || {
+            let mut assembled = assemble(parts, &target, buf);
+            assembled.twin = twin.map(|twin| assembled.copied(twin, &target, places[1]));
+            assembled
+        });
+        let assembled = assembled.await;
         self.finish_room(&room, &assembled.buf[..directory_len]);
         let run = RunRef {
             container: room.container,
@@ -198,8 +205,13 @@ impl<D: Device, W: Work> Inner<D, W> {
             self.tables.borrow_mut().index_run(&entries);
         }
         self.cache.borrow_mut().keep_directory(run_key, Rc::new(assembled.directory));
-        let (disk, _) = super::layout::container_slot(room.container);
-        self.start_write(disk, place.offset, assembled.buf, Some(run_key));
+        for (slot, buf) in room.slots.iter().zip([Some(assembled.buf), assembled.twin]) {
+            if let Some(buf) = buf {
+                let disk = self.disk_of(slot);
+                let offset = disk.offset(slot.slot, room.block);
+                self.start_write(disk, offset, buf, Some(run_key));
+            }
+        }
         if purpose == Purpose::Data {
             let row = RunRow { run, session, ordinal: room.ordinal };
             let effect = if moves { Effect::Moved(entries) } else { Effect::Run(entries) };
@@ -221,6 +233,16 @@ impl<D: Device, W: Work> Inner<D, W> {
             return AlignedBuf::zeroed(run_len);
         }
         let mut buf = self.buffers.take(RUN_BUFFER_LEN).await;
+        buf.resize(run_len);
+        buf
+    }
+
+    /// Memory for the second copy of a run. Whoever holds one buffer must not wait for another: all
+    /// could be held by such.
+    fn twin_buffer(&self, run_len: usize) -> AlignedBuf {
+        let pooled = (RUN_BUFFER_LEN / 8..=RUN_BUFFER_LEN).contains(&run_len);
+        let taken = pooled.then(|| self.buffers.try_take(RUN_BUFFER_LEN)).flatten();
+        let mut buf = taken.unwrap_or_else(|| AlignedBuf::zeroed(run_len));
         buf.resize(run_len);
         buf
     }
@@ -268,8 +290,21 @@ fn share(frame: &FrameEntry, len: u32) -> u32 {
 
 struct Assembled {
     buf: AlignedBuf,
+    /// The same run for its other place.
+    twin: Option<AlignedBuf>,
     directory: Directory,
     check: [u8; 16],
+}
+
+impl Assembled {
+    /// The run as it will stand at another place: only its head differs.
+    fn copied(&self, mut buf: AlignedBuf, target: &Target, place: Place) -> AlignedBuf {
+        buf.copy_from_slice(&self.buf);
+        let seal = target.seal.as_ref();
+        let bytes = self.directory.encode_sealed(&target.key, target.pool, place, seal);
+        buf[..bytes.len()].copy_from_slice(&bytes);
+        buf
+    }
 }
 
 /// What a run is made for.
@@ -283,8 +318,8 @@ struct Target {
 
 /// The run as it will stand on the disk. Work: it passes over every stored byte once, and in an
 /// encrypted pool seals it on the way.
-fn assemble(parts: RunParts, target: Target, mut buf: AlignedBuf) -> Assembled {
-    let Target { header, key, seal, pool, place } = target;
+fn assemble(parts: RunParts, target: &Target, mut buf: AlignedBuf) -> Assembled {
+    let Target { header, ref key, ref seal, pool, place } = *target;
     let chunk_count = parts.frames.iter().map(|(_, chunks)| chunks.len()).sum();
     let mut offset = Directory::len_in(seal.is_some(), parts.frames.len(), chunk_count) as u32;
     let mut directory = Directory { header, frames: Vec::new(), chunks: Vec::new() };
@@ -305,11 +340,11 @@ fn assemble(parts: RunParts, target: Target, mut buf: AlignedBuf) -> Assembled {
     }
     // The buffer holds what its last user left there.
     buf[offset as usize..].fill(0);
-    let bytes = directory.encode_sealed(&key, pool, place, seal.as_ref());
+    let bytes = directory.encode_sealed(key, pool, place, seal.as_ref());
     buf[..bytes.len()].copy_from_slice(&bytes);
     let mut check = [0; 16];
     check.copy_from_slice(&bytes[..16]);
-    Assembled { buf, directory, check }
+    Assembled { buf, twin: None, directory, check }
 }
 
 /// Brings a frame to its place in the run. The hash is of the bytes as they stand there.

@@ -245,8 +245,23 @@ impl<D: Device, W: Work> Inner<D, W> {
 }
 
 impl Live {
+    /// Whether it stored one of these chunks or was told of it.
+    pub(super) fn knows_of(&self, chunks: &RoaringTreemap) -> bool {
+        !self.parts.borrow().mine.is_disjoint(chunks)
+    }
+
+    /// It cannot go on: whoever works on it begins again from its last step.
+    pub(super) fn fail(&self, error: CommitError) {
+        self.failure.borrow_mut().get_or_insert(error);
+        self.changed.notify();
+    }
+
+    pub(super) fn failure(&self) -> Option<CommitError> {
+        self.failure.borrow().clone()
+    }
+
     fn check(&self) -> Result<(), CommitError> {
-        self.failure.borrow().clone().map_or(Ok(()), Err)
+        self.failure().map_or(Ok(()), Err)
     }
 
     /// Those of `numbers` that it stored or was told of.
@@ -339,6 +354,7 @@ impl<D: Device, W: Work> Pool<D, W> {
         chunks: &[ChunkRef],
     ) -> Result<Vec<bool>, IngestError> {
         let live = self.inner.live(session)?;
+        live.check()?;
         let mut have = Vec::with_capacity(chunks.len());
         for chunk in chunks {
             have.push(self.inner.has(&live, chunk).await);

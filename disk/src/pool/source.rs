@@ -88,6 +88,10 @@ impl<D: Device, W: Work> Inner<D, W> {
             tables.index.candidates(tables.index.fingerprint(id)).collect()
         };
         for number in candidates {
+            let place = self.tables.borrow().index.slot(number).map(|slot| slot.place);
+            if place.is_none_or(|place| !self.is_held(place.container)) {
+                continue;
+            }
             match self.locate(number).await {
                 // Asked again, because it may have been given up while its directory was read.
                 Ok(found) if found.chunk.id == *id && self.is_there(number) => {

@@ -3,16 +3,18 @@
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
+use super::disk::Disk;
 use super::event::Event;
-use super::layout::{Fixed, container_number, container_slot};
+use super::layout::{Fixed, state_number};
 use super::run::RunPlace;
 use super::tables::{COMPACTOR, Effect, Tables};
 use super::{Inner, Work};
 use crate::buffer::AlignedBuf;
 use crate::device::Device;
 use crate::error::CommitError;
-use crate::format::{ContainerFooter, ContainerHeader, Op, Purpose};
+use crate::format::{ContainerFooter, ContainerHeader, Op, Purpose, SlotRef, Slots};
 use crate::units::{BLOCK, SessionId};
 
 /// Bytes of writes under way before whoever produces more has to wait.
@@ -23,6 +25,7 @@ struct Open {
     container: u32,
     generation: u64,
     salt: [u8; 16],
+    slots: Slots,
     purpose: Purpose,
     next_block: u32,
     run_count: u64,
@@ -40,6 +43,7 @@ pub(super) struct Room {
     pub(super) container: u32,
     pub(super) generation: u64,
     pub(super) salt: [u8; 16],
+    pub(super) slots: Slots,
     pub(super) block: u16,
     pub(super) ordinal: u64,
 }
@@ -61,7 +65,15 @@ pub(super) struct Space {
     /// Writes in the order they were issued, with the run each belongs to.
     under_way: RefCell<BTreeMap<u64, Option<RunKey>>>,
     in_flight: Cell<u64>,
+    /// Runs of each container that have room and are not on their way yet.
+    placing: RefCell<BTreeMap<u32, u32>>,
     pub(super) changed: Event,
+}
+
+impl Space {
+    pub(super) fn is_placing(&self, container: u32) -> bool {
+        self.placing.borrow().contains_key(&container)
+    }
 }
 
 impl Open {
@@ -96,8 +108,8 @@ impl<D: Device, W: Work> Inner<D, W> {
                 candidate.purpose == purpose && candidate.fits(&self.fixed, blocks, directory_len)
             };
             let by_load = |at: &usize| {
-                let disk = container_slot(open[*at].container).0;
-                self.disks[disk].in_flight.get()
+                let in_flight = |slot: SlotRef| self.disk_of(slot).in_flight.get();
+                open[*at].slots.iter().map(in_flight).max()
             };
             full.extend((0..open.len()).filter(|at| {
                 open[*at].purpose == purpose && open[*at].owner == Some(owner) && !fits(at)
@@ -125,12 +137,14 @@ impl<D: Device, W: Work> Inner<D, W> {
             container: chosen.container,
             generation: chosen.generation,
             salt: chosen.salt,
+            slots: chosen.slots,
             block: chosen.next_block as u16,
             ordinal: chosen.run_count,
         };
         chosen.next_block += blocks;
         chosen.run_count += 1;
         chosen.unfinished += 1;
+        *self.space.placing.borrow_mut().entry(room.container).or_default() += 1;
         Ok(room)
     }
 
@@ -141,6 +155,14 @@ impl<D: Device, W: Work> Inner<D, W> {
             open.directories.extend_from_slice(directory);
             open.unfinished -= 1;
         }
+        let mut placing = self.space.placing.borrow_mut();
+        if let Some(count) = placing.get_mut(&room.container) {
+            *count -= 1;
+            if *count == 0 {
+                placing.remove(&room.container);
+            }
+        }
+        self.space.changed.notify();
     }
 
     /// The stream is done: others may go on in its container.
@@ -153,44 +175,40 @@ impl<D: Device, W: Work> Inner<D, W> {
         }
     }
 
-    /// Opens a container in a free slot of the disk that has most.
+    /// Opens a container: one of data in free slots of as many disks as it should have copies.
     fn open_container(&self, purpose: Purpose, owner: SessionId) -> Result<usize, CommitError> {
         let mut tables = self.tables.borrow_mut();
-        let free = tables.free_slots();
-        // Data leaves a reserve, so that checkpoints and deletes always find room; what compaction
-        // moves may use half of it, since it gives back more.
-        let reserve = match purpose {
-            Purpose::State => 0,
-            Purpose::Data if owner == COMPACTOR => self.reserved_slots() / 2,
-            Purpose::Data => self.reserved_slots(),
+        let slots = match purpose {
+            Purpose::Data => self.slots_for_data(&tables, owner),
+            Purpose::State => self.slot_for_state(&tables, owner).map(Slots::one),
         };
-        if free <= reserve {
+        let Some(slots) = slots else {
             let len = self.fixed.container_len;
-            return Err(CommitError::Full {
-                needed: len,
-                free: free.saturating_sub(reserve) * len,
-            });
-        }
-        let container = match purpose {
-            Purpose::Data => self.slot_for_data(&tables),
-            Purpose::State => self.slot_for_state(&tables, owner),
+            let free = self.free_for_data(&tables);
+            return Err(CommitError::Full { needed: len, free: free * len });
         };
         let (generation, salt) = (tables.next_generation, self.random());
-        tables.open_container(container, generation, purpose, salt);
+        let container = match purpose {
+            Purpose::Data => tables.new_container(generation),
+            Purpose::State => state_number(slots.first()),
+        };
+        tables.open_container(container, generation, purpose, salt, slots);
         drop(tables);
-        let disk = container_slot(container).0;
-        let header = ContainerHeader { container, generation, purpose, salt };
-        let offset = self.disks[disk].offset(container, 0);
-        let place = self.disks[disk].place(offset);
-        let block = header.encode(&self.fixed.key, self.fixed.pool, place);
-        self.start_write(disk, offset, AlignedBuf::padded(&block), None);
-        self.journal
-            .push(Op::ContainerOpened { container, generation, purpose, salt }, Effect::None);
+        for slot in slots.iter() {
+            let disk = self.disk_of(slot);
+            let header = ContainerHeader { container, generation, purpose, salt };
+            let offset = disk.offset(slot.slot, 0);
+            let block = header.encode(&self.fixed.key, self.fixed.pool, disk.place(offset));
+            self.start_write(disk, offset, AlignedBuf::padded(&block), None);
+        }
+        let op = Op::ContainerOpened { container, generation, purpose, salt, slots };
+        self.journal.push(op, Effect::None);
         let mut open = self.space.open.borrow_mut();
         open.push(Open {
             container,
             generation,
             salt,
+            slots,
             purpose,
             next_block: 1,
             run_count: 0,
@@ -201,32 +219,60 @@ impl<D: Device, W: Work> Inner<D, W> {
         Ok(open.len() - 1)
     }
 
-    /// On the disk with fewest open containers, among these with most free slots.
-    fn slot_for_data(&self, tables: &Tables) -> u32 {
+    /// On the disks with fewest open containers, among these with most free slots. With two copies
+    /// on two disks, unless there is only one left: fewer copies than asked for are no way to save
+    /// room.
+    /// Data leaves a reserve, so that checkpoints and deletes always find room; what compaction moves
+    /// may use half of it, since it gives back more.
+    fn slots_for_data(&self, tables: &Tables, owner: SessionId) -> Option<Slots> {
         let open = self.space.open.borrow();
-        let open_on = |disk: usize| {
-            open.iter().filter(|open| container_slot(open.container).0 == disk).count()
+        let taking = self.taking_disks();
+        let open_on =
+            |disk: usize| open.iter().filter(|open| open.slots.on(disk).is_some()).count();
+        let reserve = match owner == COMPACTOR {
+            true => self.reserve_per_disk() / 2,
+            false => self.reserve_per_disk(),
         };
-        let disk = (0..self.disks.len())
-            .filter(|disk| !tables.free[*disk].is_empty())
-            .min_by_key(|disk| (open_on(*disk), Reverse(tables.free[*disk].len())))
-            .expect("some disk has a free slot");
-        let slot = tables.free[disk].first().expect("the disk was chosen for its free slot");
-        container_number(disk, *slot)
+        let mut disks: Vec<usize> = taking.iter().map(|disk| disk.index).collect();
+        disks.retain(|disk| tables.free_on(*disk) > reserve);
+        disks.sort_by_key(|disk| (open_on(*disk), Reverse(tables.free_on(*disk))));
+        let mut slots = disks.iter().filter_map(|disk| first_free(tables, *disk));
+        let first = slots.next()?;
+        if self.fixed.copies < 2 || taking.len() < 2 {
+            return Some(Slots::one(first));
+        }
+        Some(Slots::two(first, slots.next()?))
     }
 
     /// The two copies of the state on two disks, or near both ends of the only one.
-    fn slot_for_state(&self, tables: &Tables, owner: SessionId) -> u32 {
+    fn slot_for_state(&self, tables: &Tables, owner: SessionId) -> Option<SlotRef> {
         let back = owner.0[0] == 1;
-        let preferred = if back { self.disks.len() - 1 } else { 0 };
-        let any = (0..self.disks.len()).find(|disk| !tables.free[*disk].is_empty());
-        let disk = match tables.free[preferred].is_empty() {
-            false => preferred,
-            true => any.expect("some disk has a free slot"),
+        let has_room = |disk: &usize| tables.free_on(*disk) > 0;
+        let disks: Vec<usize> = self.taking_disks().iter().map(|disk| disk.index).collect();
+        let preferred = if back { disks.last() } else { disks.first() };
+        let any = || {
+            if back {
+                disks.iter().rfind(|disk| has_room(disk))
+            } else {
+                disks.iter().find(|disk| has_room(disk))
+            }
         };
-        let free = &tables.free[disk];
+        let disk = *preferred.filter(|disk| has_room(disk)).or_else(any)?;
+        let free = tables.free[disk].as_ref()?;
         let slot = if back { free.last() } else { free.first() };
-        container_number(disk, *slot.expect("the disk was chosen for its free slot"))
+        Some(SlotRef { disk: disk as u16, slot: *slot? })
+    }
+
+    /// A container for a copy of one that lies elsewhere: not on `avoid`, the fullest disks last.
+    pub(super) fn slot_for_copy(&self, avoid: &[usize], prefer: Option<usize>) -> Option<SlotRef> {
+        let mut tables = self.tables.borrow_mut();
+        let reserve = self.reserve_per_disk();
+        let mut disks: Vec<usize> = self.taking_disks().iter().map(|disk| disk.index).collect();
+        disks.retain(|disk| !avoid.contains(disk) && tables.free_on(*disk) > reserve);
+        disks.sort_by_key(|disk| (Some(*disk) != prefer, Reverse(tables.free_on(*disk))));
+        let slot = first_free(&tables, *disks.first()?)?;
+        tables.claim(slot);
+        Some(slot)
     }
 
     /// Whether runs may still be added to the container.
@@ -270,8 +316,6 @@ impl<D: Device, W: Work> Inner<D, W> {
     }
 
     fn write_footer(&self, open: &Open) {
-        let disk_index = container_slot(open.container).0;
-        let disk = &self.disks[disk_index];
         let body_block = open.next_block as u16;
         let footer = ContainerFooter {
             container: open.container,
@@ -281,21 +325,47 @@ impl<D: Device, W: Work> Inner<D, W> {
             body_len: open.directories.len() as u64,
             body_hash: *blake3::hash(&open.directories).as_bytes(),
         };
-        if !open.directories.is_empty() {
-            let body = AlignedBuf::padded(&open.directories);
-            let offset = disk.offset(open.container, body_block);
-            self.start_write(disk_index, offset, body, None);
-        }
-        let last = disk.offset(open.container, 0) + self.fixed.container_len - BLOCK as u64;
         let key = self.fixed.run_key(&open.salt);
-        let block = footer.encode(&key, self.fixed.pool, disk.place(last));
-        self.start_write(disk_index, last, AlignedBuf::padded(&block), None);
+        for slot in open.slots.iter() {
+            let disk = self.disk_of(slot);
+            if !open.directories.is_empty() {
+                let body = AlignedBuf::padded(&open.directories);
+                let offset = disk.offset(slot.slot, body_block);
+                self.start_write(Rc::clone(&disk), offset, body, None);
+            }
+            let last = disk.offset(slot.slot, 0) + self.fixed.container_len - BLOCK as u64;
+            let block = footer.encode(&key, self.fixed.pool, disk.place(last));
+            self.start_write(disk, last, AlignedBuf::padded(&block), None);
+        }
+    }
+
+    /// Nothing more is put into containers with a copy on this disk.
+    pub(super) fn close_containers_on(&self, disk: usize) {
+        self.close_containers(|open| open.slots.on(disk).is_some());
+    }
+
+    pub(super) fn close_state_containers(&self) {
+        self.close_containers(|open| open.purpose == Purpose::State);
+    }
+
+    /// Nothing more is put into this container.
+    pub(super) fn close_container(&self, container: u32) {
+        self.close_containers(|open| open.container == container);
+    }
+
+    fn close_containers(&self, which: impl Fn(&Open) -> bool) {
+        let closed: Vec<Open> =
+            self.space.open.borrow_mut().extract_if(.., |open| which(open)).collect();
+        for Open { container, .. } in closed {
+            let op = Op::ContainerSealed { container, has_footer: false };
+            self.journal.push(op, Effect::None);
+        }
     }
 
     /// Starts a write that nobody awaits by itself: the next journal entry waits for all of them.
     pub(super) fn start_write(
         &self,
-        disk: usize,
+        disk: Rc<Disk<D>>,
         offset: u64,
         buf: AlignedBuf,
         run: Option<RunKey>,
@@ -308,9 +378,8 @@ impl<D: Device, W: Work> Inner<D, W> {
         space.in_flight.set(space.in_flight.get() + len);
         let inner = self.handle();
         self.spawner.spawn(async move {
-            let disk = &inner.disks[disk];
             if disk.write(offset, buf).await.is_err() {
-                inner.journal.fail(disk.id);
+                inner.disk_failed(disk.index);
             }
             let space = &inner.space;
             space.in_flight.set(space.in_flight.get() - len);
@@ -352,9 +421,28 @@ impl<D: Device, W: Work> Inner<D, W> {
         space.changed.until(|| (space.in_flight.get() < IN_FLIGHT_MAX).then_some(())).await;
     }
 
-    /// Slots kept back for the pool's own needs: checkpoints at two places, twice over, or 1 %.
-    pub(super) fn reserved_slots(&self) -> u64 {
-        let total: u64 = self.disks.iter().map(|disk| disk.zones.container_count).sum();
-        (total / 100).max(8).min(total / 2)
+    /// Slots kept back for the pool's own needs, so that checkpoints and deletions always find room:
+    /// checkpoints at two places, twice over, or 1 %. The two places are two disks.
+    pub(super) fn reserve_per_disk(&self) -> u64 {
+        let taking = self.taking_disks();
+        let total: u64 = taking.iter().map(|disk| disk.zones.container_count).sum();
+        (total / 100).max(8).min(total / 2).div_ceil(taking.len().clamp(1, 2) as u64)
     }
+
+    /// All of them.
+    pub(super) fn reserved_slots(&self) -> u64 {
+        self.reserve_per_disk() * self.taking_disks().len() as u64
+    }
+
+    /// Free slots that data may take.
+    pub(super) fn free_for_data(&self, tables: &Tables) -> u64 {
+        let reserve = self.reserve_per_disk();
+        let disks = self.taking_disks();
+        disks.iter().map(|disk| tables.free_on(disk.index).saturating_sub(reserve)).sum()
+    }
+}
+
+fn first_free(tables: &Tables, disk: usize) -> Option<SlotRef> {
+    let slot = *tables.free[disk].as_ref()?.first()?;
+    Some(SlotRef { disk: disk as u16, slot })
 }

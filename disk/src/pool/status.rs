@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Pool, Work};
 use crate::device::{Counters, Device, Geometry};
-use crate::format::{PointRow, Purpose};
+use crate::format::{DiskState, PointRow, Purpose};
 use crate::units::{DiskId, PointId, PoolId, SourceId, UnixNanos};
 
 #[derive(Debug, Clone)]
@@ -36,14 +36,31 @@ pub struct PoolStatus {
     pub sessions: u64,
     /// The disk whose failure ended writing.
     pub fenced: Option<DiskId>,
+    /// Copies every container should have.
+    pub copies: u16,
+    /// Something is less safe than it should be: a disk is away, or bytes have too few copies.
+    pub degraded: bool,
+    /// Bytes in containers that have fewer copies than they should, and those of which no copy can
+    /// be read.
+    pub bytes_single: u64,
+    pub bytes_unreadable: u64,
+    /// Copies that gave faults and wait to be healed.
+    pub copies_to_heal: u64,
     pub disks: Vec<DiskStatus>,
 }
 
 #[derive(Debug, Clone)]
 pub struct DiskStatus {
     pub id: DiskId,
-    pub geometry: Geometry,
+    pub state: DiskState,
+    /// None while the disk is missing.
+    pub geometry: Option<Geometry>,
     pub counters: Counters,
+    /// Reads the device refused, reads that gave wrong bytes, and failed writes and flushes, since
+    /// the pool was opened.
+    pub read_errors: u64,
+    pub mismatches: u64,
+    pub write_errors: u64,
     pub bytes_total: u64,
     pub bytes_used: u64,
 }
@@ -111,11 +128,6 @@ impl<D: Device, W: Work> Pool<D, W> {
         let tables = inner.tables.borrow();
         let container_len = inner.fixed.container_len;
         let listed = tables.points.iter().filter(|point| point.trashed_until == 0);
-        let mut used = vec![0; inner.disks.len()];
-        for (number, container) in &tables.containers {
-            let (disk, _) = super::layout::container_slot(*number);
-            used[disk] += u64::from(container.row.used_blocks) * crate::units::BLOCK_U64;
-        }
         let (mut bytes_frames, mut bytes_live) = (0, 0);
         let (mut containers_data, mut containers_state, mut containers_leaving) = (0, 0, 0);
         for container in tables.containers.values() {
@@ -130,18 +142,41 @@ impl<D: Device, W: Work> Pool<D, W> {
             bytes_frames += container.row.stored_len;
             bytes_live += container.shares.live_len().min(container.row.stored_len);
         }
-        let disks: Vec<DiskStatus> = inner
-            .disks
+        let members = inner.disks();
+        let mut used = vec![0; members.len()];
+        let (mut single, mut unreadable) = (0, 0);
+        for container in tables.containers.values() {
+            let bytes = u64::from(container.row.used_blocks) * crate::units::BLOCK_U64;
+            let slots = container.row.slots;
+            slots.iter().for_each(|slot| used[usize::from(slot.disk)] += bytes);
+            let there = slots.iter().filter(|slot| members[usize::from(slot.disk)].is_there());
+            match there.count() {
+                _ if container.row.purpose == Purpose::State => {}
+                0 => unreadable += bytes,
+                1 if inner.fixed.copies > 1 => single += bytes,
+                _ => {}
+            }
+        }
+        let disks: Vec<DiskStatus> = members
             .iter()
             .zip(used)
             .map(|(disk, bytes_used)| DiskStatus {
                 id: disk.id,
-                geometry: disk.device.geometry(),
-                counters: disk.device.counters(),
-                bytes_total: disk.zones.container_count * container_len,
+                state: disk.state.get(),
+                geometry: disk.device.as_ref().map(Device::geometry),
+                counters: disk.device.as_ref().map(Device::counters).unwrap_or_default(),
+                read_errors: disk.faults.read_errors.get(),
+                mismatches: disk.faults.mismatches.get(),
+                write_errors: disk.faults.write_errors.get(),
+                bytes_total: match disk.state.get() {
+                    _ if !disk.is_there() => 0,
+                    DiskState::Retired => 0,
+                    _ => disk.zones.container_count * container_len,
+                },
                 bytes_used,
             })
             .collect();
+        let away = members.iter().any(|disk| disk.state.get() == DiskState::Failed);
         PoolStatus {
             pool: inner.fixed.pool,
             bytes_total: disks.iter().map(|disk| disk.bytes_total).sum(),
@@ -161,6 +196,11 @@ impl<D: Device, W: Work> Pool<D, W> {
             points: tables.points.len() as u64,
             sessions: tables.sessions.len() as u64,
             fenced: inner.journal.failed(),
+            copies: inner.fixed.copies,
+            degraded: away || single + unreadable > 0,
+            bytes_single: single,
+            bytes_unreadable: unreadable,
+            copies_to_heal: inner.noted.copies().len() as u64,
             disks,
         }
     }

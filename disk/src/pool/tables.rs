@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use roaring::RoaringTreemap;
 
-use super::layout::container_slot;
-use crate::format::{ContainerRow, Op, PointRow, Purpose, RunRef, SeriesRow, StateRoot};
+use crate::format::{
+    ContainerRow, Op, PointRow, Purpose, Released, RunRef, SeriesRow, Slots, StateRoot,
+};
 use crate::index::Index;
 use crate::index::segment::Entry;
 use crate::sets::{Chain, RefCounts, SetDelta};
@@ -101,8 +102,10 @@ pub(super) struct Tables {
     pub(super) next_generation: u64,
     pub(super) witnessed: i64,
     pub(super) containers: BTreeMap<u32, Container>,
-    /// Free slots of each disk.
-    pub(super) free: Vec<BTreeSet<u64>>,
+    /// Free slots of each disk; none where nothing new may be put.
+    pub(super) free: Vec<Option<BTreeSet<u32>>>,
+    /// Slots whose copies moved elsewhere.
+    pub(super) released: Vec<Released>,
     pub(super) sources: BTreeMap<SourceId, Source>,
     /// In order of commit.
     pub(super) points: Vec<PointRow>,
@@ -131,13 +134,15 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    pub(super) fn new(index: Index, slots: impl Iterator<Item = u64>) -> Self {
+    /// `slots`: how many each disk has, or none where nothing new may be put.
+    pub(super) fn new(index: Index, slots: impl Iterator<Item = Option<u64>>) -> Self {
         Self {
             next_number: 1,
             next_generation: 1,
             witnessed: i64::MIN,
             containers: BTreeMap::new(),
-            free: slots.map(|count| (0..count).collect()).collect(),
+            free: slots.map(|count| Some((0..count? as u32).collect())).collect(),
+            released: Vec::new(),
             sources: BTreeMap::new(),
             points: Vec::new(),
             sessions: BTreeMap::new(),
@@ -165,8 +170,8 @@ impl Tables {
                 let source = self.source(source, domain);
                 (source.lease_next, source.lease_end) = (first, first.plus(count));
             }
-            (Op::ContainerOpened { container, generation, purpose, salt }, _) => {
-                self.open_container(container, generation, purpose, salt);
+            (Op::ContainerOpened { container, generation, purpose, salt, slots }, _) => {
+                self.open_container(container, generation, purpose, salt, slots);
                 if let Some(opened) = self.containers.get_mut(&container) {
                     opened.journaled = true;
                 }
@@ -194,6 +199,7 @@ impl Tables {
                     container.row.freed_at = freed_at;
                 }
             }
+            (Op::ContainerSlots { container, slots }, _) => self.set_slots(container, slots),
             (Op::SessionOpened { session, source, domain, basis, opened_at, lease_until }, _) => {
                 self.source(source, domain);
                 // A session taken up again keeps what it was sent before.
@@ -264,9 +270,11 @@ impl Tables {
         generation: u64,
         purpose: Purpose,
         salt: [u8; 16],
+        slots: Slots,
     ) {
-        let (disk, slot) = container_slot(container);
-        self.free[disk].remove(&slot);
+        for slot in slots.iter() {
+            let _ = self.claim(slot);
+        }
         self.next_generation = self.next_generation.max(generation + 1);
         let known = self.containers.get(&container);
         // In the running pool the container was opened in memory before it was journaled.
@@ -278,6 +286,7 @@ impl Tables {
             generation,
             purpose,
             salt,
+            slots,
             sealed: false,
             has_footer: false,
             used_blocks: 1,
@@ -293,9 +302,9 @@ impl Tables {
         self.points.iter().find(|row| row.id == *id)
     }
 
-    /// Bytes of free slots over all disks.
+    /// Free slots over all disks.
     pub(super) fn free_slots(&self) -> u64 {
-        self.free.iter().map(|slots| slots.len() as u64).sum()
+        (0..self.free.len()).map(|disk| self.free_on(disk)).sum()
     }
 }
 

@@ -10,13 +10,12 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use roaring::RoaringTreemap;
 
-use super::layout::container_slot;
 use super::read::Proof;
 use super::space::RunKey;
 use super::{Inner, Pool, Work};
 use crate::device::Device;
 use crate::error::ReadError;
-use crate::format::Directory;
+use crate::format::{Directory, SlotRef};
 use crate::sets::common;
 use crate::units::{ChunkNumber, PointId};
 
@@ -111,24 +110,65 @@ impl<D: Device, W: Work> Inner<D, W> {
         runs
     }
 
+    /// Every copy of a run. What is wrong with one of them touches the chunks that no other serves.
     pub(super) async fn verify_run(
         &self,
         run: RunKey,
         reach: usize,
         numbers: RoaringTreemap,
     ) -> VerifyReport {
+        let slots: Vec<SlotRef> =
+            self.slots(run.0).into_iter().flat_map(|slots| slots.iter()).collect();
         let mut report = VerifyReport { runs: 1, chunks: numbers.len(), ..VerifyReport::default() };
+        let mut copies = Vec::new();
+        for slot in slots {
+            let part = self.verify_copy(slot, run, reach, &numbers).await;
+            let bad = part.findings.iter().fold(RoaringTreemap::new(), |mut bad, finding| {
+                bad |= &finding.chunks;
+                bad
+            });
+            copies.push((slot, part, bad));
+        }
+        let Some(lost) =
+            copies.iter().map(|(_, _, bad)| bad.clone()).reduce(|one, other| one & other)
+        else {
+            let error = ReadError::NoChunk { number: ChunkNumber(numbers.min().unwrap_or(0)) };
+            report.findings.push(VerifyFinding { error, chunks: numbers, points: Vec::new() });
+            return report;
+        };
+        for (slot, mut part, _) in copies {
+            for finding in &mut part.findings {
+                self.note_fault(run, slot, &finding.error);
+                finding.chunks &= &lost;
+            }
+            if !self.disk_of(slot).is_there() {
+                // A missing disk is no finding, what it alone held is.
+                part.findings.retain(|finding| !finding.chunks.is_empty());
+            }
+            report.add(part);
+        }
+        report
+    }
+
+    async fn verify_copy(
+        &self,
+        slot: SlotRef,
+        run: RunKey,
+        reach: usize,
+        numbers: &RoaringTreemap,
+    ) -> VerifyReport {
+        let mut report = VerifyReport::default();
         let finding = |error, chunks| VerifyFinding { error, chunks, points: Vec::new() };
-        let (directory, proved) = match self.prove_run(run, reach).await {
+        let (directory, proved) = match self.prove_run(slot, run, reach).await {
             Some(whole) => whole,
             // Whatever was wrong, the single parts tell which of them it is.
-            None => match self.own_directory(run, &mut report).await {
+            None => match self.own_directory(slot, run, &mut report).await {
                 Ok(directory) => {
                     let unproved = vec![false; directory.frames.len()];
-                    (directory, unproved)
+                    (Rc::new(directory), unproved)
                 }
                 Err(error) => {
-                    report.findings.push(finding(error, numbers));
+                    report.findings.push(finding(error, numbers.clone()));
                     return report;
                 }
             },
@@ -141,45 +181,43 @@ impl<D: Device, W: Work> Inner<D, W> {
             let of_frame = directory.chunks_of(frame).iter();
             let chunks: RoaringTreemap = of_frame.map(|chunk| chunk.number.0).collect();
             // What moved away, or was sent again, is proved where it is now.
-            let here = common(&chunks, &numbers);
+            let here = common(&chunks, numbers);
             let needed = !here.is_empty() || chunks.is_empty();
             if needed
                 && !proved[usize::from(frame)]
-                && let Err(error) = self.prove_frame(run, &directory, frame).await
+                && let Err(error) = self.prove_frame(slot, run, &directory, frame).await
             {
                 report.findings.push(finding(error, here));
             }
             listed |= chunks;
         }
-        let missing = (&numbers - &listed) | self.exchanged(&directory, &numbers);
+        let missing = (numbers - &listed) | self.exchanged(&directory, numbers);
         if let Some(number) = missing.min() {
-            let disk = &self.disks[container_slot(run.0).0];
-            let place = disk.place(disk.offset(run.0, run.1));
+            let place = self.place(slot, run.1);
             let error = ReadError::WrongChunk { number: ChunkNumber(number), place };
             report.findings.push(finding(error, missing));
         }
         report
     }
 
-    /// The directory of a run that could not be proved as a whole. One that is damaged where it
-    /// belongs is a finding, also if the container's footer has it.
+    /// The directory of one copy of a run that could not be proved as a whole. One that is damaged
+    /// where it belongs is a finding, also if the container's footer has it.
     async fn own_directory(
         &self,
+        slot: SlotRef,
         run: RunKey,
         report: &mut VerifyReport,
-    ) -> Result<Rc<Directory>, ReadError> {
+    ) -> Result<Directory, ReadError> {
+        // Twice before a verdict: one read may have been wrong where the disk is right.
         let salt = self.salt(run.0).ok_or(ReadError::NoChunk { number: ChunkNumber(0) })?;
-        let first = self.read_directory(run.0, run.1, &salt).await;
-        let own = match first {
-            Ok(own) => return Ok(Rc::new(own)),
-            Err(_) => self.read_directory(run.0, run.1, &salt).await,
-        };
-        let error = match own {
-            Ok(own) => return Ok(Rc::new(own)),
+        if let Ok(own) = self.read_directory(slot, run, &salt).await {
+            return Ok(own);
+        }
+        let error = match self.read_directory(slot, run, &salt).await {
+            Ok(own) => return Ok(own),
             Err(error) => error,
         };
-        self.cache.borrow_mut().forget_container(run.0);
-        let listed = self.directory(run).await.map_err(|_| error.clone())?;
+        let listed = self.listed_in(slot, run).await.ok_or(error.clone())?;
         report.findings.push(VerifyFinding::of(error));
         Ok(listed)
     }
@@ -197,14 +235,17 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     async fn prove_frame(
         &self,
+        slot: SlotRef,
         run: RunKey,
         directory: &Rc<Directory>,
         frame: u16,
     ) -> Result<(), ReadError> {
-        // Twice before a verdict: one read may have been wrong where the disk is right.
-        match self.read_frame(run, directory, frame, Proof::Stored).await {
+        // Twice before a verdict, as above.
+        match self.read_frame_at(slot, run, directory, frame, Proof::Stored).await {
             Ok(_) => Ok(()),
-            Err(_) => self.read_frame(run, directory, frame, Proof::Stored).await.map(|_| ()),
+            Err(_) => {
+                self.read_frame_at(slot, run, directory, frame, Proof::Stored).await.map(drop)
+            }
         }
     }
 

@@ -60,6 +60,8 @@ pub(super) struct Media {
     pub(super) cache: Cache,
     pub(super) counters: CounterCells,
     gone: bool,
+    /// So many times as long as usual every operation takes.
+    pub(super) slowness: u64,
     /// Blocks that cannot be read.
     bad: BTreeSet<u64>,
     /// Each block as it was before its last write; none if it was never written.
@@ -93,6 +95,7 @@ impl Media {
             cache,
             counters: CounterCells::default(),
             gone: false,
+            slowness: 1,
             bad: BTreeSet::new(),
             before: BTreeMap::new(),
         }
@@ -288,5 +291,10 @@ impl Media {
 
     pub(super) fn vanish(&mut self) {
         self.gone = true;
+    }
+
+    /// It is there again, as it was when it went.
+    pub(super) fn come_back(&mut self) {
+        self.gone = false;
     }
 }

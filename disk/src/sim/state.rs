@@ -83,7 +83,7 @@ impl State {
             let strikes = rule.strikes(disk, op, &bytes, |per_million| rng.chance(per_million));
             struck.or(strikes)
         });
-        let took = 1 + self.rng.below(LONGEST_NANOS);
+        let took = (1 + self.rng.below(LONGEST_NANOS)) * self.disks[disk].slowness;
         let id = self.start(Some(disk), took);
         self.trace.event(b'o', &[id, disk as u64, op as u64, bytes.start, bytes.end]);
         if let Request::Write { buf, .. } = &request {

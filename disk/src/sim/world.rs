@@ -80,6 +80,16 @@ impl SimWorld {
         self.state.borrow_mut().disks[index].vanish();
     }
 
+    /// A disk that vanished is there again, with what was durable then.
+    pub fn come_back(&self, index: DiskIndex) {
+        self.state.borrow_mut().disks[index].come_back();
+    }
+
+    /// Every operation of the disk takes `times` as long as usual from now on.
+    pub fn slow(&self, index: DiskIndex, times: u64) {
+        self.state.borrow_mut().disks[index].slowness = times;
+    }
+
     /// Lets a disk break the contract from now on.
     pub fn set_mutant(&self, index: DiskIndex, mutant: DeviceMutant) {
         self.state.borrow_mut().disks[index].cache.mutant = mutant;

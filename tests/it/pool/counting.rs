@@ -12,7 +12,7 @@ use super::content::noise;
 /// As a pool on disks of a few GiB is made when nothing is chosen, but for the journal: what is
 /// counted depends on them.
 fn real(disk_count: usize, journal_len: u64) -> Shape {
-    Shape { disk_count, disk_len: 4 << 30, container_len: 16 << 20, journal_len }
+    Shape { disk_count, disk_len: 4 << 30, container_len: 16 << 20, journal_len, copies: 1 }
 }
 
 #[test]

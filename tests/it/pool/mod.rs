@@ -4,6 +4,7 @@ mod basics;
 mod content;
 mod counting;
 mod crash;
+mod disks;
 mod encrypted;
 mod flips;
 mod full;

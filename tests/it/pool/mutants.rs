@@ -4,6 +4,7 @@ use keelhold_disk::mutants::{Mutant, Mutants};
 use keelhold_disk::sim::DeviceMutant;
 
 use super::crash::{Story, enumerate};
+use super::disks::{copies, halves, schedules};
 use super::verdict::{Verdict, survive};
 use super::{encrypted, flips, reclaim, roots, scrub, simulation, strangers, swapped};
 
@@ -11,9 +12,9 @@ use super::{encrypted, flips, reclaim, roots, scrub, simulation, strangers, swap
 type Check = (&'static str, fn(Mutants) -> Verdict);
 
 fn crashes(mutants: Mutants) -> Verdict {
-    for disk_count in [1, 3] {
+    for disks in [(1, 1), (3, 1)] {
         for story in Story::ALL {
-            enumerate(story, 0, disk_count, (mutants, DeviceMutant::None), 150)?;
+            enumerate(story, 0, disks, (mutants, DeviceMutant::None), 150)?;
         }
     }
     Ok(())
@@ -29,6 +30,10 @@ fn state_flips(mutants: Mutants) -> Verdict {
         .step_by(2)
         .collect();
     flips::flip_all(&still, &bytes, mutants)
+}
+
+fn seeds(count: u64, check: fn(u64, Mutants) -> Verdict, mutants: Mutants) -> Verdict {
+    (0..count).try_for_each(|seed| check(seed, mutants))
 }
 
 /// The check that is made for the mutant.
@@ -57,6 +62,17 @@ fn made_for(mutant: Mutant) -> Check {
         Mutant::MovedIsProved => ("damage compacted", reclaim::damage::flipped_and_compacted),
         Mutant::RunSalt => ("nonces", encrypted::nonces),
         Mutant::SealPlace => ("transplanted runs", encrypted::transplanted),
+        Mutant::StaleDisk => ("stale disk", |mutants| seeds(12, halves::stale_never_wins, mutants)),
+        Mutant::SplitHalves => ("split halves", |mutants| seeds(4, halves::split, mutants)),
+        Mutant::JournalMove => {
+            ("two disks of the journal lost", |mutants| seeds(40, halves::journal_follows, mutants))
+        }
+        Mutant::HealProof => {
+            ("damage here and there", |mutants| seeds(4, copies::crosswise, mutants))
+        }
+        Mutant::LostRuns => ("schedules of disks", |mutants| {
+            (0..60).try_for_each(|seed| schedules::run(seed, mutants).map(drop))
+        }),
         // What is written in which order, and what recovery makes of it.
         _ => ("crash enumeration", crashes),
     }

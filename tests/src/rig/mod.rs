@@ -37,12 +37,20 @@ pub struct Shape {
     pub disk_len: u64,
     pub container_len: u64,
     pub journal_len: u64,
+    /// Disks every container is written to.
+    pub copies: u16,
 }
 
 impl Shape {
     #[must_use]
     pub fn toy(disk_count: usize) -> Self {
-        Self { disk_count, disk_len: DISK_LEN, container_len: CONTAINER_LEN, journal_len: 64 << 10 }
+        Self {
+            disk_count,
+            disk_len: DISK_LEN,
+            container_len: CONTAINER_LEN,
+            journal_len: 64 << 10,
+            copies: 1,
+        }
     }
 }
 
@@ -162,6 +170,7 @@ impl Rig {
             journal_len: Some(self.shape.journal_len),
             cut: Some(CutParams { min: 256, average: 1024, max: 4096, seed: [7; 32] }),
             id_key: None,
+            copies: Some(self.shape.copies),
         };
         let (devices, surroundings, now) = (self.devices(), self.surroundings(), self.now());
         self.executor.run_until(Pool::create(devices, surroundings, options, now))

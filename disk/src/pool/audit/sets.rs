@@ -1,12 +1,11 @@
 //! Sets against what they are caches of: the trees, walked; and counts against the sets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use roaring::RoaringTreemap;
 
 use crate::device::Device;
 use crate::error::ReadError;
-use crate::pool::layout::container_number;
 use crate::pool::tables::Tables;
 use crate::pool::verify::VerifyFinding;
 use crate::pool::{Inner, Pool, Work};
@@ -103,13 +102,22 @@ impl<D: Device, W: Work> Inner<D, W> {
     pub(in crate::pool) fn audit_space(&self) -> Vec<VerifyFinding> {
         let tables = self.tables.borrow();
         let mut findings = Vec::new();
-        for (at, disk) in self.disks.iter().enumerate() {
-            for slot in 0..disk.zones.container_count {
-                let container = container_number(at, slot);
-                let used = tables.containers.contains_key(&container);
-                if used == tables.free[at].contains(&slot) {
-                    findings.push(VerifyFinding::of(ReadError::Slot { container }));
-                }
+        let containers = tables.containers.values().flat_map(|of| of.row.slots.iter());
+        let released = tables.released.iter().map(|released| released.slot);
+        let mut used = BTreeSet::new();
+        for slot in containers.chain(released) {
+            let free = tables.free[usize::from(slot.disk)].as_ref();
+            let is_free = free.is_some_and(|free| free.contains(&slot.slot));
+            if is_free || !used.insert((slot.disk, slot.slot)) {
+                findings.push(VerifyFinding::of(ReadError::Slot { container: slot.slot }));
+            }
+        }
+        for (disk, free) in self.disks().iter().zip(&tables.free) {
+            let Some(free) = free else { continue };
+            let used = used.iter().filter(|(of, _)| usize::from(*of) == disk.index).count();
+            if used as u64 + free.len() as u64 != disk.zones.container_count {
+                let container = disk.index as u32;
+                findings.push(VerifyFinding::of(ReadError::Slot { container }));
             }
         }
         findings

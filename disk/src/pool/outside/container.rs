@@ -5,9 +5,8 @@ use crate::device::Device;
 use crate::error::ReadError;
 use crate::format::{
     ClearDirectory, ContainerFooter, ContainerHeader, Fault, FrameEntry, Head, HeadFault, Magic,
-    Place,
+    Place, SlotRef,
 };
-use crate::pool::layout::container_slot;
 use crate::pool::{Inner, Work};
 use crate::units::{BLOCK, BLOCK_U64};
 
@@ -25,34 +24,33 @@ pub(super) struct FoundRun {
 }
 
 impl<D: Device, W: Work> Inner<D, W> {
-    pub(super) async fn look_at_container(&self, container: u32) -> OutsideReport {
+    pub(super) async fn look_at_container(&self, slot: SlotRef) -> OutsideReport {
         let mut report = OutsideReport::default();
-        let header = match self.container_header(container).await {
-            Ok(header) if header.container == container => header,
-            Ok(_) => return report,
+        let header = match self.container_header(slot).await {
+            Ok(header) => header,
             Err(error) => {
                 // A slot that was never used holds anything. One of ours that is damaged says so.
-                if self.was_ours(container).await {
+                if self.was_ours(slot).await {
                     report.findings.push(error);
                 }
                 return report;
             }
         };
         report.containers = 1;
-        let (end, damaged) = self.look_at_runs(container, &header, &mut report).await;
-        match self.look_at_footer(container, &header, &mut report).await {
+        let (end, damaged) = self.look_at_runs(slot, &header, &mut report).await;
+        match self.look_at_footer(slot, &header, &mut report).await {
             true => report.findings.extend(damaged),
             false => report.doubtful.extend(damaged),
         }
-        self.look_behind(container, &header, end, &mut report).await;
+        self.look_behind(slot, &header, end, &mut report).await;
         report
     }
 
     /// Whether a slot was used by this pool, though its first block is no header: that one says so, or
     /// the run behind it.
-    async fn was_ours(&self, container: u32) -> bool {
-        let disk = &self.disks[container_slot(container).0];
-        let Ok(blocks) = disk.read(disk.offset(container, 0), 2 * BLOCK).await else {
+    async fn was_ours(&self, slot: SlotRef) -> bool {
+        let disk = self.disk_of(slot);
+        let Ok(blocks) = disk.read(disk.offset(slot.slot, 0), 2 * BLOCK).await else {
             return true;
         };
         let (first, second) = blocks.split_at(BLOCK);
@@ -66,13 +64,13 @@ impl<D: Device, W: Work> Inner<D, W> {
     /// Runs from the first block on; gives the block behind the last, and what is damaged in them.
     async fn look_at_runs(
         &self,
-        container: u32,
+        slot: SlotRef,
         header: &ContainerHeader,
         report: &mut OutsideReport,
     ) -> (u32, Vec<ReadError>) {
         let (mut block, mut damaged) = (1, Vec::new());
         while block < self.fixed.container_blocks() {
-            let found = self.look_at_run(container, block as u16, &header.salt).await;
+            let found = self.look_at_run(slot, block as u16, header).await;
             let Ok(run) = found else { break };
             if run.ordinal != report.runs {
                 break;
@@ -90,12 +88,12 @@ impl<D: Device, W: Work> Inner<D, W> {
     /// Whether there is a footer of this generation; whether what it tells of was there is judged.
     async fn look_at_footer(
         &self,
-        container: u32,
+        slot: SlotRef,
         header: &ContainerHeader,
         report: &mut OutsideReport,
     ) -> bool {
-        let disk = &self.disks[container_slot(container).0];
-        let offset = disk.offset(container, 0) + self.fixed.container_len - BLOCK_U64;
+        let disk = self.disk_of(slot);
+        let offset = disk.offset(slot.slot, 0) + self.fixed.container_len - BLOCK_U64;
         let place = disk.place(offset);
         let block = match disk.read(offset, BLOCK).await {
             Ok(block) => block,
@@ -115,7 +113,7 @@ impl<D: Device, W: Work> Inner<D, W> {
                 return false;
             }
         };
-        let place = disk.place(disk.offset(container, footer.body_block));
+        let place = disk.place(disk.offset(slot.slot, footer.body_block));
         let len = footer.body_len.min(self.fixed.container_len) as usize;
         match disk.read(place.offset, len).await {
             Ok(body) => {
@@ -129,7 +127,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         }
         if u64::from(footer.run_count) > report.runs {
             let fault = HeadFault::Content;
-            let place = disk.place(disk.offset(container, 0));
+            let place = disk.place(disk.offset(slot.slot, 0));
             report
                 .findings
                 .push(Fault { what: "container with runs missing", place, fault }.into());
@@ -140,25 +138,25 @@ impl<D: Device, W: Work> Inner<D, W> {
     /// Counts runs of this generation behind the last that follows its neighbour.
     async fn look_behind(
         &self,
-        container: u32,
+        slot: SlotRef,
         header: &ContainerHeader,
         end: u32,
         report: &mut OutsideReport,
     ) {
-        let disk = &self.disks[container_slot(container).0];
+        let disk = self.disk_of(slot);
         let key = self.fixed.run_key(&header.salt);
         for block in end..self.fixed.container_blocks() {
-            let offset = disk.offset(container, block as u16);
+            let offset = disk.offset(slot.slot, block as u16);
             let Ok(bytes) = disk.read(offset, BLOCK).await else { continue };
             if Head::peek(&bytes, Magic::Run).is_err() {
                 continue;
             }
-            let Ok(bytes) = self.directory_bytes(container, block as u16).await else { continue };
+            let Ok(bytes) = self.directory_bytes(slot, block as u16).await else { continue };
             let found = ClearDirectory::decode(&bytes, &key, self.fixed.pool, disk.place(offset));
             report.behind_gaps += u64::from(found.is_ok());
         }
         if report.behind_gaps > 0 {
-            let place = disk.place(disk.offset(container, end as u16));
+            let place = disk.place(disk.offset(slot.slot, end as u16));
             let fault = HeadFault::Checksum;
             report.doubtful.push(Fault { what: "run directory", place, fault }.into());
         }
@@ -166,11 +164,11 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     async fn directory_bytes(
         &self,
-        container: u32,
+        slot: SlotRef,
         block: u16,
     ) -> Result<crate::buffer::AlignedBuf, ReadError> {
-        let disk = &self.disks[container_slot(container).0];
-        let offset = disk.offset(container, block);
+        let disk = self.disk_of(slot);
+        let offset = disk.offset(slot.slot, block);
         let within = self.fixed.container_len as usize - usize::from(block) * BLOCK;
         let bytes = disk.read(offset, DIRECTORY_READ.min(within)).await?;
         let len = Head::peek(&bytes, Magic::Run).map_or(0, |head| head.len.get() as usize);
@@ -183,27 +181,27 @@ impl<D: Device, W: Work> Inner<D, W> {
     /// The run at a block: its directory, and every frame of it against its hash.
     pub(super) async fn look_at_run(
         &self,
-        container: u32,
+        slot: SlotRef,
         block: u16,
-        salt: &[u8; 16],
+        of: &ContainerHeader,
     ) -> Result<FoundRun, ReadError> {
-        let place = self.run_place((container, block));
+        let place = self.place(slot, block);
         let wrong = |fault| ReadError::from(Fault { what: "run directory", place, fault });
         let within = self.fixed.container_len as usize - usize::from(block) * BLOCK;
-        let bytes = self.directory_bytes(container, block).await?;
-        let key = self.fixed.run_key(salt);
+        let bytes = self.directory_bytes(slot, block).await?;
+        let key = self.fixed.run_key(&of.salt);
         let directory =
             ClearDirectory::decode(&bytes, &key, self.fixed.pool, place).map_err(wrong)?;
         let header = directory.header;
         let whole = header.run_len as usize;
-        if header.container != container || whole > within || whole == 0 {
+        if header.container != of.container || whole > within || whole == 0 {
             return Err(wrong(HeadFault::Content));
         }
         let mut check = [0; 16];
         check.copy_from_slice(&bytes[..16]);
         let (ordinal, frames) = (header.ordinal, directory.frames);
         let blocks = whole.div_ceil(BLOCK) as u32;
-        let disk = &self.disks[container_slot(container).0];
+        let disk = self.disk_of(slot);
         // Twice before a verdict: one read may have been wrong where the disk is right.
         let mut damaged = None;
         for _ in 0..2 {

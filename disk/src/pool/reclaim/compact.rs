@@ -10,7 +10,7 @@ use super::free::Runs;
 use super::{Inner, ReclaimReport};
 use crate::device::Device;
 use crate::error::{CommitError, ReadError};
-use crate::format::{ChunkEntry, Directory, FrameEntry, Purpose};
+use crate::format::{ChunkEntry, Directory, FrameEntry, Purpose, SlotRef};
 use crate::mutants::Mutant;
 use crate::pool::frame::{BuiltFrame, decompress};
 use crate::pool::read::prove_chunks;
@@ -136,7 +136,7 @@ impl<'a, D: Device, W: Work> Compactor<'a, D, W> {
             self.emit(domain, builder.take_frames()).await?;
         }
         self.inner.release(COMPACTOR);
-        self.inner.settle(|_| ()).await?;
+        self.inner.append(Vec::new()).await?;
         let mut freed = 0;
         for (container, runs) in &self.emptied {
             freed += u64::from(self.inner.give_up(*container, runs).await?);
@@ -193,12 +193,25 @@ impl<D: Device, W: Work> Inner<D, W> {
         entry: &FrameEntry,
     ) -> Result<Proved, ReadError> {
         self.run_written(run).await;
+        let read = async |slot| self.prove_at(slot, run, directory, frame, entry).await;
+        self.from_copies(run, read).await
+    }
+
+    async fn prove_at(
+        &self,
+        slot: SlotRef,
+        run: RunKey,
+        directory: &Rc<Directory>,
+        frame: u16,
+        entry: &FrameEntry,
+    ) -> Result<Proved, ReadError> {
         let salt = self.salt(run.0).ok_or(ReadError::NoChunk { number: ChunkNumber(0) })?;
         let seal = self.run_seal(run, &salt, &directory.header);
-        let stored = self.stored_frame(run, entry).await?;
+        let place = self.frame_place(slot, run, entry);
+        let stored = self.stored_frame(slot, place, entry).await?;
         let chunks = directory.chunks_of(frame).to_vec();
         let number = chunks.first().map_or(ChunkNumber(0), |chunk| chunk.number);
-        let (entry, place) = (*entry, self.frame_place(run, entry));
+        let entry = *entry;
         let proves = self.mutants.keeps(Mutant::MovedIsProved);
         let key = self.fixed.id_key.clone();
         let proved = self.work.run(move || {

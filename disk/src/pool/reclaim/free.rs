@@ -6,10 +6,9 @@ use roaring::RoaringTreemap;
 
 use crate::device::Device;
 use crate::error::{CommitError, ReadError};
-use crate::format::{ContainerFooter, ContainerRow, Directory, Op};
+use crate::format::{ContainerFooter, ContainerRow, Directory, Op, SlotRef};
 use crate::index::segment::{Change, Entry, SegmentWriter};
 use crate::mutants::Mutant;
-use crate::pool::layout::container_slot;
 use crate::pool::space::RunKey;
 use crate::pool::tables::{Effect, Pending};
 use crate::pool::{Inner, Work};
@@ -34,17 +33,20 @@ impl<D: Device, W: Work> Inner<D, W> {
         let Some(row) = row else {
             return Ok(Vec::new());
         };
-        let listed = if row.has_footer { self.footer_bytes(&row).await } else { None };
+        let listed = match row.slots.iter().find(|slot| self.disk_of(*slot).is_there()) {
+            Some(slot) if row.has_footer => self.footer_bytes(&row, slot).await,
+            _ => None,
+        };
         let mut listed = listed.as_deref().unwrap_or_default();
         let (mut runs, mut block) = (Runs::new(), 1u32);
         while block < row.used_blocks {
             let run = (container, block as u16);
-            let directory = match self.decode_directory(run, &row.salt, listed) {
-                Ok(directory) => {
+            let directory = match self.decode_listed(&row, run, listed) {
+                Some(directory) => {
                     listed = &listed[directory.byte_len()..];
                     Rc::new(directory)
                 }
-                Err(_) => self.directory(run).await?,
+                None => self.directory(run).await?,
             };
             block += directory.header.run_len / BLOCK as u32;
             runs.push((run, directory));
@@ -54,19 +56,36 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     /// The directory of a run as the footer of its container repeats it.
     pub(in crate::pool) async fn listed_directory(&self, run: RunKey) -> Option<Rc<Directory>> {
+        for slot in self.slots(run.0)?.iter() {
+            if let Some(directory) = self.listed_in(slot, run).await {
+                return Some(Rc::new(directory));
+            }
+        }
+        None
+    }
+
+    /// As [`listed_directory`](Self::listed_directory), out of one copy of the container.
+    pub(in crate::pool) async fn listed_in(&self, slot: SlotRef, run: RunKey) -> Option<Directory> {
         let row = self.tables.borrow().containers.get(&run.0).map(|found| found.row)?;
-        let listed = if row.has_footer { self.footer_bytes(&row).await? } else { return None };
+        let listed =
+            if row.has_footer { self.footer_bytes(&row, slot).await? } else { return None };
         let (mut rest, mut block) = (&listed[..], 1u32);
         while block < row.used_blocks {
             let at = (run.0, block as u16);
-            let directory = self.decode_directory(at, &row.salt, rest).ok()?;
+            let directory = self.decode_listed(&row, at, rest)?;
             if at == run {
-                return Some(Rc::new(directory));
+                return Some(directory);
             }
             rest = &rest[directory.byte_len()..];
             block += directory.header.run_len / BLOCK as u32;
         }
         None
+    }
+
+    /// A footer repeats directories as they stand in the copy that was made first.
+    fn decode_listed(&self, row: &ContainerRow, run: RunKey, listed: &[u8]) -> Option<Directory> {
+        let mut slots = row.slots.iter();
+        slots.find_map(|slot| self.decode_directory(slot, run, &row.salt, listed).ok())
     }
 
     /// Numbers the index has in a run.
@@ -81,14 +100,14 @@ impl<D: Device, W: Work> Inner<D, W> {
     }
 
     /// The directories a footer repeats. Each of them proves itself.
-    async fn footer_bytes(&self, row: &ContainerRow) -> Option<Vec<u8>> {
-        let disk = &self.disks[container_slot(row.container).0];
-        let last = disk.offset(row.container, 0) + self.fixed.container_len - BLOCK_U64;
+    async fn footer_bytes(&self, row: &ContainerRow, slot: SlotRef) -> Option<Vec<u8>> {
+        let disk = self.disk_of(slot);
+        let last = disk.offset(slot.slot, 0) + self.fixed.container_len - BLOCK_U64;
         let block = disk.read(last, BLOCK).await.ok()?;
         let (key, place) = (self.fixed.run_key(&row.salt), disk.place(last));
         let footer = ContainerFooter::decode(&block, &key, self.fixed.pool, place).ok()?;
         let len = footer.body_len.min(self.fixed.container_len) as usize;
-        let bytes = disk.read(disk.offset(row.container, footer.body_block), len).await.ok()?;
+        let bytes = disk.read(disk.offset(slot.slot, footer.body_block), len).await.ok()?;
         bytes.get(..len).map(<[u8]>::to_vec)
     }
 
@@ -100,9 +119,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         self.append(batch).await?;
         if !self.mutants.keeps(Mutant::FreedRests) {
             let mut tables = self.tables.borrow_mut();
-            tables.containers.remove(&container);
-            let (disk, slot) = container_slot(container);
-            tables.free[disk].insert(slot);
+            tables.forget_container(container);
         }
         Ok(true)
     }

@@ -8,10 +8,9 @@ use keelhold_chunk::IdKey;
 
 use crate::buffer::AlignedBuf;
 use crate::device::Device;
-use crate::format::Directory;
+use crate::format::{Directory, SlotRef};
 use crate::mutants::Mutant;
 use crate::pool::frame;
-use crate::pool::layout::container_slot;
 use crate::pool::run::RUN_BUFFER_LEN;
 use crate::pool::space::RunKey;
 use crate::pool::{Inner, Work};
@@ -54,31 +53,44 @@ impl<D: Device, W: Work> Inner<D, W> {
     /// from one read of `reach` bytes: it failed, or the run is longer.
     pub(super) async fn prove_run(
         &self,
+        slot: SlotRef,
         run: RunKey,
         reach: usize,
     ) -> Option<(Rc<Directory>, Vec<bool>)> {
         self.run_written(run).await;
         let salt = self.salt(run.0)?;
         let buf = self.run_buffer(reach).await;
-        let disk = &self.disks[container_slot(run.0).0];
-        let (result, mut buf) = disk.device.read(disk.offset(run.0, run.1), buf).await;
-        result.ok()?;
-        let directory = self.decode_directory(run, &salt, &buf).ok()?;
+        let disk = self.disk_of(slot);
+        let buf = disk.read_into(disk.offset(slot.slot, run.1), buf).await.ok()?;
+        let directory = self.decode_directory(slot, run, &salt, &buf).ok()?;
         if directory.header.run_len as usize > buf.len() {
             return None;
         }
+        let directory = Rc::new(directory);
+        let (_, proved) = self.prove_frames(run, buf, Rc::clone(&directory)).await;
+        Some((directory, proved))
+    }
+
+    /// For each frame of a run that was read whole, whether it is sound.
+    pub(in crate::pool) async fn prove_frames(
+        &self,
+        run: RunKey,
+        buf: AlignedBuf,
+        directory: Rc<Directory>,
+    ) -> (AlignedBuf, Vec<bool>) {
         let key = self.fixed.id_key.clone();
         let checks = Checks {
             hash: self.mutants.keeps(Mutant::FrameHash),
             ids: self.mutants.keeps(Mutant::ChunkId),
         };
+        let salt = self.salt(run.0).unwrap_or_default();
         let seal = self.run_seal(run, &salt, &directory.header);
+        let directory = Directory::clone(&directory);
         let job = move || {
-            let proved = prove_frames(&directory, &mut buf, seal.as_ref(), &key, checks);
-            (directory, proved)
+            let proved = prove_frames(&directory, &buf, seal.as_ref(), &key, checks);
+            (buf, proved)
         };
-        let (directory, proved) = self.work.run(job).await;
-        Some((Rc::new(directory), proved))
+        self.work.run(job).await
     }
 }
 
@@ -86,22 +98,25 @@ impl<D: Device, W: Work> Inner<D, W> {
 /// where they lie.
 fn prove_frames(
     directory: &Directory,
-    run: &mut AlignedBuf,
+    run: &AlignedBuf,
     seal: Option<&RunSeal>,
     key: &IdKey,
     checks: Checks,
 ) -> Vec<bool> {
-    let mut room = Vec::new();
+    let (mut room, mut opened) = (Vec::new(), Vec::new());
     let mut chunks = directory.chunks.iter().peekable();
     let mut proved = Vec::with_capacity(directory.frames.len());
     for (number, entry) in (0u16..).zip(&directory.frames) {
-        let stored = &mut run[place_of(entry.offset, entry.stored_len)];
+        let stored = &run[place_of(entry.offset, entry.stored_len)];
         let mut sound = !checks.hash || *blake3::hash(stored).as_bytes() == entry.hash;
         let compressed = match seal {
-            None => Some(&*stored),
+            None => Some(stored),
             Some(seal) => {
-                let opened = seal.open_frame(number, entry.codec as u8, entry.plain_len, stored);
-                opened.ok().map(|len| &stored[..len])
+                // Not where they lie: whoever copies the run needs them as they are.
+                opened.clear();
+                opened.extend_from_slice(stored);
+                let len = seal.open_frame(number, entry.codec as u8, entry.plain_len, &mut opened);
+                len.ok().map(|len| &opened[..len])
             }
         };
         let len = entry.plain_len as usize;

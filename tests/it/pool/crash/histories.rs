@@ -3,7 +3,7 @@
 use futures_util::future::{join, join3};
 use keelhold_disk::IngestError;
 use keelhold_disk::mutants::Mutants;
-use keelhold_tests::rig::{Files, Machine, Rig};
+use keelhold_tests::rig::{Files, Machine, Rig, Shape};
 
 use super::ledger::Stage;
 use crate::pool::content::{noise, some_tree};
@@ -56,10 +56,11 @@ impl Story {
     pub fn tell(
         self,
         seed: u64,
-        disk_count: usize,
+        (disk_count, copies): (usize, u16),
         mutants: Mutants,
     ) -> Result<(Rig, Stage), String> {
-        let mut rig = Rig::new(seed, disk_count, mutants);
+        let shape = Shape { copies, ..Shape::toy(disk_count) };
+        let mut rig = Rig::shaped(seed, shape, mutants);
         let pool = rig.create().map_err(|error| error.to_string())?;
         let mut stage = Stage::new(&rig, pool);
         let machines = [1, 2, 3].map(Machine::new);

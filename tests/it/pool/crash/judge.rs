@@ -19,6 +19,8 @@ pub struct Tally {
     pub torn: u64,
     pub crashed_again: u64,
     pub points_read: u64,
+    /// Images in which one of the disks is gone as well.
+    pub disks_lost: u64,
 }
 
 pub struct Judge<'a> {

@@ -19,15 +19,16 @@ use super::verdict::{Verdict, survive};
 const IMAGES_PER_STORY: usize = 600;
 const SEEDS: u64 = 3;
 
-/// Enumerates one story. Of more images than `limit`, a seeded choice is looked at.
+/// Enumerates one story on so many disks with so many copies. Of more images than `limit`, a seeded
+/// choice is looked at. With two copies every other image has lost a disk.
 pub fn enumerate(
     story: Story,
     seed: u64,
-    disk_count: usize,
+    disks: (usize, u16),
     mutants: (Mutants, DeviceMutant),
     limit: usize,
 ) -> Verdict<Tally> {
-    let (rig, stage) = story.tell(seed, disk_count, mutants.0)?;
+    let (rig, stage) = story.tell(seed, disks, mutants.0)?;
     let history = rig.world.take_history().expect("stories record");
     let ledger = stage.ledger.take();
     let plan =
@@ -41,12 +42,16 @@ pub fn enumerate(
     let mut judge = Judge { ledger: &ledger, mutants: mutants.0, tally: Tally::default() };
     for image in images {
         let answered = image.mark.unwrap_or_else(|| before(story)) as usize;
-        let case = Case { seed: rng.next_u64(), disks: &image.disks, answered };
+        let mut left = image.disks.clone();
+        let lost = (disks.1 > 1 && rng.below(2) == 0).then(|| rng.index(left.len()));
+        lost.map(|lost| left.remove(lost));
+        judge.tally.disks_lost += u64::from(lost.is_some());
+        let case = Case { seed: rng.next_u64(), disks: &left, answered };
         judge.tally.torn += u64::from(image.torn);
         let again = rng.below(10) == 0;
         judge.judge(&case, again).map_err(|words| {
             format!(
-                "{story:?}, seed {seed}, {disk_count} disks, crash after step {} of {}, {} of {} \
+                "{story:?}, seed {seed}, disks and copies {disks:?}, lost {lost:?}, crash after step {} of {}, {} of {} \
                  open writes persisted, torn {}, again {again}, {answered} answered: {words}",
                 image.after,
                 history.len(),
@@ -72,21 +77,22 @@ fn no_crash_loses_what_was_announced() {
     let mut sum = Tally::default();
     for seed in 0..campaign(SEEDS) {
         for story in Story::ALL {
-            for disk_count in [1, 3] {
+            for disks in [(1, 1), (3, 1), (2, 2), (3, 2)] {
                 let mutants = (Mutants::default(), DeviceMutant::None);
-                let tally = enumerate(story, seed, disk_count, mutants, IMAGES_PER_STORY);
+                let tally = enumerate(story, seed, disks, mutants, IMAGES_PER_STORY);
                 let tally = tally.unwrap_or_else(|words| panic!("{words}"));
                 sum.images += tally.images;
                 sum.torn += tally.torn;
                 sum.crashed_again += tally.crashed_again;
                 sum.points_read += tally.points_read;
+                sum.disks_lost += tally.disks_lost;
             }
         }
     }
     println!(
         "crash enumeration: {} images, {} torn, {} crashed again during recovery, {} points read \
-         back whole; 0 lost, 0 half, 0 manual steps",
-        sum.images, sum.torn, sum.crashed_again, sum.points_read
+         back whole, {} with a disk lost; 0 lost, 0 half, 0 manual steps",
+        sum.images, sum.torn, sum.crashed_again, sum.points_read, sum.disks_lost
     );
     assert!(sum.images >= 10_000, "{sum:?}");
     assert!(2 * sum.torn >= sum.images, "{sum:?}");
@@ -100,7 +106,7 @@ fn a_disk_that_breaks_its_word_is_noticed() {
     {
         let noticed = Story::ALL.iter().any(|story| {
             let mutants = (Mutants::default(), mutant);
-            survive(|| enumerate(*story, 1, 1, mutants, 60)).is_err()
+            survive(|| enumerate(*story, 1, (1, 1), mutants, 60)).is_err()
         });
         assert!(noticed, "{mutant:?} passes every story");
         println!("disk that breaks its word noticed: {mutant:?}");

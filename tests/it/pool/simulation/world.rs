@@ -39,7 +39,9 @@ impl Life {
     pub fn begin(seed: u64, mutants: Mutants) -> Verdict<Self> {
         let mut rng = Rng::new(seed);
         let disk_count = 1 + rng.index(3);
-        let shape = Shape { disk_len: 24 << 20, journal_len: 160 << 10, ..Shape::toy(disk_count) };
+        let copies = if disk_count > 1 && rng.below(2) == 0 { 2 } else { 1 };
+        let shape =
+            Shape { disk_len: 24 << 20, journal_len: 160 << 10, copies, ..Shape::toy(disk_count) };
         let mut rig = Rig::shaped(seed, shape, mutants);
         let pool = rig.create().map_err(|error| chain(&error))?;
         let (model, tally) = (Model::default(), Tally::default());
@@ -66,7 +68,8 @@ impl Life {
                 self.act(&action)
             }
             330..600 => reads::one(self),
-            600..920 => self.small_read(),
+            600..916 => self.small_read(),
+            916..920 => self.heal(),
             920..930 => self.crash_idle(),
             930..946 => self.crash_in_the_midst(),
             946..952 => self.restart(),
@@ -270,6 +273,17 @@ impl Life {
         Ok(())
     }
 
+    /// All disks are there: afterwards everything has as many copies as it should.
+    fn heal(&mut self) -> Verdict {
+        self.tally.count("heal");
+        let report = self.rig.run(self.pool.heal());
+        let report = report.map_err(|error| format!("heal: {}", chain(&error)))?;
+        ensure!(report.unhealed.is_empty(), "not healed: {:?}", report.unhealed);
+        let status = self.pool.status();
+        ensure!(!status.degraded, "degraded though healed: {status:?}");
+        Ok(())
+    }
+
     fn restart(&mut self) -> Verdict {
         self.tally.count("close and open");
         let now = self.now();
@@ -404,7 +418,7 @@ impl Life {
 
 fn is_of_the_disk(error: &IngestError) -> bool {
     match error {
-        IngestError::Commit(CommitError::Fenced { .. }) => true,
+        IngestError::Commit(CommitError::Fenced { .. } | CommitError::DiskLost { .. }) => true,
         IngestError::Commit(CommitError::Read(read)) | IngestError::Read(read) => {
             !read.is_corruption()
         }
