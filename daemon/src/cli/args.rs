@@ -129,6 +129,9 @@ pub struct PoolCreate {
     /// Size of a container
     #[arg(long, value_name = "SIZE")]
     pub container: Option<String>,
+    /// Disks every byte is kept on: with 2 any one disk may be lost
+    #[arg(long, value_name = "COPIES", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=2))]
+    pub copies: u16,
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ use crate::id_text;
 use crate::pool_open::{Bench, DiskSpec, FoundDisk, on_bench};
 use crate::size_text::{count, parse_size, size, split_path_size};
 use crate::state_dir::{DiskPath, DiskPaths, StateError, StateLock};
+use keelhold_disk::pool::CreateOptions;
 use keelhold_disk::units::PoolId;
 use serde_json::json;
 use std::path::PathBuf;
@@ -73,8 +74,13 @@ fn create(context: &Context, args: &PoolCreate) -> Result<Exit, Failure> {
         return Err(Failure::new(Code::PoolExists, format!("{place} already has a pool")));
     }
     let clock: SharedClock = Arc::new(SystemClock);
+    let options = CreateOptions {
+        container_len: container,
+        copies: Some(args.copies),
+        ..CreateOptions::default()
+    };
     let (pool, disks) =
-        on_bench(WORKERS, async |bench: Bench| bench.create(&specs, container, &clock).await)?;
+        on_bench(WORKERS, async |bench: Bench| bench.create(&specs, options, &clock).await)?;
     remember(context, pool, &disks)?;
     show_disks(context, "pool made", pool, &disks)
 }

@@ -208,7 +208,7 @@ impl<D: Device, W: Work> Inner<D, W> {
     ) -> Result<(AlignedBuf, Directory), MoveError> {
         let run = (row.container, block);
         let read = async |slot| self.read_directory(slot, run, &row.salt).await;
-        let directory = Rc::new(self.from_copies(run, read).await?);
+        let directory = Rc::new(self.ask_copies(run, read).await?);
         let (mut best, mut error): (Option<(AlignedBuf, Vec<bool>)>, _) = (None, None);
         for slot in self.read_order(run.0) {
             match self.run_of_copy(slot, run, &directory).await {

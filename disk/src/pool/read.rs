@@ -37,7 +37,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         self.run_written(run).await;
         let salt = self.salt(run.0).ok_or_else(|| self.fault(run, HeadFault::Content))?;
         let read = async |slot| self.read_directory(slot, run, &salt).await;
-        let directory = Rc::new(self.from_copies(run, read).await?);
+        let directory = Rc::new(self.ask_copies(run, read).await?);
         self.cache.borrow_mut().keep_directory(run, Rc::clone(&directory));
         Ok(directory)
     }
@@ -226,7 +226,7 @@ impl<D: Device, W: Work> Inner<D, W> {
     ) -> Result<Bytes, ReadError> {
         self.run_written(run).await;
         let read = async |slot| self.read_frame_at(slot, run, directory, frame, proof).await;
-        self.from_copies(run, read).await
+        self.ask_copies(run, read).await
     }
 
     /// A whole plain frame of one copy.
