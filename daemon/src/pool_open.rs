@@ -134,11 +134,31 @@ impl Bench {
         paths.iter().map(|path| Ok(self.attach(open_patiently(path)?))).collect()
     }
 
+    /// Those of the pool's disks that can be opened: one that is away is no reason to stop backing up,
+    /// and the pool says whether it can do without.
+    fn disks_there(&self, paths: &[PathBuf]) -> Result<Vec<AnyDevice<ThreadWork>>, Failure> {
+        let (mut devices, mut failure) = (Vec::new(), None);
+        for path in paths {
+            match open_patiently(path) {
+                Ok(disk) => devices.push(self.attach(disk)),
+                Err(found) if matches!(found.code, Code::DiskMissing | Code::DiskUnusable) => {
+                    tracing::error!(path = %path.display(), "a disk of the pool is missing");
+                    failure = failure.or(Some(found));
+                }
+                Err(found) => return Err(found),
+            }
+        }
+        match failure {
+            Some(failure) if devices.is_empty() => Err(failure),
+            _ => Ok(devices),
+        }
+    }
+
     /// Formats a new pool over disks that carry nothing.
     pub async fn create(
         &self,
         specs: &[DiskSpec],
-        container_len: Option<u64>,
+        options: CreateOptions,
         clock: &SharedClock,
     ) -> Result<(PoolId, Vec<FoundDisk>), Failure> {
         let mut devices = Vec::new();
@@ -161,7 +181,6 @@ impl Bench {
             }
             devices.push(device);
         }
-        let options = CreateOptions { container_len, ..CreateOptions::default() };
         let created =
             LivePool::create(devices.clone(), self.surroundings(), options, clock.now()).await;
         let pool = created.map_err(|error| of_create(&error))?;
@@ -181,7 +200,7 @@ impl Bench {
     }
 
     pub async fn open(&self, paths: &[PathBuf], clock: &SharedClock) -> Result<LivePool, Failure> {
-        let devices = self.open_disks(paths)?;
+        let devices = self.disks_there(paths)?;
         let pool = LivePool::open(devices, self.surroundings(), clock.now()).await;
         pool.map_err(|error| of_open(&error))
     }

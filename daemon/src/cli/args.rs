@@ -139,6 +139,9 @@ pub struct PoolCreate {
     /// 32 random bytes, or 64 hexadecimal characters, in a file of its owner alone
     #[arg(long, value_name = "FILE", requires = "encrypt")]
     pub key_file: Option<PathBuf>,
+    /// Disks every byte is kept on: with 2 any one disk may be lost
+    #[arg(long, value_name = "COPIES", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=2))]
+    pub copies: u16,
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ use crate::pool_failure::of_commit;
 use crate::pool_open::{Bench, DiskSpec, FoundDisk, on_bench};
 use crate::size_text::{count, parse_size, size, split_path_size};
 use crate::state_dir::{DiskPath, DiskPaths, StateError, StateLock};
+use keelhold_disk::pool::CreateOptions;
 use keelhold_disk::seal::WrappingKey;
 use keelhold_disk::units::PoolId;
 use serde_json::json;
@@ -78,8 +79,13 @@ fn create(context: &Context, args: &PoolCreate) -> Result<Exit, Failure> {
         return Err(Failure::new(Code::PoolExists, format!("{place} already has a pool")));
     }
     let clock: SharedClock = Arc::new(SystemClock);
+    let options = CreateOptions {
+        container_len: container,
+        copies: Some(args.copies),
+        ..CreateOptions::default()
+    };
     let (pool, disks) =
-        on_bench(WORKERS, key, async |bench: Bench| bench.create(&specs, container, &clock).await)?;
+        on_bench(WORKERS, key, async |bench: Bench| bench.create(&specs, options, &clock).await)?;
     remember(context, pool, &disks)?;
     show_disks(context, "pool made", pool, &disks)
 }

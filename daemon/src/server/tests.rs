@@ -51,8 +51,11 @@ async fn house_by(name: &str, clock: SharedClock) -> House {
     std::fs::create_dir_all(&dir).unwrap();
     let disk = DiskSpec { path: dir.join("disk"), create_len: Some(128 << 20) };
     let (of_pool, specs) = (Arc::clone(&clock), vec![disk.clone()]);
-    let make =
-        move || on_bench(1, None, async |bench: Bench| bench.create(&specs, None, &of_pool).await);
+    let make = move || {
+        on_bench(1, None, async |bench: Bench| {
+            bench.create(&specs, keelhold_disk::pool::CreateOptions::default(), &of_pool).await
+        })
+    };
     tokio::task::spawn_blocking(make).await.unwrap().unwrap();
     let pool = start(vec![disk.path], 1, None, Arc::clone(&clock)).await.unwrap();
     let (stop, stopping) = watch::channel(false);

@@ -99,7 +99,7 @@ impl<D: Device, W: Work> Inner<D, W> {
     }
 
     /// What the first copy gives that can.
-    pub(super) async fn from_copies<T>(
+    pub(super) async fn ask_copies<T>(
         &self,
         run: RunKey,
         read: impl AsyncFn(SlotRef) -> Result<T, ReadError>,

@@ -156,7 +156,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         for block in blocks {
             let (mut run, directory) = self.sound_run(row, *block, salvage).await?;
             let place = self.place(target, *block);
-            let seal = self.run_seal(*run, &row.salt, &directory.header);
+            let seal = self.run_seal((container, *block), &row.salt, &directory.header);
             let head = directory.encode_sealed(&key, self.fixed.pool, place, seal.as_ref());
             run[..head.len()].copy_from_slice(&head);
             directories.extend_from_slice(&head);
@@ -209,7 +209,7 @@ impl<D: Device, W: Work> Inner<D, W> {
     ) -> Result<(AlignedBuf, Directory), MoveError> {
         let run = (row.container, block);
         let read = async |slot| self.read_directory(slot, run, &row.salt).await;
-        let directory = Rc::new(self.from_copies(run, read).await?);
+        let directory = Rc::new(self.ask_copies(run, read).await?);
         let (mut best, mut error): (Option<(AlignedBuf, Vec<bool>)>, _) = (None, None);
         for slot in self.read_order(run.0) {
             match self.run_of_copy(slot, run, &directory).await {

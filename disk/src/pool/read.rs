@@ -47,7 +47,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         self.run_written(run).await;
         let salt = self.salt(run.0).ok_or_else(|| self.fault(run, HeadFault::Content))?;
         let read = async |slot| self.read_directory(slot, run, &salt).await;
-        let directory = match self.from_copies(run, read).await {
+        let directory = match self.ask_copies(run, read).await {
             Ok(directory) => Rc::new(directory),
             Err(error) => self.listed_directory(run).await.ok_or(error)?,
         };
@@ -253,7 +253,7 @@ impl<D: Device, W: Work> Inner<D, W> {
     ) -> Result<Bytes, ReadError> {
         self.run_written(run).await;
         let read = async |slot| self.read_frame_at(slot, run, directory, frame, proof).await;
-        self.from_copies(run, read).await
+        self.ask_copies(run, read).await
     }
 
     /// A whole plain frame of one copy.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::format::SlotRef;
 use crate::units::DiskId;
 
 fn run() -> RunRef {
@@ -23,7 +24,17 @@ fn every_op() -> Vec<Op> {
     };
     vec![
         Op::Lease { source, domain, first: ChunkNumber(4096), count: 4096 },
-        Op::ContainerOpened { container: 7, generation: 8, purpose: Purpose::State, salt: [9; 16] },
+        Op::ContainerOpened {
+            container: 7,
+            generation: 8,
+            purpose: Purpose::State,
+            salt: [9; 16],
+            slots: Slots::one(SlotRef { disk: 1, slot: 2 }),
+        },
+        Op::ContainerSlots {
+            container: 7,
+            slots: Slots::two(SlotRef { disk: 1, slot: 2 }, SlotRef { disk: 3, slot: 4 }),
+        },
         Op::RunPlaced(RunRow { run: run(), session, ordinal: 2 }),
         Op::ContainerSealed { container: 7, has_footer: true },
         Op::ContainerFreed { container: 7 },

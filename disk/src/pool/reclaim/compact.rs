@@ -194,7 +194,7 @@ impl<D: Device, W: Work> Inner<D, W> {
     ) -> Result<Proved, ReadError> {
         self.run_written(run).await;
         let read = async |slot| self.prove_at(slot, run, directory, frame, entry).await;
-        self.from_copies(run, read).await
+        self.ask_copies(run, read).await
     }
 
     async fn prove_at(

@@ -158,6 +158,8 @@ impl Schedule {
             }
             3 => self.fleet.rig.world.slow(disk, 1 + self.rng.below(100)),
             4 if self.away.is_none() && self.copies == 2 => {
+                // One at a time: two could strike a read and its repetition.
+                self.fleet.rig.world.clear_faults();
                 let rule = FaultRule::new(
                     disk,
                     DeviceOp::Read,
