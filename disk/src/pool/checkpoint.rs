@@ -124,6 +124,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         phase.passed("state copied");
         let saved = snapshot.unsaved.len();
         self.bring_home(&mut snapshot.root.segments).await?;
+        self.bring_home(&mut snapshot.root.steps).await?;
         let segments = self.save_index(snapshot.root.segments, snapshot.unsaved).await?;
         let steps = self.save_steps(snapshot.root.steps, snapshot.steps).await?;
         let root = StateRoot { tables: self.write_blob(snapshot.tables).await?, segments, steps };
