@@ -12,7 +12,7 @@ use keelhold_disk::pool::ReclaimOptions;
 use keelhold_disk::sim::Rng;
 use keelhold_disk::units::{PointId, UnixNanos};
 use keelhold_disk::{IngestError, ReclaimError};
-use keelhold_tests::rig::{Files, Machine, Rig, SimPool, campaign, read_point};
+use keelhold_tests::rig::{Files, Machine, Rig, Shape, SimPool, campaign, read_point};
 
 use crate::pool::content::noise;
 use crate::pool::verdict::{Verdict, chain, ensure, survive};
@@ -52,7 +52,9 @@ fn files(seed: u64, count: u64) -> Files {
 impl Race {
     fn begin(seed: u64, mutants: Mutants) -> Verdict<Self> {
         let mut rng = Rng::new(seed);
-        let mut rig = Rig::new(seed, 1 + rng.index(2), mutants);
+        let disk_count = 1 + rng.index(2);
+        let copies = 1 + rng.index(disk_count) as u16;
+        let mut rig = Rig::shaped(seed, Shape { copies, ..Shape::toy(disk_count) }, mutants);
         let pool = rig.create().map_err(|error| chain(&error))?;
         let (machine, other) = (Machine::new(1), Machine::new(2));
         let met = Met { schedules: 1, ..Met::default() };
