@@ -65,7 +65,7 @@ use crate::work::Work;
 pub use audit::Claim;
 pub use create::CreateOptions;
 pub use frame::{FRAME_TARGET, IncomingFrame, VerifiedFrame};
-pub use inspect::{DiskReport, inspect_disk};
+pub use inspect::{DiskReport, Fact, Inspector, Section, Where, inspect_disk};
 pub use open::{LabelFound, read_label};
 pub use outside::OutsideReport;
 pub use reader::{Piece, PointReader};

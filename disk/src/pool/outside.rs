@@ -11,13 +11,13 @@ use keelhold_chunk::cut::CutParams;
 
 use super::audit::Walk;
 use super::journal::Tail;
-use super::layout::{Fixed, container_number};
+use super::layout::{Fixed, container_number, container_slot};
 use super::open::{assemble, in_order, root};
 use super::{Inner, Pool, Surroundings, Work};
 use crate::device::Device;
 use crate::error::{OpenError, ReadError};
 use crate::format::{ChecksumKey, Fault, HeadFault, RunRef, Superblock};
-use crate::units::{BLOCK_U64, PoolId};
+use crate::units::{BLOCK_U64, ChunkNumber, PoolId};
 
 /// Containers looked at, at the same time.
 const CONTAINERS_AT_ONCE: usize = 4;
@@ -187,6 +187,9 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     /// A run that the superblock names: the one its reference means, and whole.
     async fn look_at_root(&self, run: &RunRef) -> Result<(), ReadError> {
+        let (disk, slot) = container_slot(run.container);
+        let known = self.disks.get(disk).is_some_and(|disk| slot < disk.zones.container_count);
+        known.then_some(()).ok_or(ReadError::NoChunk { number: ChunkNumber(0) })?;
         let header = self.container_header(run.container).await?;
         let place = self.run_place((run.container, run.block));
         let wrong = |fault| ReadError::from(Fault { what: "run directory", place, fault });

@@ -7,6 +7,7 @@ mod crash;
 mod encrypted;
 mod flips;
 mod full;
+mod inspecting;
 mod mutants;
 mod roots;
 mod simulation;
