@@ -13,7 +13,8 @@ use keelhold_disk::device::probe::{
 use keelhold_disk::exec::{Executor, Fifo, Spawner};
 use keelhold_disk::mutants::Mutants;
 use keelhold_disk::pool::{
-    CreateOptions, Entropy, LabelFound, OutsideReport, RUN_BUFFER_LEN, Surroundings, read_label,
+    CreateOptions, Entropy, Inspector, LabelFound, OutsideReport, RUN_BUFFER_LEN, Surroundings,
+    read_label,
 };
 use keelhold_disk::seal::WrappingKey;
 use keelhold_disk::units::{DiskId, PoolId};
@@ -222,9 +223,13 @@ impl Bench {
         report.map_err(|error| of_open(&error))
     }
 
-    /// The disks alone, for looking at them.
-    pub fn devices(&self, paths: &[PathBuf]) -> Result<Vec<AnyDevice<ThreadWork>>, Failure> {
-        self.open_disks(paths)
+    /// The disks as they are found, damaged or not.
+    pub async fn inspector(
+        &self,
+        paths: &[PathBuf],
+    ) -> Result<Inspector<AnyDevice<ThreadWork>, ThreadWork>, Failure> {
+        let devices = self.open_disks(paths)?;
+        Ok(Inspector::look(devices, self.surroundings()).await)
     }
 }
 

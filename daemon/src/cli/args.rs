@@ -121,7 +121,9 @@ pub enum Pool {
     /// Lock an encrypted pool with another key from now on; what is stored stays as it is (needs no
     /// daemon)
     RotateKey(PoolRotateKey),
-    /// Show what a place of the pool's disks holds; changes nothing (needs no daemon)
+    /// Show what a place of the pool's disks holds, also of a damaged pool; changes nothing (needs no
+    /// daemon)
+    #[command(after_help = super::inspect::place::FORMS)]
     Inspect(PoolInspect),
 }
 
@@ -176,7 +178,7 @@ pub struct PoolRotateKey {
 pub struct PoolInspect {
     #[arg(long = "disk", value_name = "PATH", required = true)]
     pub disks: Vec<PathBuf>,
-    /// A byte of a disk, as [DISK:]OFFSET: tells which structure claims it
+    /// What to show; see below
     #[arg(value_name = "WHERE")]
     pub place: Option<String>,
     #[command(flatten)]

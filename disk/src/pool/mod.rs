@@ -84,7 +84,7 @@ pub use create::CreateOptions;
 pub use exclusive::Forecast;
 pub use frame::{FRAME_TARGET, IncomingFrame, VerifiedFrame};
 pub use heal::HealReport;
-pub use inspect::{DiskReport, inspect_disk};
+pub use inspect::{DiskReport, Fact, Inspector, Section, Where, inspect_disk};
 pub use members::DrainReport;
 pub use open::{LabelFound, read_label};
 pub use outside::OutsideReport;

@@ -226,6 +226,18 @@ impl<D: Device, W: Work> Pool<D, W> {
         Ok(pool)
     }
 
+    /// As [`open_read_only`](Self::open_read_only), for looking at damage: where recovery fails, gives the
+    /// pool as far as it came, and why it went no further.
+    pub(super) async fn open_damaged(
+        devices: Vec<D>,
+        surroundings: Surroundings<W>,
+    ) -> Result<(Self, Option<OpenError>), OpenError> {
+        let (inner, superblock) = Self::unrecovered(devices, surroundings).await?;
+        inner.journal.fail(inner.disk(0).id);
+        let stopped = inner.recover(&superblock).await.err();
+        Ok((Self { inner }, stopped))
+    }
+
     async fn open_unrecovered(
         devices: Vec<D>,
         surroundings: Surroundings<W>,

@@ -191,6 +191,9 @@ impl<D: Device, W: Work> Inner<D, W> {
     async fn look_at_root(&self, run: &RunRef) -> Result<(), ReadError> {
         let slot =
             state_slot(run.container).ok_or(ReadError::NoChunk { number: ChunkNumber(0) })?;
+        let disk = self.disks().get(usize::from(slot.disk)).cloned();
+        let known = disk.is_some_and(|disk| u64::from(slot.slot) < disk.zones.container_count);
+        known.then_some(()).ok_or(ReadError::NoChunk { number: ChunkNumber(0) })?;
         let header = self.container_header(slot).await?;
         let place = self.place(slot, run.block);
         let wrong = |fault| ReadError::from(Fault { what: "run directory", place, fault });

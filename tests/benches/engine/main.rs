@@ -7,7 +7,7 @@
 //! same round. The machine's part (cutting, naming and compressing) runs on the same processors and
 //! is counted in.
 //!
-//! `cargo bench -p keelhold-tests --bench engine -- [GIB [ROUNDS [DIRECTORY]]]`
+//! `cargo bench -p keelhold-tests --bench engine -- [GIB [ROUNDS [DIRECTORY [sealed]]]]`
 
 mod data;
 mod machine;
@@ -26,6 +26,7 @@ use keelhold_disk::exec::{Executor, Fifo, Spawner};
 use keelhold_disk::format::Codec;
 use keelhold_disk::mutants::Mutants;
 use keelhold_disk::pool::{CreateOptions, Entropy, RUN_BUFFER_LEN, Surroundings};
+use keelhold_disk::seal::WrappingKey;
 use keelhold_disk::units::{PointId, UnixNanos};
 
 use machine::Pool;
@@ -43,6 +44,8 @@ struct Chosen {
     gib: u64,
     rounds: u64,
     directory: PathBuf,
+    /// The pools are encrypted.
+    sealed: bool,
 }
 
 fn main() {
@@ -53,7 +56,8 @@ fn main() {
     let directory =
         args.next().map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
     let path = directory.join("engine-bench.disk");
-    let chosen = Chosen { gib, rounds, directory };
+    let sealed = args.next().is_some_and(|word| word == "sealed");
+    let chosen = Chosen { gib, rounds, directory, sealed };
     // Left behind by a run that was broken off.
     let _absent = std::fs::remove_file(&path);
     run(&chosen, &path);
@@ -72,13 +76,15 @@ fn run(chosen: &Chosen, path: &Path) {
     if !disk.geometry().direct {
         println!("NOT COMPARABLE: {} refuses direct I/O", chosen.directory.display());
     }
-    println!("{} GiB by {}, {} rounds", chosen.gib, backend.name(), chosen.rounds);
+    let sealed = if chosen.sealed { ", sealed" } else { "" };
+    println!("{} GiB by {}, {} rounds{sealed}", chosen.gib, backend.name(), chosen.rounds);
     let bench = Bench {
         device: backend.attach(disk),
         work,
         spawner: executor.spawner(),
         noise: (0..chosen.gib).map(|seed| data::noise(seed + 1, GIB as usize)).collect(),
         files: data::files(Path::new("/usr"), FILES_LEN),
+        key: chosen.sealed.then(|| WrappingKey::new([0x5a; 32])),
     };
     let table = executor.run_until(bench.rounds(chosen.rounds, disk_len));
     table.print();
@@ -90,6 +96,7 @@ struct Bench {
     spawner: Spawner,
     noise: Vec<Bytes>,
     files: Bytes,
+    key: Option<WrappingKey>,
 }
 
 /// What the device alone did in this round, in MiB/s.
@@ -130,7 +137,7 @@ impl Bench {
             entropy: Box::new(SystemEntropy),
             buffers: BufferPool::new(RUN_MEMORY),
             mutants: Mutants::default(),
-            key: None,
+            key: self.key.clone(),
         };
         let options = CreateOptions::default();
         let devices = vec![self.device.clone()];

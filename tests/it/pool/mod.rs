@@ -8,6 +8,7 @@ mod disks;
 mod encrypted;
 mod flips;
 mod full;
+mod inspecting;
 mod mutants;
 mod rebuild;
 mod reclaim;

@@ -12,7 +12,9 @@ use keelhold_disk::buffer::BufferPool;
 use keelhold_disk::exec::Executor;
 use keelhold_disk::format::{ChecksumKey, Label, Place, Superblock};
 use keelhold_disk::mutants::Mutants;
-use keelhold_disk::pool::{CreateOptions, Entropy, OutsideReport, Piece, Surroundings};
+use keelhold_disk::pool::{
+    CreateOptions, Entropy, Inspector, OutsideReport, Piece, Section, Surroundings, Where,
+};
 use keelhold_disk::seal::WrappingKey;
 use keelhold_disk::sim::{Image, SimDisk, SimDriver, SimWork, SimWorld, sim_executor};
 use keelhold_disk::units::{BLOCK, BLOCK_U64, PointId, PoolId, UnixNanos};
@@ -185,6 +187,13 @@ impl Rig {
     pub fn look(&mut self) -> Result<SimPool, OpenError> {
         let (devices, surroundings) = (self.devices(), self.surroundings());
         self.executor.run_until(Pool::open_read_only(devices, surroundings))
+    }
+
+    /// Shows what stands at a place.
+    pub fn inspect(&mut self, place: &Where) -> Vec<Section> {
+        let (devices, surroundings) = (self.devices(), self.surroundings());
+        self.executor
+            .run_until(async { Inspector::look(devices, surroundings).await.show(place).await })
     }
 
     /// Looks at an encrypted pool without its key.
