@@ -10,10 +10,10 @@ use keelhold_disk::format::{ChecksumKey, Head, Label, Magic, Place, Superblock};
 use keelhold_disk::units::{BLOCK, BLOCK_U64};
 use keelhold_tests::appliance::{Appliance, Scratch};
 use keelhold_tests::chance::Chance;
-use keelhold_tests::removal::remove_tree;
 use keelhold_tests::repository;
 use keelhold_tests::rig::campaign;
 use keelhold_tree::listing::{Difference, compare};
+use keelhold_tree::removal::remove_tree;
 use keelhold_tree::torture;
 use serde_json::Value;
 

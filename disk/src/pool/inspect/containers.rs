@@ -1,5 +1,7 @@
 //! Containers and runs by their place, believed or not.
 
+use std::collections::BTreeMap;
+
 use super::section::Section;
 use super::seen::Seen;
 use super::{Inspector, Work};
@@ -49,12 +51,39 @@ impl<D: Device, W: Work> Inspector<D, W> {
         if let Some(slot) = state_slot(container) {
             return Some(slot);
         }
-        let slots = self.inner()?.slots(container)?;
+        let known = self.inner().and_then(|inner| inner.slots(container));
+        let Some(slots) = known else {
+            return self.headers.get(&container).copied();
+        };
         let is_here = |slot: &SlotRef| {
             let mut labels = self.disks.iter().filter_map(|disk| disk.label.as_ref());
             labels.any(|label| self.disk_index(label) == usize::from(slot.disk))
         };
         slots.iter().find(is_here)
+    }
+
+    /// Where each container lies that has a sound header: of several generations of one number the
+    /// newest, of its copies the first.
+    pub(super) async fn scan_headers(&self) -> BTreeMap<u32, SlotRef> {
+        let mut found: BTreeMap<u32, (u64, SlotRef)> = BTreeMap::new();
+        for disk in &self.disks {
+            let Some(label) = &disk.label else { continue };
+            let (key, index) = (Seen::<D>::key(label), self.disk_index(label) as u16);
+            for slot in 0..label.zones.container_count {
+                let offset = label.zones.container(slot);
+                let Ok(block) = disk.read(offset, BLOCK).await else { continue };
+                let place = Place { disk: label.disk, offset };
+                let Ok(header) = ContainerHeader::decode(&block, &key, label.pool, place) else {
+                    continue;
+                };
+                let here = (header.generation, SlotRef { disk: index, slot: slot as u32 });
+                let kept = found.entry(header.container).or_insert(here);
+                if kept.0 < header.generation {
+                    *kept = here;
+                }
+            }
+        }
+        found.into_iter().map(|(container, (_, slot))| (container, slot)).collect()
     }
 
     fn slot(&self, container: u32) -> Result<Slot<'_, D>, Fault> {

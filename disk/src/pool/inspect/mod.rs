@@ -8,6 +8,8 @@ mod section;
 mod seen;
 mod tables;
 
+use std::collections::BTreeMap;
+
 use keelhold_chunk::ChunkId;
 
 use super::keys::Keys;
@@ -16,6 +18,7 @@ use super::{Pool, Surroundings};
 use crate::buffer::AlignedBuf;
 use crate::device::Device;
 use crate::error::OpenError;
+use crate::format::SlotRef;
 use crate::format::{ChecksumKey, HeadFault, Label, Place, SealedEntry, Superblock};
 use crate::pool::open::{LabelFound, read_label};
 use crate::seal::DataKey;
@@ -59,6 +62,8 @@ pub struct Inspector<D: Device, W: Work> {
     pool: Option<Pool<D, W>>,
     /// Why the pool is not open, or not as far as it should be.
     stopped: Option<String>,
+    /// Where containers lie as their headers say: for pools whose tables do not.
+    headers: BTreeMap<u32, SlotRef>,
 }
 
 impl<D: Device, W: Work> Inspector<D, W> {
@@ -68,7 +73,9 @@ impl<D: Device, W: Work> Inspector<D, W> {
         for device in &devices {
             disks.push(Seen::look(device.clone()).await);
         }
-        let mut own = Self { disks, root: None, data_key: None, pool: None, stopped: None };
+        let headers = BTreeMap::new();
+        let mut own =
+            Self { disks, root: None, data_key: None, pool: None, stopped: None, headers };
         let mutants = surroundings.mutants;
         match root(devices.clone(), mutants).await {
             Ok((labelled, superblock)) => {
@@ -85,6 +92,9 @@ impl<D: Device, W: Work> Inspector<D, W> {
                 own.stopped = stopped.map(|error| words(&error));
             }
             Err(error) => own.stopped = Some(words(&error)),
+        }
+        if own.stopped.is_some() {
+            own.headers = own.scan_headers().await;
         }
         own
     }
