@@ -71,7 +71,7 @@ pub use frame::{FRAME_TARGET, IncomingFrame, VerifiedFrame};
 pub use inspect::{DiskReport, inspect_disk};
 pub use open::{LabelFound, read_label};
 pub use reader::{Piece, PointReader};
-pub use reclaim::{ReclaimOptions, ReclaimReport};
+pub use reclaim::{ReclaimOptions, ReclaimProgress, ReclaimReport};
 pub use records::{Record, RecordChange};
 pub use run::RUN_BUFFER_LEN;
 pub use session::{BeginSession, CommitPoint, NewContent, NewExtent, NewItem, Placed, SessionInfo};
@@ -134,6 +134,7 @@ struct Inner<D: Device, W: Work> {
     /// Points that are being read, and how often.
     readers: RefCell<BTreeMap<PointId, u32>>,
     reclaiming: Mutex<()>,
+    reclaim_progress: Cell<ReclaimProgress>,
     /// See [`epoch`].
     epochs: epoch::Epochs,
     leasing: Mutex<()>,

@@ -3,11 +3,13 @@
 mod attacks;
 mod big_tree;
 mod cuts;
+mod forget;
 mod full;
 mod hidden;
 mod kills;
 mod main_job;
 mod manners;
+mod never_wedged;
 mod readme;
 mod refusals;
 mod rot;
