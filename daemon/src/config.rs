@@ -1,6 +1,7 @@
 //! Settings of the daemon: a TOML file, read once, checked as a whole, never changed while it runs.
 //! Every key is optional; a key nobody knows is an error, so that a misspelt one is noticed.
 
+use crate::settings::{Settings, TRASH_DAYS};
 use serde::Deserialize;
 use std::io;
 use std::net::SocketAddr;
@@ -29,6 +30,15 @@ struct ConfigToml {
     agents: AgentsToml,
     #[serde(default)]
     pool: PoolToml,
+    #[serde(default)]
+    points: PointsToml,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PointsToml {
+    /// Days in which forgetting a point can be undone.
+    trash_days: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -55,6 +65,7 @@ pub struct Config {
     pub advertise: Option<String>,
     pub workers: usize,
     pub key_file: Option<PathBuf>,
+    pub settings: Settings,
 }
 
 impl Config {
@@ -94,7 +105,13 @@ impl Config {
         }
         let workers = usize::try_from(workers).unwrap_or(2);
         let key_file = toml.pool.key_file;
-        Ok(Self { agents, advertise: toml.agents.advertise, workers, key_file })
+        let days = toml.points.trash_days.unwrap_or(u64::from(TRASH_DAYS));
+        if !(1..=180).contains(&days) {
+            let what = "points.trash_days";
+            return Err(ConfigError::Range { what, value: days, least: 1, most: 180 });
+        }
+        let settings = Settings { trash_days: u16::try_from(days).unwrap_or(TRASH_DAYS) };
+        Ok(Self { agents, advertise: toml.agents.advertise, workers, key_file, settings })
     }
 
     /// The URL agents are told, given the address that was really bound.
@@ -137,6 +154,7 @@ mod tests {
             "[agent]",
             "[agents]\nlisten = \"x\"",
             "[pool]\nworkers = 0",
+            "[points]\ntrash_days = 0",
             "[pool]\nworkers = \"two\"",
         ] {
             assert!(parse(text, None).is_err(), "{text}");

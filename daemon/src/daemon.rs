@@ -17,8 +17,10 @@ use crate::record::{
     SourceRecord, source_key,
 };
 use crate::server::{End, Task};
+use crate::settings::Settings;
 use crate::source::{self, Names};
 use crate::store::{Store, StoreError};
+use crate::upkeep::Upkeep;
 use keelhold_disk::pool::PointInfo;
 use keelhold_disk::units::PointId;
 use std::path::Path;
@@ -35,8 +37,21 @@ pub struct Daemon {
     /// Where agents are told to connect.
     pub url: String,
     pub stopping: watch::Receiver<bool>,
+    pub settings: Settings,
+    pub upkeep: Upkeep,
+    /// Points are forgotten and kept one by one: what was asked before is still so.
+    pub forgetting: tokio::sync::Mutex<()>,
+    /// Whoever holds it brings the catalog up to what the pool has.
+    showing: tokio::sync::Mutex<()>,
     /// The point read last: a mount asks for the same one thousands of times.
     opened: Mutex<Option<(PointId, OpenPoint)>>,
+}
+
+fn said(changed: Result<(), crate::catalog::CatalogError>) {
+    if let Err(error) = changed {
+        let error = chain(&error);
+        tracing::warn!(error, "catalog not changed, it is made anew at the next start");
+    }
 }
 
 fn of_catalog(error: crate::catalog::CatalogError) -> Failure {
@@ -49,6 +64,7 @@ impl Daemon {
         clock: SharedClock,
         catalog: &Path,
         url: String,
+        settings: Settings,
         stopping: watch::Receiver<bool>,
     ) -> Result<Self, Failure> {
         let store = Store::new(pool, clock);
@@ -60,9 +76,21 @@ impl Daemon {
             catalog.rebuild(Arc::new(view)).map_err(of_catalog)?;
         }
         let jobs = Jobs::load(store.clone(), catalog.clone()).await.map_err(|e| of_store(&e))?;
-        let (connected, jobs) = (Connected::default(), Arc::new(jobs));
-        let opened = Mutex::default();
-        Ok(Self { store, authority, connected, jobs, catalog, url, stopping, opened })
+        let upkeep = Upkeep::load(&catalog, store.pool.now());
+        Ok(Self {
+            store,
+            authority,
+            connected: Connected::default(),
+            jobs: Arc::new(jobs),
+            upkeep,
+            catalog,
+            url,
+            stopping,
+            settings,
+            forgetting: tokio::sync::Mutex::default(),
+            showing: tokio::sync::Mutex::default(),
+            opened: Mutex::default(),
+        })
     }
 
     /// Throws the catalog away and makes it anew from the pool.
@@ -178,14 +206,21 @@ impl Daemon {
         }
     }
 
-    /// What a backup job is about.
-    pub async fn task(&self, job: JobId, source: &str, check: bool) -> Result<Task, Failure> {
+    /// What a backup job is about, and whether it may begin: then what its machine's quota leaves.
+    pub async fn task(
+        &self,
+        job: JobId,
+        source: &str,
+        check: bool,
+    ) -> Result<(Task, Result<Option<u64>, Failure>), Failure> {
         let record: Option<SourceRecord> =
             self.store.record(&source_key(source)).await.map_err(|error| of_store(&error))?;
         let gone = || Failure::new(Code::SourceUnknown, "the source of the job is gone");
         let source = record.filter(|source| !source.removed).ok_or_else(gone)?;
         let name = self.names().await?.source(&source.id);
-        Ok(Task { job, source, check, name })
+        let task = Task { job, source, check, name, quota_left: None };
+        let quota_left = crate::room::admit(self, &task).await;
+        Ok((task, quota_left))
     }
 
     pub async fn job_failed(&self, job: JobId, failure: Failure) {
@@ -198,6 +233,7 @@ impl Daemon {
 
     pub async fn backup_ended(&self, job: JobId, end: End) {
         let End::Over { outcome, result, failure } = end else {
+            // Without room a job does not end up here: it waits for it, or is refused.
             self.jobs.log(job, "parked until the machine is back");
             self.jobs.park(job);
             return;
@@ -218,16 +254,18 @@ impl Daemon {
 
     /// A point has been announced: lists show it from now on.
     pub async fn point_committed(&self, point: &PointInfo) {
+        let _turn = self.showing.lock().await;
+        said(self.catalog.put_point(PointRow::new(0, point)));
+    }
+
+    /// Points were forgotten, changed or dropped: lists show it from now on.
+    pub async fn show_points(&self) {
+        let _turn = self.showing.lock().await;
         let Ok(points) = self.points().await else {
             return;
         };
-        let order = points.iter().position(|each| each.id == point.id).unwrap_or(points.len());
-        if let Err(error) = self.catalog.put_point(PointRow::new(order as u64, point)) {
-            tracing::warn!(
-                error = chain(&error),
-                "catalog not changed, it is made anew at the next start"
-            );
-        }
+        let rows = points.iter().map(|point| PointRow::new(0, point)).collect();
+        said(self.catalog.set_points(rows));
     }
 
     /// Attaches a text to a point; an empty one takes it off.
@@ -263,7 +301,7 @@ impl Daemon {
         let Some(source) = id_text::decode(&source) else {
             return;
         };
-        let now = self.store.clock.now();
+        let now = self.store.pool.now();
         let end = move |pool: crate::pool_thread::LivePool| async move {
             let mut sessions = pool.sessions().into_iter();
             match sessions.find(|session| session.source.0 == source && !session.running) {
@@ -280,7 +318,37 @@ impl Daemon {
         let mut records = machine::all(&self.store).await.map_err(|error| of_store(&error))?;
         records.retain(|machine| machine.state != crate::record::MachineState::Removed);
         records.sort_by(|left, right| left.name.cmp(&right.name));
-        Ok(records.into_iter().map(|record| self.machine(record)).collect())
+        let mut machines = Vec::with_capacity(records.len());
+        for record in records {
+            machines.push(self.machine_with_quota(record).await?);
+        }
+        Ok(machines)
+    }
+
+    /// With what it takes of its quota, if it has one.
+    pub async fn machine_with_quota(
+        &self,
+        record: MachineRecord,
+    ) -> Result<types::Machine, Failure> {
+        let bytes_exclusive = match record.quota_bytes {
+            Some(_) => Some(self.exclusive_of(&record.id).await?),
+            None => None,
+        };
+        Ok(types::Machine { bytes_exclusive, ..self.machine(record) })
+    }
+
+    /// Stored bytes that only this machine's points need.
+    pub async fn exclusive_of(&self, machine: &str) -> Result<u64, Failure> {
+        let names = self.names().await?;
+        let of_machine = |point: &PointInfo| {
+            let source = names.sources.get(&id_text::encode(&point.source.0));
+            point.trashed_until.is_none() && source.is_some_and(|source| source.machine == machine)
+        };
+        let points = self.points().await?;
+        let ids: Vec<PointId> =
+            points.iter().filter(|point| of_machine(point)).map(|point| point.id).collect();
+        let ask = move |pool: crate::pool_thread::LivePool| async move { pool.exclusive_len(&ids) };
+        self.store.pool.call(ask).await.map_err(of_closed)
     }
 
     #[must_use]
@@ -296,6 +364,8 @@ impl Daemon {
             name: record.name,
             id: record.id,
             state: record.state.word().to_owned(),
+            quota_bytes: record.quota_bytes,
+            bytes_exclusive: None,
         }
     }
 }
@@ -331,6 +401,7 @@ async fn view(store: &Store) -> Result<View, Failure> {
     let mut hasher = blake3::Hasher::new();
     for point in &points {
         hasher.update(point.id.as_bytes());
+        hasher.update(&point.trashed_until.unwrap_or(0).to_le_bytes());
         hasher.update(&serde_json::to_vec(&point.facts).unwrap_or_default());
     }
     let digest = hasher.finalize().to_hex();

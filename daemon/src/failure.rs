@@ -73,6 +73,8 @@ codes! {
         "see `keelhold help` for the form this verb expects";
     OutputFailed = "0004", Failed, "the output could not be written",
         "make room or choose another target, then run it again";
+    NotConfirmed = "0005", Refused, "this cannot be taken back, and there is no terminal to ask on",
+        "add --yes to do it without being asked";
 
     DaemonUnreachable = "0101", Failed, "no daemon answers at this state directory",
         "start it with `keelhold serve`, or name the right directory with --state";
@@ -107,6 +109,10 @@ codes! {
         "check the paths; a pool of a newer version needs that version of Keelhold";
     DiskFenced = "0210", Failed, "a disk failed to write and is refused for writing",
         "replace the disk; what it holds can still be read";
+    NoRoomAhead = "0211", Refused, "the backup would not fit the room that is left",
+        "forget points that are not needed and run `keelhold pool reclaim --wait`, or add a disk";
+    ReclaimBrake = "0212", Refused, "far more would be given up than was expected",
+        "nothing was given up; run `keelhold pool check` on the disks, and if all is well `keelhold pool reclaim --confirm`";
     KeyNeeded = "0221", Refused, "the pool is encrypted and its key was not given",
         "name it with --key-file FILE; for the daemon set key_file under [pool] in config.toml, or give the credential pool-key";
     KeyWrong = "0222", Refused, "the key does not open this pool",
@@ -140,6 +146,8 @@ codes! {
         "names have 1 to 64 letters, digits, dots, hyphens or underscores, and begin with a letter or digit";
     EnrolmentInvalid = "0311", Refused, "the enrolment request is not valid",
         "run `keelhold-agent enroll` again with the line `keelhold machine token` printed";
+    QuotaExceeded = "0312", Refused, "the machine's quota does not allow this",
+        "forget points of the machine, or change its quota with `keelhold machine quota NAME SIZE|none`";
 
     SourceUnknown = "0401", Failed, "no data source has this name",
         "`keelhold source list` shows the names";
@@ -158,6 +166,8 @@ codes! {
         "the job goes on by itself when the machine is back";
     SessionLapsed = "0506", Failed, "the session is gone",
         "run the backup again; what was sent before is used where it is still there";
+    JobWhole = "0507", Refused, "the job cannot be stopped halfway",
+        "`keelhold job show` tells how far it is; it takes nothing away that is needed";
 
     PointUnknown = "0601", Failed, "no recovery point is meant by this",
         "`keelhold point list` shows the points";
@@ -167,6 +177,22 @@ codes! {
         "`keelhold point files POINT` shows what is in it";
     NotAFile = "0604", Usage, "the path is not a regular file",
         "choose a file with --path, or restore the directory";
+    PointPinned = "0605", Refused, "the recovery point is pinned",
+        "take the pin off with `keelhold point unpin POINT`, then forget it";
+    PointLastGood = "0606", Refused, "it is the last good recovery point of its source",
+        "make a newer complete one with `keelhold backup MACHINE/NAME --wait`, then forget this one; to give up the source with all its points: `keelhold source remove MACHINE/NAME --points delete`";
+    UndoTooLate = "0607", Refused, "the time to undo this is over",
+        "restore from another point; `keelhold point list` shows them";
+    PointNotInTrash = "0608", Refused, "the recovery point is not in the trash",
+        "nothing is to be undone; `keelhold point list --trash` shows what is in the trash";
+    PointWorking = "0609", Refused, "a working state is no recovery point",
+        "it is replaced by the next synchronisation and goes with its source: `keelhold source remove MACHINE/NAME --points delete`";
+    PointGone = "0610", Refused, "a recovery point that is to be forgotten does not exist",
+        "nothing was forgotten; `keelhold point list` shows the points";
+    PointTrashed = "0611", Refused, "the recovery point is in the trash",
+        "bring it back first with `keelhold point undo-forget POINT`";
+    PointNotPinned = "0612", Refused, "the recovery point is not pinned",
+        "nothing is to be done; `keelhold point show POINT` says why it is kept";
 
     TargetUnusable = "0701", Failed, "the restore cannot write to its target",
         "check that the directory may be written by the daemon and has room";

@@ -9,6 +9,8 @@
 //! | [`job`], [`restore`], [`point`] | work, and what it works on |
 //! | [`machine`], [`source`], [`record`], [`store`] | who and what is protected, kept in the pool |
 //! | [`pool_thread`], [`pool_open`], [`pool_work`], [`key_file`] | the pool's own thread and the way to it |
+//! | [`forget`], [`reclaim`], [`upkeep`], [`room`], [`trend`] | what goes, what comes back, and when |
+//! | [`audit`] | who did it |
 //! | [`catalog`] | a view of the pool that can be thrown away |
 //! | [`demo`] | the main job, shown |
 //!
@@ -17,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod audit;
 pub mod authority;
 pub mod catalog;
 pub mod cli;
@@ -25,6 +28,7 @@ pub mod config;
 pub mod daemon;
 pub mod demo;
 pub mod failure;
+pub mod forget;
 pub mod id_text;
 pub mod job;
 pub mod key_file;
@@ -36,10 +40,15 @@ pub mod pool_open;
 pub mod pool_thread;
 pub mod pool_work;
 mod raised;
+pub mod reclaim;
 pub mod record;
 pub mod restore;
+pub mod room;
 pub mod server;
+pub mod settings;
 pub mod size_text;
 pub mod source;
 pub mod state_dir;
 pub mod store;
+pub mod trend;
+pub mod upkeep;

@@ -29,10 +29,40 @@ pub struct PointFacts {
     pub bytes_stored: u64,
     #[serde(default)]
     pub skipped_count: u64,
+    /// When the point was made, by the wall: what the pool notes is witnessed time.
+    #[serde(default)]
+    pub made_at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<PinFacts>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<Skipped>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_covered: Vec<Skipped>,
+}
+
+/// Why a point is kept, and until when.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinFacts {
+    /// Witnessed time.
+    pub until: i64,
+    #[serde(default)]
+    pub why: String,
+    #[serde(default)]
+    pub by: String,
+}
+
+/// Attributes with this pin, or without any. What else they say stays, understood or not.
+#[must_use]
+pub fn with_pin(attributes: &[u8], pin: Option<&PinFacts>) -> Vec<u8> {
+    let mut facts: serde_json::Value =
+        serde_json::from_slice(attributes).unwrap_or_else(|_| serde_json::json!({}));
+    if let Some(facts) = facts.as_object_mut() {
+        facts.remove("pin");
+        if let Some(pin) = pin {
+            facts.insert("pin".to_owned(), serde_json::json!(pin));
+        }
+    }
+    serde_json::to_vec(&facts).unwrap_or_default()
 }
 
 impl PointFacts {
@@ -96,6 +126,17 @@ mod tests {
         assert_eq!(PointFacts::parse(newer).job, 3);
         let facts = PointFacts { consistency: "none".into(), files: 9, ..PointFacts::default() };
         assert_eq!(PointFacts::parse(&facts.to_bytes()), facts);
+    }
+
+    #[test]
+    fn a_pin_changes_nothing_else() {
+        let pin = PinFacts { until: 7, why: "audit".into(), by: "uid 0".into() };
+        let newer = br#"{"job":3,"something_new":[1]}"#;
+        let pinned = with_pin(newer, Some(&pin));
+        assert_eq!(PointFacts::parse(&pinned).pin, Some(pin));
+        let before: serde_json::Value = serde_json::from_slice(newer).unwrap();
+        let after: serde_json::Value = serde_json::from_slice(&with_pin(&pinned, None)).unwrap();
+        assert_eq!(before, after);
     }
 
     #[test]

@@ -2,8 +2,11 @@
 
 use crate::failure::{Code, Failure, chain};
 use crate::pool_thread::PoolClosed;
+use crate::size_text::size;
 use crate::store::StoreError;
-use keelhold_disk::error::{CommitError, CreateError, IngestError, OpenError, ReadError};
+use keelhold_disk::error::{
+    CommitError, CreateError, ForgetError, IngestError, OpenError, ReadError, ReclaimError,
+};
 use keelhold_disk::pool::PageError;
 use keelhold_disk::tree::{BuildError, ReadError as ReadTreeError};
 
@@ -42,6 +45,30 @@ pub fn of_read(error: &ReadError) -> Failure {
         _ => Code::PoolDamaged,
     };
     Failure::of(code, error)
+}
+
+#[must_use]
+pub fn of_forget(error: &ForgetError) -> Failure {
+    let code = match error {
+        ForgetError::NotForgotten { .. } => Code::PointNotInTrash,
+        ForgetError::TooLate { .. } => Code::UndoTooLate,
+        ForgetError::Commit(error) => return of_commit(error),
+    };
+    Failure::of(code, error)
+}
+
+#[must_use]
+pub fn of_reclaim(error: &ReclaimError) -> Failure {
+    match error {
+        ReclaimError::Brake { found_len, expected_len } => {
+            let (found, expected) = (size(*found_len), size(*expected_len));
+            let text = format!(
+                "{found} ({found_len} bytes) would be given up where {expected} ({expected_len} bytes) were expected"
+            );
+            Failure::new(Code::ReclaimBrake, text)
+        }
+        ReclaimError::Commit(error) => of_commit(error),
+    }
 }
 
 /// Errors of taking in what an agent sends. What the agent is to blame for is a breach.
@@ -100,4 +127,19 @@ pub fn of_open(error: &OpenError) -> Failure {
         _ => Code::PoolDamaged,
     };
     Failure::new(code, chain(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Exit;
+
+    #[test]
+    fn the_brake_is_a_refusal_that_says_both_figures_and_how_to_go_on() {
+        let brake = ReclaimError::Brake { found_len: 5 << 30, expected_len: 1 << 20 };
+        let failure = of_reclaim(&brake);
+        assert_eq!(failure.code.exit(), Exit::Refused);
+        assert!(failure.message.contains("5.0 GiB") && failure.message.contains("1048576 bytes"));
+        assert!(failure.hint.contains("keelhold pool reclaim --confirm"), "{}", failure.hint);
+    }
 }

@@ -17,9 +17,10 @@ use keelhold_disk::pool::{
     read_label,
 };
 use keelhold_disk::seal::WrappingKey;
-use keelhold_disk::units::{DiskId, PoolId};
+use keelhold_disk::units::{DiskId, PoolId, UnixNanos};
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
@@ -200,9 +201,10 @@ impl Bench {
         Ok((pool.id(), found(&devices, paths).await?))
     }
 
-    pub async fn open(&self, paths: &[PathBuf], clock: &SharedClock) -> Result<LivePool, Failure> {
+    /// No time is told to the pool here: what passed while it was closed, nobody witnessed.
+    pub async fn open(&self, paths: &[PathBuf]) -> Result<LivePool, Failure> {
         let devices = self.disks_there(paths)?;
-        let pool = LivePool::open(devices, self.surroundings(), clock.now()).await;
+        let pool = LivePool::open(devices, self.surroundings(), UnixNanos(i64::MIN)).await;
         pool.map_err(|error| of_open(&error))
     }
 
@@ -301,13 +303,13 @@ pub async fn start(
     clock: SharedClock,
 ) -> Result<RunningPool, Failure> {
     let (opened, open) = oneshot::channel();
-    let (handle, queue) = PoolHandle::channel();
+    let (handle, queue) = PoolHandle::channel(clock);
     let thread = std::thread::Builder::new()
         .name("pool".into())
         .spawn(move || {
             // Neither half of the pool's state nor a half-done request may outlive a panic here.
             let guard = AbortOnPanic;
-            own_pool(&paths, (workers, key), &clock, queue, opened);
+            own_pool(&paths, (workers, key), queue, opened);
             std::mem::forget(guard);
         })
         .map_err(|error| Failure::of(Code::Internal, &error))?;
@@ -327,18 +329,19 @@ impl Drop for AbortOnPanic {
 fn own_pool(
     paths: &[PathBuf],
     (workers, key): (usize, Option<WrappingKey>),
-    clock: &SharedClock,
     queue: TaskQueue,
     opened: oneshot::Sender<Result<(), Failure>>,
 ) {
     let mut opened = Some(opened);
     let ended = on_bench(workers, key, async |bench: Bench| {
-        let pool = bench.open(paths, clock).await?;
+        let pool = bench.open(paths).await?;
+        let time = Arc::clone(&queue.time);
+        time.begin(pool.witnessed());
         if let Some(opened) = opened.take() {
             let _ = opened.send(Ok(()));
         }
         queue.serve(&pool, &bench.spawner).await;
-        pool.close(clock.now()).await.map_err(|error| of_commit(&error))
+        pool.close(time.now()).await.map_err(|error| of_commit(&error))
     });
     match (ended, opened) {
         (Err(failure), Some(opened)) => drop(opened.send(Err(failure))),

@@ -6,11 +6,14 @@
 //! no operation of the pool is cut off halfway. A panic on this thread ends the process: the pool is
 //! made to be opened again after that, and not to go on with half a thought.
 
+use crate::clock::{SharedClock, Witness};
 use crate::pool_work::ThreadWork;
 use futures_util::future::LocalBoxFuture;
 use keelhold_disk::device::backend::AnyDevice;
 use keelhold_disk::exec::Spawner;
+use keelhold_disk::units::UnixNanos;
 use std::future::Future;
+use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -29,6 +32,7 @@ pub struct PoolClosed;
 #[derive(Debug, Clone)]
 pub struct PoolHandle {
     tasks: mpsc::Sender<Task>,
+    pub time: Arc<Witness>,
 }
 
 impl PoolHandle {
@@ -50,11 +54,18 @@ impl PoolHandle {
         answered.await.map_err(|_| PoolClosed)
     }
 
+    /// What the pool is told as the time.
+    #[must_use]
+    pub fn now(&self) -> UnixNanos {
+        self.time.now()
+    }
+
     /// A handle and the queue it fills, for the thread that will own the pool.
     #[must_use]
-    pub fn channel() -> (Self, TaskQueue) {
+    pub fn channel(clock: SharedClock) -> (Self, TaskQueue) {
         let (tasks, queue) = mpsc::channel(QUEUE_LEN);
-        (Self { tasks }, TaskQueue { queue })
+        let time = Arc::new(Witness::new(clock));
+        (Self { tasks, time: Arc::clone(&time) }, TaskQueue { queue, time })
     }
 }
 
@@ -62,6 +73,7 @@ impl PoolHandle {
 #[derive(Debug)]
 pub struct TaskQueue {
     queue: mpsc::Receiver<Task>,
+    pub time: Arc<Witness>,
 }
 
 impl TaskQueue {

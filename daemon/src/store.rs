@@ -79,7 +79,7 @@ impl Store {
     }
 
     pub async fn append(&self, series: &str, entry: Vec<u8>) -> Result<u64, StoreError> {
-        let (series, now) = (series.to_owned(), self.clock.now());
+        let (series, now) = (series.to_owned(), self.pool.now());
         let append = move |pool: crate::pool_thread::LivePool| async move {
             pool.append(&series, entry, now).await
         };
@@ -113,7 +113,7 @@ impl Change {
     }
 
     pub async fn commit(self) -> Result<(), StoreError> {
-        let now = self.store.clock.now();
+        let now = self.store.pool.now();
         let changes = self.changes;
         let write = move |pool: crate::pool_thread::LivePool| async move {
             pool.write_records(changes, now).await

@@ -251,7 +251,8 @@ impl Link {
         let Some(job) = message.job() else {
             return Ok(());
         };
-        if self.jobs.contains_key(&job) {
+        // One that has said its last word may begin again before its end is noticed here.
+        if self.jobs.get(&job).is_some_and(|running| !running.is_closed()) {
             return Err(LinkError::Misplaced { name: message.name() });
         }
         if self.jobs.len() >= JOB_COUNT_MAX {
@@ -285,11 +286,9 @@ impl Link {
 
     fn ended(&mut self, ended: Result<u64, tokio::task::JoinError>) {
         match ended {
-            Ok(job) => {
-                self.jobs.remove(&job);
-            }
-            // Its sender tells: a job whose task is gone takes no messages.
-            Err(_) => self.jobs.retain(|_, sender| !sender.is_closed()),
+            // Its sender tells: a job whose task is gone takes no messages, and one that began again
+            // does.
+            Ok(_) | Err(_) => self.jobs.retain(|_, sender| !sender.is_closed()),
         }
     }
 

@@ -178,8 +178,8 @@ def run(args: argparse.Namespace) -> int:
     points = {id_text(id): point for id, point in pool.state.points.items()}
     if args.verb == "list":
         print(json.dumps({
-            "pool": pool.disks[0].pool.hex(),
-            "disks": [{"id": disk.id.hex(), "path": disk.path} for disk in pool.disks],
+            "pool": pool.id.hex(),
+            "disks": [{"id": disk.id.hex(), "path": disk.path} for disk in pool.disks if disk],
             "checkpoint": pool.superblock.sequence,
             "journal_entries": pool.journal_entries,
             "points": [listed(pool, point) for point in points.values()],

@@ -150,6 +150,7 @@ class Pool:
             if disk.pool != self.disks[0].pool:
                 raise Refused(f"{disk.path} and {paths[0]} are of different pools")
         self.superblock = self.find_superblock()
+        self.id = self.disks[0].pool
         given = {disk.id: disk for disk in self.disks}
         if len(self.disks) != len(given):
             raise Refused("a disk is given twice")

@@ -61,7 +61,7 @@ class Tree:
         need(f.int(1) == VERSION, f.place, "unknown version of a recipe")
         *whose, root, _delta, _references, _attributes = f.row("r16 r16 r16 s b b b b")
         f.end()
-        own = [pool.disks[0].pool, point.id, point.source, point.at]
+        own = [pool.id, point.id, point.source, point.at]
         need(whose == own, f.place, "the recipe is not that of the point")
         self.root = Fields(root, f"{f.place}, root of the tree")
 

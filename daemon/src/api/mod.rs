@@ -6,8 +6,11 @@ mod answer;
 mod jobs;
 mod points;
 mod protect;
+mod space;
 mod status;
 pub mod types;
+
+pub use status::full_line;
 
 use crate::daemon::Daemon;
 use crate::failure::{Code, Failure, chain};
@@ -23,7 +26,7 @@ use tokio::sync::watch;
 
 pub type SharedDaemon = Arc<Daemon>;
 
-fn router(daemon: SharedDaemon) -> Router {
+fn router(daemon: SharedDaemon) -> Router<()> {
     let v1 = Router::new()
         .route("/status", get(status::status))
         .route("/pool", get(status::pool))
@@ -41,7 +44,16 @@ fn router(daemon: SharedDaemon) -> Router {
         .route("/jobs/{job}/cancel", post(jobs::cancel))
         .route("/jobs/{job}/log", get(jobs::log))
         .route("/jobs/{job}/follow", get(jobs::follow))
+        .route("/pool/trash", get(space::trash))
+        .route("/pool/reclaim", post(space::reclaim))
+        .route("/machines/{name}/quota", post(space::quota))
+        .route("/audit", get(space::audit))
         .route("/points", get(points::list))
+        .route("/points/forget", post(space::forget))
+        .route("/points/forecast", post(space::forecast))
+        .route("/points/{point}/undo-forget", post(space::undo_forget))
+        .route("/points/{point}/pin", post(space::pin))
+        .route("/points/{point}/unpin", post(space::unpin))
         .route("/points/{point}", get(points::show))
         .route("/points/{point}/files", get(points::files))
         .route("/points/{point}/entries", get(points::entries))
@@ -80,5 +92,6 @@ pub async fn serve(
     let stop = async move {
         raised(&mut stopping).await;
     };
-    axum::serve(listener, router(daemon)).with_graceful_shutdown(stop).await
+    let app = router(daemon).into_make_service_with_connect_info::<crate::audit::Actor>();
+    axum::serve(listener, app).with_graceful_shutdown(stop).await
 }

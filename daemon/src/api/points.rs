@@ -17,14 +17,14 @@ use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use keelhold_chunk::Kind;
-use keelhold_disk::pool::Piece;
+use keelhold_disk::pool::{Piece, PointInfo};
 use tokio::sync::mpsc;
 
 const LIST_COUNT: usize = 1_024;
 /// Zeros of a hole are sent in pieces of this size.
 const ZEROS: Bytes = Bytes::from_static(&[0; 64 << 10]);
 
-fn query(raw: Option<String>) -> Result<Query, Failure> {
+pub(super) fn query(raw: Option<String>) -> Result<Query, Failure> {
     let malformed = || Failure::new(Code::BadRequest, "the query is malformed");
     Query::parse(raw.as_deref().unwrap_or("")).ok_or_else(malformed)
 }
@@ -44,7 +44,9 @@ pub async fn list(
             return Err(Failure::new(Code::SourceUnknown, text).into());
         }
     }
-    Ok(Json(rows_to_api(&daemon.catalog.points(), &names, source)))
+    let rows = daemon.catalog.points();
+    let showing = daemon.showing(names, &rows).await?;
+    Ok(Json(rows_to_api(&rows, &showing, source)))
 }
 
 pub async fn show(
@@ -52,7 +54,12 @@ pub async fn show(
     Path(point): Path<String>,
 ) -> Answer<PointDetails> {
     let (info, _) = daemon.point(&point).await?;
-    Ok(Json(details(&PointRow::new(0, &info), &daemon.names().await?)))
+    details_of(&daemon, &info).await
+}
+
+pub async fn details_of(daemon: &SharedDaemon, info: &PointInfo) -> Answer<PointDetails> {
+    let showing = daemon.showing(daemon.names().await?, &daemon.catalog.points()).await?;
+    Ok(Json(details(&PointRow::new(0, info), &showing)))
 }
 
 pub async fn note(
@@ -63,7 +70,7 @@ pub async fn note(
     let note: Note = body(&body_bytes)?;
     let (info, _) = daemon.point(&point).await?;
     daemon.set_note(&info, note.text).await?;
-    Ok(Json(details(&PointRow::new(0, &info), &daemon.names().await?)))
+    details_of(&daemon, &info).await
 }
 
 async fn open(daemon: &SharedDaemon, point: &str) -> Result<OpenPoint, Failure> {
@@ -253,6 +260,7 @@ pub async fn find(
     let matcher = Matcher::new(query.text("pattern").ok_or_else(missing)?)?;
     let names = daemon.names().await?;
     let mut points = daemon.points().await?;
+    points.retain(|point| point.trashed_until.is_none());
     if let Some(machine) = query.text("machine") {
         let prefix = format!("{machine}/");
         if !names.machines.values().any(|known| known.name == machine) {

@@ -3,6 +3,7 @@
 use super::SharedDaemon;
 use super::answer::{Answer, body};
 use super::types;
+use crate::audit::Actor;
 use crate::clock::rfc3339;
 use crate::failure::Failure;
 use crate::id_text;
@@ -12,7 +13,7 @@ use crate::record::{SourceKind, SourceName, SourceRecord};
 use crate::source::{self, Names};
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{ConnectInfo, Path, RawQuery, State};
 use keelhold_disk::pool::PointInfo;
 use keelhold_disk::units::UnixNanos;
 use std::collections::HashMap;
@@ -71,7 +72,7 @@ pub async fn sources(State(daemon): State<SharedDaemon>) -> Answer<Vec<types::So
 pub async fn source_list(daemon: &SharedDaemon) -> Result<Vec<types::Source>, Failure> {
     let names = daemon.names().await?;
     let mut points: HashMap<String, (u64, PointInfo)> = HashMap::new();
-    for point in daemon.points().await? {
+    for point in daemon.points().await?.into_iter().filter(|each| each.trashed_until.is_none()) {
         let known = points.entry(id_text::encode(&point.source.0));
         let (count, newest) = known.or_insert_with(|| (0, point.clone()));
         *count += 1;
@@ -131,12 +132,13 @@ fn source_name(machine: String, name: String) -> Result<SourceName, Failure> {
 
 pub async fn remove_source(
     State(daemon): State<SharedDaemon>,
+    ConnectInfo(actor): ConnectInfo<Actor>,
     Path((machine, name)): Path<(String, String)>,
+    RawQuery(raw): RawQuery,
 ) -> Answer<types::Source> {
-    let record = source::remove(&daemon.store, &source_name(machine, name)?).await?;
-    if let Some(job) = daemon.jobs.of_source(&record.id) {
-        daemon.cancel(job).await?;
-    }
+    let name = source_name(machine, name)?;
+    let delete = super::points::query(raw)?.text("points") == Some("delete");
+    let record = daemon.remove_source(&actor, &name, delete).await?;
     one_source(&daemon, &record).await
 }
 

@@ -2,7 +2,9 @@
 
 use super::SharedDaemon;
 use super::answer::Answer;
-use super::types::{CatalogStatus, Disk, Outcome, PoolStatus, Source, Status, Upkeep};
+use super::types::{
+    CatalogStatus, Disk, FullForecast, Outcome, PoolStatus, Source, Status, Upkeep,
+};
 use crate::clock::rfc3339;
 use crate::failure::Failure;
 use crate::point_facts::PointFacts;
@@ -11,6 +13,9 @@ use crate::size_text::size;
 use axum::Json;
 use axum::extract::State;
 use keelhold_disk::pool::{DiskState, DiskStatus};
+
+/// Jobs that the forecast is made from.
+const HISTORY_COUNT: usize = 5_000;
 
 pub async fn pool(State(daemon): State<SharedDaemon>) -> Answer<PoolStatus> {
     Ok(Json(pool_status(&daemon).await?))
@@ -39,7 +44,8 @@ async fn pool_status(daemon: &SharedDaemon) -> Result<PoolStatus, Failure> {
             direct: disk.geometry.as_ref().is_some_and(|found| found.direct),
         })
         .collect();
-    let idle = || Upkeep { state: String::from("idle"), last_at: None };
+    let room = status.bytes_free.saturating_sub(status.bytes_reserved) + status.bytes_dead;
+    let jobs = daemon.catalog.jobs(HISTORY_COUNT);
     Ok(PoolStatus {
         id: status.pool.to_string(),
         bytes_total: status.bytes_total,
@@ -50,11 +56,12 @@ async fn pool_status(daemon: &SharedDaemon) -> Result<PoolStatus, Failure> {
         dedup_ratio: ratio(status.bytes_logical, bytes_plain),
         compression_ratio: ratio(bytes_plain, bytes_stored),
         chunks: status.chunks,
-        points: status.points,
+        points: points.iter().filter(|point| point.trashed_until.is_none()).count() as u64,
         index_bytes: status.index_bytes,
         disks,
-        scrub: idle(),
-        reclaim: idle(),
+        scrub: Upkeep { state: String::from("idle"), last_at: None },
+        reclaim: daemon.upkeep.status(daemon).await?,
+        forecast: crate::trend::forecast(&jobs, daemon.store.clock.now(), room),
     })
 }
 
@@ -89,6 +96,7 @@ pub async fn status(State(daemon): State<SharedDaemon>) -> Answer<Status> {
     let running = daemon.jobs.running() as u64;
     let mut lines = vec![
         format!("pool: {} of {} used", size(pool.bytes_used), size(pool.bytes_total)),
+        full_line(&pool.forecast),
         format!("machines: {connected} of {} connected", machines.len()),
         format!("points: {}; jobs running: {running}", pool.points),
         format!("agents connect to {}", daemon.url),
@@ -113,6 +121,16 @@ pub async fn status(State(daemon): State<SharedDaemon>) -> Answer<Status> {
         pool,
         lines,
     }))
+}
+
+/// When the pool will be full, for people.
+#[must_use]
+pub fn full_line(forecast: &FullForecast) -> String {
+    let per_day = size(u64::try_from(forecast.bytes_per_day.unwrap_or(0)).unwrap_or(0));
+    match &forecast.full_on {
+        Some(day) => format!("full on {day} if it goes on growing by {per_day} a day"),
+        None => format!("when it is full: {}", forecast.state),
+    }
 }
 
 /// Am I protected? One sentence, and whether something needs a hand.

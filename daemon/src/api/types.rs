@@ -1,8 +1,11 @@
 //! The types of `/api/v1`. The command line prints them as they are with `--json`; their field names
 //! are a contract. Times are RFC 3339 in UTC, sizes are bytes.
 
+mod space;
+
 use crate::failure::WireFailure;
 use serde::{Deserialize, Serialize};
+pub use space::*;
 
 /// How something ended. `Missed` is for what never began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +93,7 @@ pub struct RestoreResult {
 pub enum JobResult {
     Backup(BackupResult),
     Restore(RestoreResult),
+    Reclaim(ReclaimResult),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +102,7 @@ pub enum JobKind {
     Backup,
     Check,
     Restore,
+    Reclaim,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +123,11 @@ pub struct Progress {
     pub bytes_read: u64,
     pub bytes_sent: u64,
     pub bytes_written: u64,
+    /// Of a reclaim: containers that are to be looked at, and those that were.
+    #[serde(default)]
+    pub containers: u64,
+    #[serde(default)]
+    pub containers_done: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -175,7 +185,10 @@ pub struct Point {
     pub tags: Vec<String>,
     pub kept_because: Vec<String>,
     pub expires_at: Option<String>,
+    /// Until then forgetting the point can be undone.
     pub trashed_until: Option<String>,
+    #[serde(default)]
+    pub pin: Option<Pin>,
     pub note: Option<String>,
     pub entries: u64,
 }
@@ -271,6 +284,12 @@ pub struct Machine {
     pub last_seen: Option<String>,
     /// `active`, `revoked`, or `invited` while its first token is out.
     pub state: String,
+    /// Most bytes of the pool the machine may need alone.
+    #[serde(default)]
+    pub quota_bytes: Option<u64>,
+    /// Stored bytes that only its points need. Counted for machines with a quota.
+    #[serde(default)]
+    pub bytes_exclusive: Option<u64>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -357,7 +376,8 @@ pub struct PoolStatus {
     pub index_bytes: u64,
     pub disks: Vec<Disk>,
     pub scrub: Upkeep,
-    pub reclaim: Upkeep,
+    pub reclaim: ReclaimStatus,
+    pub forecast: FullForecast,
 }
 
 /// Where a piece of upkeep stands.

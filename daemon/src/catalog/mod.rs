@@ -108,8 +108,14 @@ impl Catalog {
         self.ask(move |tree| tree.rebuild(&view))
     }
 
+    /// Puts a new point behind the others.
     pub fn put_point(&self, row: PointRow) -> Result<(), CatalogError> {
-        self.ask(move |tree| tree.put_point(&row))
+        self.ask(move |tree| tree.put_point(row))
+    }
+
+    /// Makes the points those of `rows`, writing only what changed.
+    pub fn set_points(&self, rows: Vec<PointRow>) -> Result<(), CatalogError> {
+        self.ask(move |tree| tree.set_points(rows))
     }
 
     pub fn put_job(&self, job: FinishedJob) {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// A point as lists need it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PointRow {
-    /// Commits count from 0: the order of the rows.
+    /// The order of the rows is that of the commits. The catalog gives the numbers.
     pub order: u64,
     pub id: String,
     pub source: String,

@@ -40,6 +40,24 @@ fn rows_keep_the_order_of_commits() {
     std::fs::remove_dir_all(&path).unwrap();
 }
 
+#[test]
+fn points_go_and_change_and_the_others_stay_in_order() {
+    let path = temporary("changes");
+    let catalog = Catalog::open(&path).unwrap();
+    catalog.rebuild(view(6)).unwrap();
+    let mut left: Vec<PointRow> = [0, 2, 3, 5].map(row).into();
+    left[1].trashed_until = Some(9);
+    catalog.set_points(left).unwrap();
+    catalog.put_point(PointRow { id: "new".into(), ..row(0) }).unwrap();
+    let ids: Vec<String> = catalog.points().into_iter().map(|row| row.id).collect();
+    assert_eq!(ids, ["point0", "point2", "point3", "point5", "new"]);
+    assert_eq!(catalog.points()[1].trashed_until, Some(9));
+    catalog.set_points(vec![row(3), PointRow { id: "newer".into(), ..row(0) }]).unwrap();
+    let ids: Vec<String> = catalog.points().into_iter().map(|row| row.id).collect();
+    assert_eq!(ids, ["point3", "newer"]);
+    std::fs::remove_dir_all(&path).unwrap();
+}
+
 /// Whatever is done to its files, the catalog opens: with what it held, or empty.
 #[test]
 fn damaged_files_give_an_empty_catalog_and_no_error() {

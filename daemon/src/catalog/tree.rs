@@ -2,7 +2,7 @@
 //!
 //! | tree | key | value |
 //! |---|---|---|
-//! | `points` | order of commit, 8 bytes big first | JSON of [`PointRow`] |
+//! | `points` | a number that grows with every commit, 8 bytes big first | JSON of [`PointRow`] |
 //! | `jobs` | number, 8 bytes big first | JSON of [`FinishedJob`] |
 //! | default | `position` | state of the pool that is shown |
 //!
@@ -13,6 +13,7 @@ use super::{CatalogError, PointRow, View};
 use crate::job::{FinishedJob, JobId};
 use serde::de::DeserializeOwned;
 use sled::{Batch, Db};
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -127,8 +128,35 @@ impl Tree {
         self.set_position(&view.position)
     }
 
-    pub(super) fn put_point(&mut self, row: &PointRow) -> Result<(), CatalogError> {
-        self.run(|opened| opened.points.insert(key(row.order), encode(row)).map(drop))
+    pub(super) fn put_point(&mut self, row: PointRow) -> Result<(), CatalogError> {
+        self.run(|opened| {
+            // Points go, and their numbers are not given again: the order of the others stays.
+            let order = match opened.points.last()?.map(|(_, last)| decode::<PointRow>(&last)) {
+                // Somebody who looked at the pool was quicker.
+                Some(Ok(last)) if last.id == row.id => last.order,
+                _ => next_order(&opened.points)?,
+            };
+            opened.points.insert(key(order), encode(&PointRow { order, ..row })).map(drop)
+        })
+    }
+
+    pub(super) fn set_points(&mut self, rows: Vec<PointRow>) -> Result<(), CatalogError> {
+        let known = self.points()?;
+        self.run(|opened| {
+            let mut known: HashMap<String, PointRow> =
+                known.into_iter().map(|row| (row.id.clone(), row)).collect();
+            let mut next = next_order(&opened.points)?;
+            for row in rows {
+                let old = known.remove(&row.id);
+                let order = old.as_ref().map_or(next, |old| old.order);
+                next = next.max(order + 1);
+                let row = PointRow { order, ..row };
+                if old.as_ref() != Some(&row) {
+                    opened.points.insert(key(order), encode(&row))?;
+                }
+            }
+            known.values().try_for_each(|gone| opened.points.remove(key(gone.order)).map(drop))
+        })
     }
 
     pub(super) fn put_job(&mut self, job: &FinishedJob) -> Result<(), CatalogError> {
@@ -148,6 +176,11 @@ impl Tree {
             opened.jobs.iter().values().rev().take(limit).map(|value| decode(&value?)).collect()
         })
     }
+}
+
+fn next_order(points: &sled::Tree) -> Result<u64, sled::Error> {
+    let last = points.last()?.map(|(_, value)| decode::<PointRow>(&value)).transpose()?;
+    Ok(last.map_or(0, |row| row.order + 1))
 }
 
 fn encode(value: &impl serde::Serialize) -> Vec<u8> {

@@ -61,9 +61,12 @@ pub enum Verb {
     Export(Export),
     /// Show a recovery point as a read-only file system
     Mount(Mount),
-    /// Jobs: backups and restores, running and over
+    /// Jobs: backups, restores and reclaims, running and over
     #[command(subcommand)]
     Job(Job),
+    /// Who forgot, kept or gave up what, refused actions included
+    #[command(subcommand)]
+    Audit(Audit),
     /// Runs the agent's side of the demo
     #[command(hide = true)]
     DemoAgent(DemoAgent),
@@ -111,8 +114,23 @@ pub struct Serve {
 pub enum Pool {
     /// Make a new pool (needs no daemon)
     Create(PoolCreate),
-    /// Size, use and disks
+    /// Size, use, what could be given back, and disks
     Status,
+    /// Give back the space of what nothing needs; the daemon does it by itself, too
+    ///
+    /// Drops points whose time in the trash is over, frees containers in which nothing is needed and
+    /// compacts sparse ones, beside running backups. Points that are listed are never touched.
+    Reclaim {
+        /// Follow the job and print its result
+        #[arg(long)]
+        wait: bool,
+        /// First give up for good every point in the trash; asks, naming them and their bytes
+        #[arg(long)]
+        empty_trash: bool,
+        /// Give up also far more than was expected (after KH-E0212)
+        #[arg(long)]
+        confirm: bool,
+    },
     /// Take over an existing pool, on this or another machine (needs no daemon)
     Import(PoolDisks),
     /// Read and prove every structure and every chunk; changes nothing (needs no daemon). Of an
@@ -209,17 +227,41 @@ pub enum Machine {
         old: String,
         new: String,
     },
+    /// Limit what only this machine's points may take in the pool
+    ///
+    /// Counted are stored bytes that nothing else needs. A backup that would take more is refused, or
+    /// fails and gives its bytes back; points that are there stay.
+    Quota {
+        name: String,
+        /// 500GiB, or none
+        #[arg(value_name = "SIZE|none")]
+        size: String,
+    },
     /// Remove a machine and its sources; its points stay
     Remove {
         name: String,
-        #[arg(long, value_enum, default_value_t = Keep::Keep)]
-        points: Keep,
+        #[arg(long, value_enum, default_value_t = KeepOnly::Keep)]
+        points: KeepOnly,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// All entries, oldest first
+    List,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum KeepOnly {
+    Keep,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Keep {
+    /// Its points stay until they are forgotten
     Keep,
+    /// Its points go to the trash, the last good one too, and its working state goes
+    Delete,
 }
 
 #[derive(Debug, Subcommand)]
@@ -234,7 +276,7 @@ pub enum Source {
         #[arg(long)]
         wait: bool,
     },
-    /// Stop protecting a source; its points stay
+    /// Stop protecting a source
     Remove {
         #[arg(value_name = "MACHINE/NAME")]
         source: String,
@@ -278,6 +320,41 @@ pub enum Point {
     List {
         #[arg(value_name = "MACHINE/NAME")]
         source: Option<String>,
+        /// Show points in the trash, too
+        #[arg(long)]
+        trash: bool,
+    },
+    /// Give up points: they go to the trash, and after 14 days for good
+    ///
+    /// Until then `point undo-forget` brings them back. Refused for pinned points and for the last
+    /// good point of a source. Space comes back with the next reclaim after their time in the trash.
+    Forget {
+        #[arg(required = true, value_name = "POINT")]
+        points: Vec<String>,
+        /// Skip the time in which this can be undone
+        #[arg(long)]
+        now: bool,
+        /// Change nothing: print what would be freed, and when
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Bring a point back out of the trash
+    UndoForget {
+        point: String,
+    },
+    /// Keep a point until a day, whatever else is decided
+    Pin {
+        point: String,
+        /// A date (2027-03-31) or a time
+        #[arg(long, value_name = "DATE")]
+        until: String,
+        /// The reason; shown wherever the point is
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+    },
+    /// Take a pin off
+    Unpin {
+        point: String,
     },
     Show {
         point: String,
@@ -375,7 +452,12 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_wrong_usage() {
-        for args in [&["vault", "status"][..], &["serve", "--web", "x"], &["point", "pin", "x"]] {
+        for args in [
+            &["vault", "status"][..],
+            &["serve", "--web", "x"],
+            &["point", "pin", "x"],
+            &["pool", "scrub"],
+        ] {
             let line = std::iter::once("keelhold").chain(args.iter().copied());
             let error = Cli::try_parse_from(line).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{args:?}");

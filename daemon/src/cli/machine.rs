@@ -5,7 +5,7 @@ use super::args::Machine;
 use crate::api::address::Address;
 use crate::api::types;
 use crate::failure::{Code, Exit, Failure};
-use crate::size_text::parse_seconds;
+use crate::size_text::{parse_seconds, parse_size, size};
 
 pub async fn run(context: &Context, verb: Machine) -> Result<Exit, Failure> {
     match verb {
@@ -24,6 +24,7 @@ pub async fn run(context: &Context, verb: Machine) -> Result<Exit, Failure> {
             let machine: types::Machine = context.client().await?.post(&address, &body).await?;
             context.printer.show(&machine, |_| vec![format!("{old} is called {new} now")])?;
         }
+        Machine::Quota { name, size } => quota(context, &name, &size).await?,
         Machine::Remove { name, points: _ } => {
             context.confirm(&format!("Remove machine {name} and its sources (points stay)"))?;
             let address = Address::new("/machines").segment(name.as_bytes());
@@ -34,6 +35,26 @@ pub async fn run(context: &Context, verb: Machine) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Ok)
+}
+
+async fn quota(context: &Context, name: &str, text: &str) -> Result<(), Failure> {
+    let bytes = match text {
+        "none" => None,
+        text => Some(parse_size(text).ok_or_else(|| {
+            Failure::new(Code::BadRequest, format!("{text:?} is not a size with a unit"))
+                .hint("write it like 500GiB, or none")
+        })?),
+    };
+    let address = Address::new("/machines").segment(name.as_bytes()).segment(b"quota");
+    let body = types::NewQuota { bytes };
+    let machine: types::Machine = context.client().await?.post(&address, &body).await?;
+    context.printer.show(&machine, |machine| match machine.quota_bytes {
+        None => vec![format!("{name} may take what there is")],
+        Some(quota) => {
+            let used = size(machine.bytes_exclusive.unwrap_or(0));
+            vec![format!("{name} may take {}; only its points need {used} now", size(quota))]
+        }
+    })
 }
 
 async fn token(context: &Context, name: String, ttl: &str) -> Result<(), Failure> {
@@ -54,7 +75,7 @@ async fn token(context: &Context, name: String, ttl: &str) -> Result<(), Failure
 async fn list(context: &Context) -> Result<(), Failure> {
     let address = Address::new("/machines");
     let machines: Vec<types::Machine> = context.client().await?.get(&address).await?;
-    let head = ["MACHINE", "STATE", "CONNECTED", "VERSION", "LAST SEEN"];
+    let head = ["MACHINE", "STATE", "CONNECTED", "VERSION", "LAST SEEN", "QUOTA"];
     context.printer.table(&machines, &head, |machine| {
         vec![
             machine.name.clone(),
@@ -62,6 +83,9 @@ async fn list(context: &Context) -> Result<(), Failure> {
             if machine.connected { "yes" } else { "no" }.to_owned(),
             machine.version.clone().unwrap_or_default(),
             machine.last_seen.clone().unwrap_or_default(),
+            machine.quota_bytes.map_or_else(String::new, |quota| {
+                format!("{} of {}", size(machine.bytes_exclusive.unwrap_or(0)), size(quota))
+            }),
         ]
     })
 }

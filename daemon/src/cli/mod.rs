@@ -6,6 +6,7 @@ mod backup;
 mod check;
 pub mod client;
 mod export;
+mod forget;
 mod inspect;
 mod machine;
 mod mount;
@@ -45,7 +46,8 @@ impl Context {
         }
         let unasked = || Failure::new(Code::Cancelled, format!("{question} was not confirmed"));
         if !std::io::stdin().is_terminal() {
-            return Err(unasked().hint("add --yes to do it without being asked"));
+            let text = format!("{question}: nobody was there to confirm it");
+            return Err(Failure::new(Code::NotConfirmed, text));
         }
         eprint!("{question}? Type yes: ");
         let mut answer = String::new();
@@ -116,6 +118,7 @@ async fn dispatch(context: Context, verb: Verb) -> Result<Exit, Failure> {
         Verb::Source(verb) => source::run(&context, verb).await,
         Verb::Backup(args) => backup::backup(&context, args).await,
         Verb::Job(verb) => backup::job(&context, verb).await,
+        Verb::Audit(args::Audit::List) => forget::audit(&context).await,
         Verb::Point(verb) => point::run(&context, verb).await,
         Verb::Find(args) => point::find(&context, args).await,
         Verb::Restore(args) => restore::run(&context, args).await,

@@ -19,13 +19,15 @@ fn address(point: &str) -> Address {
 pub async fn run(context: &Context, verb: Point) -> Result<Exit, Failure> {
     let mut client = context.client().await?;
     match verb {
-        Point::List { source } => {
+        Point::List { source, trash } => {
             let mut address = Address::new("/points");
             if let Some(source) = source {
                 address = address.query("source", source.as_bytes());
             }
-            let points: Vec<types::Point> = client.get(&address).await?;
-            let head = ["POINT", "SOURCE", "AT", "RESULT", "SIZE", "SKIPPED", "NOTE"];
+            let mut points: Vec<types::Point> = client.get(&address).await?;
+            // For programs the list is whole; a field says what is in the trash.
+            points.retain(|point| trash || context.printer.json || point.trashed_until.is_none());
+            let head = ["POINT", "SOURCE", "AT", "RESULT", "SIZE", "ALONE", "SKIPPED", "NOTE"];
             context.printer.table(&points, &head, row)?;
         }
         Point::Show { point } => {
@@ -51,6 +53,25 @@ pub async fn run(context: &Context, verb: Point) -> Result<Exit, Failure> {
         Point::Note { point, text } => {
             let address = address(&point).segment(b"note");
             let point: types::PointDetails = client.post(&address, &types::Note { text }).await?;
+            context.printer.show(&point, describe)?;
+        }
+        Point::Forget { points, now, dry_run } => {
+            return super::forget::forget(context, points, now, dry_run).await;
+        }
+        Point::UndoForget { point } => {
+            let address = address(&point).segment(b"undo-forget");
+            let point: types::PointDetails = client.post(&address, &()).await?;
+            context.printer.show(&point, describe)?;
+        }
+        Point::Pin { point, until, why } => {
+            let address = address(&point).segment(b"pin");
+            let pin = types::NewPin { until, why };
+            let point: types::PointDetails = client.post(&address, &pin).await?;
+            context.printer.show(&point, describe)?;
+        }
+        Point::Unpin { point } => {
+            let address = address(&point).segment(b"unpin");
+            let point: types::PointDetails = client.post(&address, &()).await?;
             context.printer.show(&point, describe)?;
         }
     }
@@ -93,9 +114,19 @@ fn row(point: &types::Point) -> Vec<String> {
         point.at.clone(),
         point.result.word().to_owned(),
         size(point.bytes_source),
+        point.bytes_exclusive.map(size).unwrap_or_default(),
         point.skipped_count.to_string(),
-        safe(point.note.as_deref().unwrap_or_default()),
+        remark(point),
     ]
+}
+
+/// What somebody should know who sees the point in a list.
+fn remark(point: &types::Point) -> String {
+    let trashed = point.trashed_until.as_ref().map(|until| format!("in the trash until {until}"));
+    let pinned = point.pin.as_ref().map(|pin| format!("pinned: {}", safe(&pin.why)));
+    let note = point.note.as_deref().map(safe);
+    let said: Vec<String> = trashed.into_iter().chain(pinned).chain(note).collect();
+    said.join("; ")
 }
 
 fn describe(details: &types::PointDetails) -> Vec<String> {
@@ -106,8 +137,12 @@ fn describe(details: &types::PointDetails) -> Vec<String> {
         format!("result: {}, consistency: {}", point.result.word(), point.consistency),
         format!("tree: {}", safe(&details.root)),
         format!("{} entries, {} files, {}", point.entries, details.files, size(point.bytes_source)),
-        format!("in: {}; kept because: {}", point.places.join(", "), point.kept_because.join(", ")),
+        format!("in: {}", point.places.join(", ")),
+        format!("kept because: {}", safe(&point.kept_because.join(", "))),
     ];
+    lines.extend(
+        point.bytes_exclusive.map(|bytes| format!("only this point needs {}", size(bytes))),
+    );
     lines.extend(point.note.iter().map(|note| format!("note: {}", safe(note))));
     let list = |what: &'static str, list: &[types::Skipped]| -> Vec<String> {
         let line =

@@ -31,6 +31,9 @@ pub async fn run(context: &Context, verb: Pool) -> Result<Exit, Failure> {
             context.printer.show(&status, pool_lines)?;
             Ok(Exit::Ok)
         }
+        Pool::Reclaim { wait, empty_trash, confirm } => {
+            super::forget::reclaim(context, wait, empty_trash, confirm).await
+        }
         Pool::Create(args) => create(context, &args),
         Pool::Import(args) => import(context, &args),
         Pool::Check(args) => check::run(context, &args),
@@ -143,10 +146,10 @@ fn rotate_key(context: &Context, args: &PoolRotateKey) -> Result<Exit, Failure> 
         }
         named => named.to_vec(),
     };
-    let clock: SharedClock = Arc::new(SystemClock);
     let (pool, number) = on_bench(WORKERS, Some(old), async |bench: Bench| {
-        let pool = bench.open(&paths, &clock).await?;
-        let rotated = pool.rotate_key(&new, clock.now()).await;
+        let pool = bench.open(&paths).await?;
+        // No time passed that anybody witnessed.
+        let rotated = pool.rotate_key(&new, pool.witnessed()).await;
         let number = rotated.map_err(|error| of_commit(&error))?;
         Ok((pool.id(), number))
     })?;
@@ -182,11 +185,29 @@ fn pool_lines(status: &types::PoolStatus) -> Vec<String> {
         ),
         format!("index: {}", size(status.index_bytes)),
     ];
+    lines.extend(reclaim_lines(&status.reclaim));
+    lines.push(crate::api::full_line(&status.forecast));
     lines.extend(status.disks.iter().map(|disk| {
         let way = if disk.direct { "direct" } else { "cached" };
         let (id, path, state) = (&disk.id, &disk.path, &disk.state);
         format!("disk {id} at {path}: {state}, {}, {way}", size(disk.bytes_total))
     }));
+    lines
+}
+
+fn reclaim_lines(reclaim: &types::ReclaimStatus) -> Vec<String> {
+    let mut lines = vec![format!(
+        "reclaim: {}; dead {}, expected to be {}, in the trash {}",
+        reclaim.state,
+        size(reclaim.bytes_dead),
+        size(reclaim.bytes_expected),
+        size(reclaim.bytes_trash)
+    )];
+    if let (Some(at), Some(last)) = (&reclaim.last_at, &reclaim.last) {
+        let (freed, left) = (size(last.bytes_freed), size(last.bytes_left));
+        lines.push(format!("  last at {at} ({}): {freed} freed, {left} left", last.why));
+    }
+    lines.extend(reclaim.next_at.iter().map(|at| format!("  next leaves the trash at {at}")));
     lines
 }
 

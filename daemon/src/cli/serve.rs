@@ -57,11 +57,14 @@ pub async fn serve(context: &Context, args: Serve) -> Result<Exit, Failure> {
     let pool = pool_open::start(paths, config.workers, key, Arc::clone(&clock)).await?;
     let (stop, stopping) = watch::channel(false);
     let url = config.url(bound);
-    let daemon = Daemon::open(pool.handle, clock, &state.catalog(), url, stopping.clone()).await?;
+    let (catalog, settings) = (state.catalog(), config.settings);
+    let daemon =
+        Daemon::open(pool.handle, clock, &catalog, url, settings, stopping.clone()).await?;
     let daemon = Arc::new(daemon);
     let socket = api::bind(state)?;
     tracing::info!(agents = daemon.url, "ready");
     let api = tokio::spawn(api::serve(Arc::clone(&daemon), socket, stopping.clone()));
+    let upkeep = tokio::spawn(crate::upkeep::run(Arc::clone(&daemon), stopping.clone()));
     let agents = tokio::spawn(server::listen::serve(Arc::clone(&daemon), listener, stopping));
     tokio::select! {
         _ = terminate.recv() => {}
@@ -69,7 +72,7 @@ pub async fn serve(context: &Context, args: Serve) -> Result<Exit, Failure> {
     }
     tracing::info!("stopping");
     stop.send_replace(true);
-    stop_all(daemon, api, agents, pool.thread).await;
+    stop_all(daemon, api, upkeep, agents, pool.thread).await;
     Ok(Exit::Ok)
 }
 
@@ -87,11 +90,13 @@ fn present(disks: &DiskPaths) -> Result<Vec<PathBuf>, Failure> {
 async fn stop_all(
     daemon: Arc<Daemon>,
     api: tokio::task::JoinHandle<std::io::Result<()>>,
+    upkeep: tokio::task::JoinHandle<()>,
     agents: tokio::task::JoinHandle<Result<(), Failure>>,
     thread: std::thread::JoinHandle<()>,
 ) {
     let stopped = async {
         let _ = agents.await;
+        let _ = upkeep.await;
         // Connections hold the daemon until their sessions are parked.
         while Arc::strong_count(&daemon) > 2 && daemon.connected.count() > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;

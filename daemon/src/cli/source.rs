@@ -1,7 +1,7 @@
 //! `keelhold source …`
 
 use super::Context;
-use super::args::{Source, SourceAdd};
+use super::args::{Keep, Source, SourceAdd};
 use super::wait::{finish, start};
 use crate::api::address::Address;
 use crate::api::types;
@@ -21,13 +21,18 @@ pub async fn run(context: &Context, verb: Source) -> Result<Exit, Failure> {
             let started = start(&mut client, &source, &request).await?;
             return finish(context, client, started, wait).await;
         }
-        Source::Remove { source, points: _ } => {
+        Source::Remove { source, points } => {
             let source = source_name(&source)?;
-            context.confirm(&format!("Stop protecting {source} (points stay)"))?;
-            let removed: types::Source = context.client().await?.delete(&address(&source)).await?;
-            context.printer.show(&removed, |_| {
-                vec![format!("{source} is not protected any more; its points stay")]
-            })?;
+            let (word, fate) = match points {
+                Keep::Keep => ("keep", "its points stay"),
+                Keep::Delete => ("delete", "its points go to the trash"),
+            };
+            context.confirm(&format!("Stop protecting {source} ({fate})"))?;
+            let address = address(&source).query("points", word.as_bytes());
+            let removed: types::Source = context.client().await?.delete(&address).await?;
+            context
+                .printer
+                .show(&removed, |_| vec![format!("{source} is not protected any more; {fate}")])?;
         }
     }
     Ok(Exit::Ok)

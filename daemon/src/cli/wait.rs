@@ -4,8 +4,8 @@ use super::Context;
 use super::client::Client;
 use crate::api::address::Address;
 use crate::api::types::{
-    BackupRequest, BackupResult, Job, JobEvent, JobResult, JobState, Outcome, RestoreResult,
-    Started,
+    BackupRequest, BackupResult, Job, JobEvent, JobKind, JobResult, JobState, Outcome,
+    ReclaimResult, RestoreResult, Started,
 };
 use crate::failure::{Code, Exit, Failure};
 use crate::record::SourceName;
@@ -32,7 +32,7 @@ pub async fn finish(
 ) -> Result<Exit, Failure> {
     let job = started.job;
     if started.joined {
-        eprintln!("the source is running already: this is job {job}");
+        eprintln!("it is running already: this is job {job}");
     }
     if !wait {
         context.printer.show(&started, |_| {
@@ -86,6 +86,10 @@ fn progress_line(job: &Job) -> String {
         JobState::Parked => format!("job {id} is parked until its machine is back"),
         JobState::Running | JobState::Done => {
             let done = &job.progress;
+            if job.kind == JobKind::Reclaim {
+                let (at, of) = (count(done.containers_done), count(done.containers));
+                return format!("job {id}: {at} of {of} containers");
+            }
             let moved = done.bytes_sent + done.bytes_written;
             format!(
                 "job {id}: {} entries, {} read, {} moved",
@@ -101,6 +105,7 @@ fn show_result(context: &Context, job: &Job) -> Result<Exit, Failure> {
     let outcome = job.result.unwrap_or(Outcome::Failed);
     match &job.details {
         Some(JobResult::Backup(result)) => context.printer.show(result, backup_lines)?,
+        Some(JobResult::Reclaim(result)) => context.printer.show(result, reclaim_lines)?,
         Some(JobResult::Restore(result)) => context.printer.show(result, restore_lines)?,
         None => context.printer.show(job, |_| Vec::new())?,
     }
@@ -151,6 +156,25 @@ fn backup_lines(result: &BackupResult) -> Vec<String> {
 
 fn missing(path: &str, reason: &str) -> String {
     format!("missing: {} ({reason})", super::print::safe(path))
+}
+
+fn reclaim_lines(result: &ReclaimResult) -> Vec<String> {
+    let mut lines = vec![format!(
+        "{}: {} freed; {} points dropped, {} sessions ended, {} containers freed, {} compacted; {:.1} s",
+        result.result.word(),
+        size(result.bytes_freed),
+        count(result.points_dropped),
+        count(result.sessions_ended),
+        count(result.containers_freed),
+        count(result.containers_compacted),
+        result.seconds
+    )];
+    if result.bytes_left > 0 {
+        let left = size(result.bytes_left);
+        lines.push(format!("{left} stay as dead shares of containers too full to be worth moving"));
+    }
+    lines.extend(result.damaged.iter().take(20).map(|what| format!("damaged, left: {what}")));
+    lines
 }
 
 fn restore_lines(result: &RestoreResult) -> Vec<String> {

@@ -28,6 +28,7 @@ impl FinishedJob {
                 result.skipped.truncate(NAMED_MAX);
                 result.failed.truncate(NAMED_MAX);
             }
+            Some(JobResult::Reclaim(result)) => result.damaged.truncate(NAMED_MAX),
             None => {}
         }
         serde_json::to_vec(&kept).unwrap_or_default()

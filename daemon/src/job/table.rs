@@ -26,6 +26,8 @@ pub enum JobError {
     Unknown { job: JobId },
     #[error("job {job} is over")]
     Over { job: JobId },
+    #[error("job {job} gives space back and goes on to its end")]
+    Whole { job: JobId },
     #[error("the pool did not take or give a record")]
     Store(#[from] StoreError),
 }
@@ -35,6 +37,7 @@ impl From<JobError> for Failure {
         match &error {
             JobError::Unknown { .. } => Self::of(Code::JobUnknown, &error),
             JobError::Over { .. } => Self::of(Code::JobOver, &error),
+            JobError::Whole { .. } => Self::of(Code::JobWhole, &error),
             JobError::Store(error) => crate::pool_failure::of_store(error),
         }
     }
@@ -54,8 +57,13 @@ pub struct RestorePlan {
 /// What a connection needs to know to run a job.
 #[derive(Debug, Clone)]
 pub enum Work {
-    Backup { source: String, check: bool },
+    Backup {
+        source: String,
+        check: bool,
+    },
     Restore(RestorePlan),
+    /// Of the daemon itself.
+    Reclaim,
 }
 
 #[derive(Debug)]
@@ -215,13 +223,41 @@ impl Jobs {
         source: String,
         plan: RestorePlan,
     ) -> Result<JobId, StoreError> {
+        let point = Some(plan.point_text.clone());
+        self.accept_unkept(JobKind::Restore, source, point, Work::Restore(plan), machine).await
+    }
+
+    /// Accepts a reclaim; it is the caller's.
+    pub async fn accept_reclaim(&self) -> Result<JobId, StoreError> {
+        let source = String::from("pool");
+        let id = self.accept_unkept(JobKind::Reclaim, source, None, Work::Reclaim, None).await?;
+        self.take(id);
+        Ok(id)
+    }
+
+    /// A job that lives and dies with the daemon.
+    async fn accept_unkept(
+        &self,
+        kind: JobKind,
+        source: String,
+        point: Option<String>,
+        work: Work,
+        machine: Option<String>,
+    ) -> Result<JobId, StoreError> {
         let mut change = self.store.change().await;
         let id = self.next_id(&mut change).await?;
         change.commit().await?;
-        let mut job = new_job(id, JobKind::Restore, source, self.store.clock.now());
-        job.point = Some(plan.point_text.clone());
-        self.insert(job, Work::Restore(plan), machine);
+        let job = new_job(id, kind, source, self.store.clock.now());
+        self.insert(Job { point, ..job }, work, machine);
         Ok(id)
+    }
+
+    /// The reclaim that waits or runs, if there is one.
+    #[must_use]
+    pub fn reclaim(&self) -> Option<JobId> {
+        let table = self.table();
+        let found = table.live.values().find(|live| matches!(live.work, Work::Reclaim));
+        found.map(|live| live.job.id)
     }
 
     /// Jobs of a machine that nobody runs, now the caller's.
@@ -331,6 +367,9 @@ impl Jobs {
             drop(table);
             return Err(self.missing(job));
         };
+        if matches!(live.work, Work::Reclaim) {
+            return Err(JobError::Whole { job });
+        }
         live.cancel.send_replace(true);
         Ok(!live.assigned)
     }

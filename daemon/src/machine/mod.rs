@@ -120,6 +120,7 @@ pub async fn invite(
                 denied_keys: Vec::new(),
                 version: None,
                 last_seen: None,
+                quota_bytes: None,
             };
             change.put(machine_key(&machine.id), &machine)?;
             machine
@@ -168,6 +169,20 @@ pub async fn rename(store: &Store, old: &str, new: &str) -> Result<MachineRecord
         return Err(MachineError::Taken { name: new.to_owned() });
     }
     new.clone_into(&mut machine.name);
+    change.put(machine_key(&machine.id), &machine)?;
+    change.commit().await?;
+    Ok(machine)
+}
+
+/// Limits what only this machine's points may take in the pool.
+pub async fn set_quota(
+    store: &Store,
+    name: &str,
+    bytes: Option<u64>,
+) -> Result<MachineRecord, MachineError> {
+    let mut change = store.change().await;
+    let mut machine = named(store, name).await?;
+    machine.quota_bytes = bytes;
     change.put(machine_key(&machine.id), &machine)?;
     change.commit().await?;
     Ok(machine)

@@ -121,7 +121,9 @@ fn by_source(
         return Err(PointError::NoSource { name });
     }
     let newest = |limit: UnixNanos| {
-        let of_source = points.iter().filter(|point| ids.contains(&point.source));
+        // What is in the trash is meant only by its id.
+        let is_listed = |point: &&PointInfo| point.trashed_until.is_none();
+        let of_source = points.iter().filter(is_listed).filter(|point| ids.contains(&point.source));
         // Later commits win among equal times.
         of_source.filter(|point| point.at <= limit).max_by_key(|point| point.at).cloned()
     };

@@ -1,18 +1,53 @@
 //! Points and their entries as the API shows them.
 
 use super::open::PoolEntry;
-use crate::api::types::{Change, DiffLine, FileEntry, Outcome, Point, PointDetails, Xattr};
+use crate::api::types::{Change, DiffLine, FileEntry, Outcome, Pin, Point, PointDetails, Xattr};
 use crate::catalog::PointRow;
-use crate::clock::rfc3339;
+use crate::clock::{Look, rfc3339};
 use crate::point_facts::path_text;
 use crate::source::Names;
 use data_encoding::HEXLOWER;
 use keelhold_chunk::{Attributes, Kind};
 use keelhold_disk::units::UnixNanos;
+use std::collections::{HashMap, HashSet};
+
+/// What is known beside the rows when points are shown.
+#[derive(Debug)]
+pub struct Showing {
+    pub names: Names,
+    pub look: Look,
+    /// Stored bytes that only this point needs, by its id.
+    pub exclusive: HashMap<String, u64>,
+    /// Points that are the last good ones of their sources.
+    pub last_good: HashSet<String>,
+}
+
+fn kept_because(row: &PointRow, showing: &Showing) -> Vec<String> {
+    let shown = |at: i64| rfc3339(showing.look.on_the_wall(UnixNanos(at)));
+    if let Some(until) = row.trashed_until {
+        return vec![match until <= showing.look.witnessed.0 {
+            true => String::from("its time in the trash is over, the next reclaim drops it"),
+            false => format!("it is in the trash until {}", shown(until)),
+        }];
+    }
+    let mut why = Vec::new();
+    if let Some(pin) = row.facts.pin.as_ref().filter(|pin| pin.until > showing.look.witnessed.0) {
+        why.push(format!("pinned until {}: {}", shown(pin.until), pin.why));
+    }
+    if showing.last_good.contains(&row.id) {
+        why.push(String::from("it is the last good point of its source"));
+    }
+    if why.is_empty() {
+        why.push(String::from("no retention is set"));
+    }
+    why
+}
 
 #[must_use]
-pub fn row_to_api(row: &PointRow, names: &Names) -> Point {
+pub fn row_to_api(row: &PointRow, showing: &Showing) -> Point {
+    let (names, look) = (&showing.names, showing.look);
     let time = |at: i64| rfc3339(UnixNanos(at));
+    let witnessed = |at: i64| rfc3339(look.on_the_wall(UnixNanos(at)));
     Point {
         id: row.id.clone(),
         source: names.source(&row.source),
@@ -22,11 +57,16 @@ pub fn row_to_api(row: &PointRow, names: &Names) -> Point {
         places: vec!["pool".to_owned()],
         consistency: row.facts.consistency.clone(),
         bytes_source: row.bytes_source,
-        bytes_exclusive: None,
+        bytes_exclusive: showing.exclusive.get(&row.id).copied(),
         tags: row.facts.tags.clone(),
-        kept_because: vec!["no retention is set".to_owned()],
+        kept_because: kept_because(row, showing),
         expires_at: None,
-        trashed_until: row.trashed_until.map(time),
+        trashed_until: row.trashed_until.map(witnessed),
+        pin: row.facts.pin.as_ref().filter(|pin| pin.until > look.witnessed.0).map(|pin| Pin {
+            until: witnessed(pin.until),
+            why: pin.why.clone(),
+            by: pin.by.clone(),
+        }),
         note: names.notes.get(&row.id).cloned(),
         entries: row.entries,
     }
@@ -34,17 +74,20 @@ pub fn row_to_api(row: &PointRow, names: &Names) -> Point {
 
 /// Points of all sources or of those named, oldest first.
 #[must_use]
-pub fn rows_to_api(rows: &[PointRow], names: &Names, source: Option<&str>) -> Vec<Point> {
-    let shown = rows.iter().map(|row| row_to_api(row, names));
+pub fn rows_to_api(rows: &[PointRow], showing: &Showing, source: Option<&str>) -> Vec<Point> {
+    let shown = rows.iter().map(|row| row_to_api(row, showing));
     shown.filter(|point| source.is_none_or(|source| point.source == source)).collect()
 }
 
 #[must_use]
-pub fn details(row: &PointRow, names: &Names) -> PointDetails {
+pub fn details(row: &PointRow, showing: &Showing) -> PointDetails {
     let root = HEXLOWER.decode(row.facts.root_hex.as_bytes()).unwrap_or_default();
     PointDetails {
-        point: row_to_api(row, names),
-        committed_at: rfc3339(UnixNanos(row.committed_at)),
+        point: row_to_api(row, showing),
+        committed_at: rfc3339(UnixNanos(match row.facts.made_at {
+            0 => row.committed_at,
+            made_at => made_at,
+        })),
         files: row.facts.files,
         root: path_text(&root).0,
         skipped: row.facts.skipped.clone(),

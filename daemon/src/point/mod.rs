@@ -11,7 +11,7 @@ pub use address::{PointAddress, PointError, PointSpec};
 pub use content::{
     CONTENT_PIECE_LEN, Content, Damage, Loaded, is_within, load_ordered, read_piece,
 };
-pub use describe::{details, file_entry, row_to_api, rows_to_api};
+pub use describe::{Showing, details, file_entry, rows_to_api};
 pub use diff::diff;
 pub use find::{Matcher, find};
 pub use open::{OpenPoint, PoolEntry, of_read};

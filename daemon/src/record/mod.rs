@@ -9,8 +9,9 @@
 //! | `job/NUMBER` | [`JobRecord`] | a job that is not over |
 //! | `note/POINT` | text | a note somebody attached to a point |
 //! | `jobs` | [`JobCounter`] | the last job number given |
+//! | `clock` | witnessed time | written now and then, so that a crash loses little of it |
 //!
-//! Jobs that are over are entries of the series `jobs`. Names and fields are format: a pool outlives
+//! Jobs that are over are entries of the series `jobs`, actions entries of the series `audit`. Names and fields are format: a pool outlives
 //! the daemon that wrote it, so fields are only added, with a default.
 
 mod name;
@@ -23,6 +24,9 @@ pub const NOTE_PREFIX: &str = "note/";
 pub const AUTHORITY: &str = "ca";
 pub const JOB_COUNTER: &str = "jobs";
 pub const FINISHED_JOBS: &str = "jobs";
+pub const CLOCK: &str = "clock";
+/// Series of what was done, by whom.
+pub const AUDIT: &str = "audit";
 
 #[must_use]
 pub fn machine_key(id: &str) -> String {
@@ -87,6 +91,9 @@ pub struct MachineRecord {
     pub version: Option<String>,
     #[serde(default)]
     pub last_seen: Option<String>,
+    /// Most stored bytes that only this machine's points may need.
+    #[serde(default)]
+    pub quota_bytes: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -146,14 +146,24 @@ fn to_tree(on_clash: OnClash) -> keelhold_tree::OnClash {
 impl Daemon {
     /// The one point that is meant, and the name of its source.
     pub async fn point(&self, text: &str) -> Result<(PointInfo, String), Failure> {
-        let address: PointAddress = text.parse().map_err(Failure::from)?;
+        let info = self.points_named(&[text.to_owned()]).await?.remove(0);
+        let source = self.names().await?.source(&id_text::encode(&info.source.0));
+        Ok((info, source))
+    }
+
+    /// The points that are meant, one for each text, in their order.
+    pub async fn points_named(&self, texts: &[String]) -> Result<Vec<PointInfo>, Failure> {
         let (points, names) = (self.points().await?, self.names().await?);
         let working = self.working_states(&names).await?;
-        let info = address.resolve(&points, &names, |source| {
-            working.iter().find(|state| state.source == source).cloned()
-        })?;
-        let source = names.source(&id_text::encode(&info.source.0));
-        Ok((info, source))
+        let mut meant: Vec<PointInfo> = Vec::with_capacity(texts.len());
+        for text in texts {
+            let address: PointAddress = text.parse().map_err(Failure::from)?;
+            let info = address.resolve(&points, &names, |source| {
+                working.iter().find(|state| state.source == source).cloned()
+            })?;
+            meant.push(info);
+        }
+        Ok(meant)
     }
 
     async fn working_states(

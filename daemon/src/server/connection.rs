@@ -5,6 +5,7 @@
 
 use super::budget::{Arrivals, Inlet};
 use super::outbox::{Outbox, write_out};
+use super::session::{End, Task};
 use super::strangers;
 use super::{restore, session};
 use crate::daemon::Daemon;
@@ -16,10 +17,11 @@ use crate::machine::{
 };
 use crate::raised::raised;
 use crate::record::MachineRecord;
+use crate::room;
 use keelhold_wire::limits::{GREETING_SECONDS, IDLE_SECONDS, JOB_COUNT_MAX, PING_SECONDS};
 use keelhold_wire::{
-    Answer, FromAgent, FromServer, Hello, Outcome, Ping, Pong, Receiver, Refusal, Renewed, Sender,
-    Version, Welcome, Wish,
+    Answer, FromAgent, FromServer, Hello, JobRefusal, Outcome, Ping, Pong, Receiver, Refusal,
+    Renewed, Sender, Version, Welcome, Wish,
 };
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -29,6 +31,9 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::server::TlsStream;
+
+/// How often a backup begins again after room was made for it.
+const ATTEMPTS_MAX: usize = 6;
 
 /// Tells a peer why it is not served.
 pub async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, failure: &Failure) {
@@ -297,7 +302,7 @@ async fn run_job(
 ) {
     match daemon.jobs.work(job) {
         Some(Work::Backup { source, check }) => {
-            let task = match daemon.task(job, &source, check).await {
+            let (task, admitted) = match daemon.task(job, &source, check).await {
                 Ok(task) => task,
                 Err(failure) => return daemon.job_failed(job, failure).await,
             };
@@ -305,13 +310,63 @@ async fn run_job(
                 tracing::warn!(job, error = chain(&error), "start not noted");
             }
             daemon.jobs.log(job, "started");
-            let end = session::run(daemon, &task, outbox, &mut arrivals, &mut stopping).await;
+            let end = match admitted {
+                Ok(quota_left) => {
+                    let task = Task { quota_left, ..task };
+                    back_up(daemon, &task, outbox, &mut arrivals, &mut stopping).await
+                }
+                Err(failure) => refuse_job(&task, failure, outbox).await,
+            };
             daemon.backup_ended(job, end).await;
         }
         Some(Work::Restore(plan)) => {
             let _ = daemon.jobs.start(job).await;
             restore::run(daemon, job, &plan, outbox, &mut arrivals, &mut stopping).await;
         }
-        None => {}
+        Some(Work::Reclaim) | None => {}
     }
+}
+
+async fn refuse_job(task: &Task, failure: Failure, outbox: &Outbox) -> End {
+    let refusal = JobRefusal { job: task.job, refusal: failure.refusal() };
+    let _ = outbox.send(FromServer::Failed(refusal)).await;
+    session::over(task, failure)
+}
+
+/// A backup that finds the pool full waits while room is made, and goes on where it stopped.
+async fn back_up(
+    daemon: &Daemon,
+    task: &Task,
+    outbox: &Outbox,
+    arrivals: &mut Arrivals,
+    stopping: &mut watch::Receiver<bool>,
+) -> End {
+    let mut own_is_old = None;
+    for _ in 0..ATTEMPTS_MAX {
+        let (failure, taken_up) = match session::run(daemon, task, outbox, arrivals, stopping).await
+        {
+            End::NoRoom { failure, taken_up } => (failure, taken_up),
+            end => return end,
+        };
+        let own_is_old = own_is_old.get_or_insert(taken_up);
+        let source = keelhold_disk::units::SourceId;
+        let source = crate::id_text::decode(&task.source.id).map(source);
+        let mut made = room::make(daemon, task.job, source).await;
+        if matches!(made, Ok(false)) && std::mem::take(own_is_old) {
+            // What is parked may be of files that are long gone: one try without it.
+            made = room::give_up_own(daemon, task).await;
+        }
+        let refused = match made {
+            Ok(true) => {
+                daemon.jobs.log(task.job, "there is room again: the backup goes on");
+                continue;
+            }
+            Ok(false) => failure.hint(room::what_helps(daemon).await),
+            Err(why) => failure.hint(format!("{why}; {}", why.hint)),
+        };
+        return refuse_job(task, refused, outbox).await;
+    }
+    let text = "the pool was full again and again";
+    let hint = room::what_helps(daemon).await;
+    refuse_job(task, Failure::new(Code::PoolFull, text).hint(hint), outbox).await
 }

@@ -18,6 +18,7 @@ use crate::pool_failure::{of_closed, of_ingest};
 use crate::pool_thread::LivePool;
 use crate::raised::raised;
 use crate::record::SourceRecord;
+use crate::room;
 use keelhold_disk::pool::{BeginSession, CommitPoint, PointInfo};
 use keelhold_disk::units::{DomainId, SessionId, SourceId, UnixNanos};
 use keelhold_wire::header::HEADER_LEN;
@@ -44,6 +45,8 @@ pub enum End {
     Over { outcome: Outcome, result: Box<BackupResult>, failure: Option<Failure> },
     /// The session waits in the pool for the machine to come back.
     Parked,
+    /// The pool is full. The agent has stopped, and the session waits in the pool for room.
+    NoRoom { failure: Failure, taken_up: bool },
 }
 
 /// What a backup is about.
@@ -53,6 +56,8 @@ pub struct Task {
     pub source: SourceRecord,
     pub check: bool,
     pub name: String,
+    /// Bytes that the machine's quota leaves.
+    pub quota_left: Option<u64>,
 }
 
 enum Stop {
@@ -62,6 +67,8 @@ enum Stop {
     Failed(Failure),
     /// The agent is at fault; nothing of its session is kept.
     Breach(Failure),
+    /// The machine's quota is used up; nothing of its session is kept.
+    Quota(Failure),
 }
 
 impl From<Breach> for Stop {
@@ -88,6 +95,8 @@ pub struct Session<'a> {
     task: &'a Task,
     outbox: &'a Outbox,
     session: SessionId,
+    /// The session was there before.
+    taken_up: bool,
     basis: Option<PointInfo>,
     at: UnixNanos,
     began: Instant,
@@ -134,7 +143,8 @@ pub async fn run(
     session.stop(stop, arrivals).await
 }
 
-fn over(task: &Task, failure: Failure) -> End {
+/// The end of a backup that made no point.
+pub fn over(task: &Task, failure: Failure) -> End {
     let result = BackupResult {
         result: Outcome::Failed,
         job: task.job,
@@ -167,20 +177,21 @@ impl<'a> Session<'a> {
         let broken = || Failure::new(Code::Internal, "a record holds an id that is none");
         let source = SourceId(id_text::decode(&task.source.id).ok_or_else(broken)?);
         let domain = DomainId(id_text::decode(&task.source.machine).ok_or_else(broken)?);
-        let now = daemon.store.clock.now();
+        let (now, wall) = (daemon.store.pool.now(), daemon.store.clock.now());
         let begin = move |pool: LivePool| async move {
             let basis = pool.newest_point(&source).and_then(|point| pool.point(&point));
             let lease_until = UnixNanos(now.0.saturating_add(LEASE_NANOS));
             let of_basis = basis.as_ref().map(|point| point.id);
             let request = BeginSession { source, domain, basis: of_basis, lease_until };
+            let taken_up = pool.sessions().iter().any(|session| session.source == source);
             let session = pool.begin(request, now).await?;
-            Ok((session, basis, pool.id_key(), pool.cut_params()))
+            Ok((session, taken_up, basis, pool.id_key(), pool.cut_params()))
         };
         let begun: Result<_, keelhold_disk::IngestError> =
             daemon.store.pool.call(begin).await.map_err(of_closed)?;
-        let (session, basis, id_key, cut) = begun.map_err(|error| of_ingest(&error))?;
+        let (session, taken_up, basis, id_key, cut) = begun.map_err(|error| of_ingest(&error))?;
         // Two points of a source never stand for the same time, whatever the clock does.
-        let at = basis.as_ref().map_or(now, |basis| UnixNanos(now.0.max(basis.at.0 + 1)));
+        let at = basis.as_ref().map_or(wall, |basis| UnixNanos(wall.0.max(basis.at.0 + 1)));
         let (frames, frame_queue) = mpsc::unbounded_channel();
         let (items, item_queue) = mpsc::unbounded_channel();
         let pool = &daemon.store.pool;
@@ -206,6 +217,7 @@ impl<'a> Session<'a> {
             task,
             outbox,
             session,
+            taken_up,
             basis,
             at,
             began: Instant::now(),
@@ -343,7 +355,7 @@ impl<'a> Session<'a> {
             }
             Done::Stepped => {
                 self.stepping = false;
-                return Ok(());
+                return self.mind_quota().await;
             }
             Done::Failed(failure) => return Err(failure.into()),
         }
@@ -353,11 +365,24 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    async fn mind_quota(&self) -> Result<(), Stop> {
+        let (Some(left), session) = (self.task.quota_left, self.session) else {
+            return Ok(());
+        };
+        let ask = move |pool: LivePool| async move { pool.session_bytes(session) };
+        let bytes = self.daemon.store.pool.call(ask).await.map_err(of_closed)?;
+        let (_, stored) = bytes.map_err(|error| crate::pool_failure::of_commit(&error))?;
+        if stored > left {
+            return Err(Stop::Quota(room::beyond_quota(self.task, left, stored)));
+        }
+        Ok(())
+    }
+
     /// Journals what was kept, beside everything else.
     fn step(&mut self, done: lanes::DoneSender) {
         (self.unstepped, self.stepping) = (0, true);
         let (pool, session) = (self.daemon.store.pool.clone(), self.session);
-        let now = self.daemon.store.clock.now();
+        let now = self.daemon.store.pool.now();
         tokio::spawn(async move {
             let step = move |pool: LivePool| async move { pool.step(session, now).await };
             let told = match pool.call(step).await {
@@ -397,6 +422,8 @@ impl<'a> Session<'a> {
             files: stats.files,
             bytes_new: 0,
             bytes_stored: 0,
+            made_at: self.daemon.store.clock.now().0,
+            pin: None,
             skipped_count: told.max(self.skipped.count),
             skipped: self.skipped.named.clone(),
             not_covered: self.not_covered.named.clone(),
@@ -406,7 +433,7 @@ impl<'a> Session<'a> {
     /// Brings what was sent to the disks. Gives the plain bytes of new chunks, and the bytes their runs
     /// take: both are final only when no run is on its way.
     async fn settle(&self) -> Result<(u64, u64), Failure> {
-        let (session, now) = (self.session, self.daemon.store.clock.now());
+        let (session, now) = (self.session, self.daemon.store.pool.now());
         let settle = move |pool: LivePool| async move {
             if pool.session_bytes(session)?.0 > 0 {
                 pool.step(session, now).await?;
@@ -422,8 +449,9 @@ impl<'a> Session<'a> {
         let stats = self.finish.map(|finish| finish.stats).unwrap_or_default();
         let mut facts = self.facts(&stats);
         let partial = facts.skipped_count > 0;
-        let (session, now) = (self.session, self.daemon.store.clock.now());
+        let (session, now) = (self.session, self.daemon.store.pool.now());
         let (bytes_new, mut bytes_stored) = self.settle().await?;
+        self.mind_quota().await?;
         (facts.bytes_new, facts.bytes_stored) = (bytes_new, bytes_stored);
         let commit = CommitPoint {
             working: false,
@@ -471,7 +499,7 @@ impl<'a> Session<'a> {
     }
 
     async fn stop(self, stop: Stop, arrivals: &mut Arrivals) -> End {
-        let (session, now) = (self.session, self.daemon.store.clock.now());
+        let (session, now) = (self.session, self.daemon.store.pool.now());
         let failure = match stop {
             Stop::Away => {
                 let park = move |pool: LivePool| async move { pool.park(session, now).await };
@@ -487,8 +515,19 @@ impl<'a> Session<'a> {
                 }
                 return End::Parked;
             }
+            Stop::Failed(failure) if failure.code == Code::PoolFull => {
+                self.cancel(arrivals).await;
+                let forget = move |pool: LivePool| async move { pool.forget_live(session) };
+                let _ = self.daemon.store.pool.call(forget).await;
+                return End::NoRoom { failure, taken_up: self.taken_up };
+            }
             Stop::Failed(failure) => {
                 self.release();
+                failure
+            }
+            Stop::Quota(failure) => {
+                self.cancel(arrivals).await;
+                self.end_session().await;
                 failure
             }
             Stop::Breach(failure) => {
@@ -527,7 +566,7 @@ impl<'a> Session<'a> {
     }
 
     async fn end_session(&self) {
-        let (session, now) = (self.session, self.daemon.store.clock.now());
+        let (session, now) = (self.session, self.daemon.store.pool.now());
         let cancel = move |pool: LivePool| async move { pool.cancel(session, now).await };
         if let Ok(Err(error)) = self.daemon.store.pool.call(cancel).await {
             let error = crate::failure::chain(&error);

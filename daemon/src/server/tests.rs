@@ -16,6 +16,7 @@ use crate::pool_open::{Bench, DiskSpec, on_bench, start};
 use crate::record::{
     MachineRecord, MachineState, SourceKind, SourceRecord, machine_key, source_key,
 };
+use crate::settings::Settings;
 use bytes::Bytes;
 use keelhold_chunk::{Attributes, IdKey, Kind, Timestamp};
 use keelhold_wire::header::{HEADER_LEN, Header};
@@ -61,7 +62,9 @@ async fn house_by(name: &str, clock: SharedClock) -> House {
     let (stop, stopping) = watch::channel(false);
     let url = String::from("keelhold://nowhere:1");
     let daemon =
-        Daemon::open(pool.handle, clock, &dir.join("catalog"), url, stopping).await.unwrap();
+        Daemon::open(pool.handle, clock, &dir.join("catalog"), url, Settings::default(), stopping)
+            .await
+            .unwrap();
     for number in [b'a', b'b'] {
         let id = crate::id_text::encode(&[number; 16]);
         let machine = MachineRecord {
@@ -72,6 +75,7 @@ async fn house_by(name: &str, clock: SharedClock) -> House {
             denied_keys: Vec::new(),
             version: None,
             last_seen: None,
+            quota_bytes: None,
         };
         let mut change = daemon.store.change().await;
         change.put(machine_key(&id), &machine).unwrap();
@@ -125,11 +129,17 @@ impl House {
         let (outbox, messages) = Outbox::new();
         let mut messages = Messages(messages);
         let (daemon, mut stopping) = (Arc::clone(&self.daemon), self.stop.subscribe());
-        let task = Task { job, source, check: false, name: String::from("machine/tree") };
+        let task = Task {
+            job,
+            source,
+            check: false,
+            name: String::from("machine/tree"),
+            quota_left: None,
+        };
         let end = tokio::spawn(async move {
             let end = session::run(&daemon, &task, &outbox, &mut arrivals, &mut stopping).await;
             match &end {
-                End::Parked => daemon.jobs.park(job),
+                End::Parked | End::NoRoom { .. } => daemon.jobs.park(job),
                 End::Over { outcome, .. } => {
                     daemon.jobs.finish(job, *outcome, None, None, None).await.unwrap();
                 }
@@ -221,7 +231,7 @@ fn honest(talk: &Talk) {
 fn result(end: End) -> (Outcome, Option<Code>) {
     match end {
         End::Over { outcome, failure, .. } => (outcome, failure.map(|failure| failure.code)),
-        End::Parked => panic!("the session was parked"),
+        End::Parked | End::NoRoom { .. } => panic!("the session was parked"),
     }
 }
 

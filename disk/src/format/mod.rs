@@ -11,6 +11,7 @@ mod document;
 mod head;
 mod journal;
 mod label;
+mod op;
 mod raw;
 mod recipe;
 mod run;
@@ -21,10 +22,11 @@ mod superblock;
 pub use container::{ContainerFooter, ContainerHeader, Purpose};
 pub use head::{ChecksumKey, Fault, Head, HeadFault, Magic, Place};
 pub use journal::{
-    EntryHeader, JournalEntry, NAME_LEN_MAX, Op, PointRow, RECORD_LEN_MAX, RunRow, SealedEntry,
+    EntryHeader, JournalEntry, NAME_LEN_MAX, PointRow, RECORD_LEN_MAX, RunRow, SealedEntry,
     ops_bytes,
 };
 pub use label::{Label, Zones};
+pub use op::Op;
 pub use raw::{Check, RawField, checks, magic_of, raw_fields, raw_frame};
 pub use recipe::Recipe;
 pub use run::{

@@ -30,6 +30,24 @@ impl<D: Device, W: Work> Pool<D, W> {
         self.inner.tables.borrow_mut().exclusive(source).cloned().unwrap_or_default()
     }
 
+    /// Stored bytes that only these points need, all of them taken together.
+    #[must_use]
+    pub fn exclusive_len(&self, points: &[PointId]) -> u64 {
+        let tables = self.inner.tables.borrow();
+        tables.stored_len(&tables.dead_without(points).0)
+    }
+
+    /// Stored bytes that only points in the trash need.
+    #[must_use]
+    pub fn trash_len(&self) -> u64 {
+        let tables = self.inner.tables.borrow();
+        if tables.points.iter().all(|point| point.trashed_until == 0) {
+            return 0;
+        }
+        let (_, unheld) = tables.dead_without(&[]);
+        tables.stored_len(&(unheld - &tables.suspects))
+    }
+
     /// What dropping these points, and everything in the trash, would do.
     #[must_use]
     pub fn forecast(&self, points: &[PointId], least_dead: u8) -> Forecast {

@@ -89,7 +89,7 @@ pub use members::DrainReport;
 pub use open::{LabelFound, read_label};
 pub use outside::OutsideReport;
 pub use reader::{Piece, PointReader};
-pub use reclaim::{ReclaimOptions, ReclaimReport};
+pub use reclaim::{ReclaimOptions, ReclaimProgress, ReclaimReport};
 pub use records::{Record, RecordChange};
 pub use run::RUN_BUFFER_LEN;
 pub use scrub::{ScrubAt, ScrubReport};
@@ -157,6 +157,7 @@ struct Inner<D: Device, W: Work> {
     /// Points that are being read, and how often.
     readers: RefCell<BTreeMap<PointId, u32>>,
     reclaiming: Mutex<()>,
+    reclaim_progress: Cell<ReclaimProgress>,
     /// See [`epoch`].
     epochs: epoch::Epochs,
     leasing: Mutex<()>,

@@ -328,6 +328,7 @@ pub(super) fn assemble<D: Device, W: Work>(
         turns: RefCell::default(),
         readers: RefCell::default(),
         reclaiming: Mutex::new(()),
+        reclaim_progress: Cell::default(),
         epochs: epoch::Epochs::default(),
         leasing: Mutex::new(()),
         recording: Mutex::new(()),

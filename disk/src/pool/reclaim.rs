@@ -60,7 +60,21 @@ pub struct ReclaimReport {
     pub damaged: Vec<ReadError>,
 }
 
+/// How far a reclaim is. Zeros when none runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReclaimProgress {
+    /// Containers chosen to be freed or compacted, and those that were looked at.
+    pub chosen: u64,
+    pub done: u64,
+}
+
 impl<D: Device, W: Work> Pool<D, W> {
+    /// How far the reclaim is that runs now.
+    #[must_use]
+    pub fn reclaim_progress(&self) -> ReclaimProgress {
+        self.inner.reclaim_progress.get()
+    }
+
     /// Gives back what nothing needs any more. One call at a time; others wait.
     pub async fn reclaim(
         &self,
@@ -70,6 +84,15 @@ impl<D: Device, W: Work> Pool<D, W> {
         let inner = &self.inner;
         let _turn = inner.reclaiming.lock().await;
         inner.witness(now);
+        let ended = inner.reclaim_all(options).await;
+        inner.reclaim_progress.set(ReclaimProgress::default());
+        ended
+    }
+}
+
+impl<D: Device, W: Work> Inner<D, W> {
+    async fn reclaim_all(&self, options: ReclaimOptions) -> Result<ReclaimReport, ReclaimError> {
+        let inner = self;
         let mut report = ReclaimReport {
             points_dropped: inner.drop_due().await?,
             sessions_ended: inner.end_due_sessions().await?,
@@ -81,8 +104,11 @@ impl<D: Device, W: Work> Pool<D, W> {
         }
         let before = inner.stored_total();
         let chosen = inner.choose(options.least_dead);
+        let all = (chosen.dead.len() + chosen.sparse.len()) as u64;
+        inner.reclaim_progress.set(ReclaimProgress { chosen: all, done: 0 });
         for candidate in &chosen.dead {
             report.containers_freed += u64::from(inner.free_container(candidate.container).await?);
+            inner.reclaim_advanced(1);
         }
         inner.settle_freed(report.containers_freed > 0).await?;
         // Again: what was dead a moment ago has made room, and sessions went on.
@@ -92,14 +118,20 @@ impl<D: Device, W: Work> Pool<D, W> {
                 compactor.empty(candidate.container).await?;
             }
             let freed = compactor.finish(&mut report).await?;
+            inner.reclaim_advanced(batch.len() as u64);
             inner.settle_freed(freed > 0).await?;
         }
         report.freed_len = before.saturating_sub(inner.stored_total());
         Ok(report)
     }
-}
 
-impl<D: Device, W: Work> Inner<D, W> {
+    fn reclaim_advanced(&self, by: u64) {
+        let ReclaimProgress { chosen, done } = self.reclaim_progress.get();
+        let done = done + by;
+        // The sparse are chosen again when the dead are gone, and may be more then.
+        self.reclaim_progress.set(ReclaimProgress { chosen: chosen.max(done), done });
+    }
+
     /// Finds out which suspects are dead; gives how many stored bytes more than before.
     fn judge_suspects(&self, confirmed: bool) -> Result<u64, ReclaimError> {
         let mut tables = self.tables.borrow_mut();

@@ -10,6 +10,7 @@ use crate::units::{DiskId, PointId, PoolId, SourceId, UnixNanos};
 #[derive(Debug, Clone)]
 pub struct PoolStatus {
     pub pool: PoolId,
+    pub container_len: u64,
     /// Bytes of all containers.
     pub bytes_total: u64,
     /// Bytes in runs, headers and footers of containers in use.
@@ -27,6 +28,8 @@ pub struct PoolStatus {
     /// Shares of chunks that somebody needs or may need, and of those that nobody does.
     pub bytes_live: u64,
     pub bytes_dead: u64,
+    /// Shares that the next reclaim is expected to find dead, trash that is not due left out.
+    pub bytes_expected: u64,
     pub index_bytes: u64,
     /// Containers that hold data, hold the pool's own state, and wait to be free.
     pub containers_data: u64,
@@ -179,6 +182,7 @@ impl<D: Device, W: Work> Pool<D, W> {
         let away = members.iter().any(|disk| disk.state.get() == DiskState::Failed);
         PoolStatus {
             pool: inner.fixed.pool,
+            container_len,
             bytes_total: disks.iter().map(|disk| disk.bytes_total).sum(),
             bytes_used: disks.iter().map(|disk| disk.bytes_used).sum(),
             bytes_free: tables.free_slots() * container_len,
@@ -192,6 +196,7 @@ impl<D: Device, W: Work> Pool<D, W> {
             containers_leaving,
             bytes_live,
             bytes_dead: bytes_frames - bytes_live,
+            bytes_expected: tables.expected_len,
             index_bytes: tables.index.bytes_used(),
             points: tables.points.len() as u64,
             sessions: tables.sessions.len() as u64,

@@ -37,6 +37,10 @@ impl Reader<'_> {
             ("/home" | "/srv/restored", _) => self.path(word.trim_start_matches('/')),
             ("keelhold://appliance:7447", Some((url, _))) => url.clone(),
             ("KH1-…", Some((_, token))) => token.clone(),
+            ("POINT", _) => {
+                let points = self.appliance.ask(&["point", "list"]).ok();
+                points[0]["id"].as_str().expect("there is a point").to_owned()
+            }
             _ => word.to_owned(),
         }
     }

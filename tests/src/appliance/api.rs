@@ -51,7 +51,9 @@ impl Appliance {
         let mut ended = Value::Null;
         self.closely_until("the backup goes on and ends", |own| {
             let Some(jobs) = own.get("/jobs") else { return false };
-            let new = |job: &&Value| job["id"].as_u64().is_some_and(|id| id > last);
+            let new = |job: &&Value| {
+                job["id"].as_u64().is_some_and(|id| id > last) && job["kind"] == "backup"
+            };
             match jobs.as_array().into_iter().flatten().find(new) {
                 Some(job) if job["state"] == "done" => ended = job.clone(),
                 // None was promised yet.

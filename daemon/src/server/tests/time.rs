@@ -12,22 +12,33 @@ const DAY: i64 = 86_400 * SECOND;
 /// A day in 2026.
 const NOW: i64 = 20_600 * DAY;
 
-/// A clock that is set by hand.
-struct Hand(AtomicI64);
+/// A clock that is set by hand: the wall, and what has passed.
+struct Hand(AtomicI64, AtomicI64);
 
 impl Hand {
     fn new() -> Arc<Self> {
-        Arc::new(Self(AtomicI64::new(NOW)))
+        Arc::new(Self(AtomicI64::new(NOW), AtomicI64::new(0)))
     }
 
     fn turn(&self, nanos: i64) {
         self.0.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// Time goes by as it should.
+    fn pass(&self, nanos: i64) {
+        self.turn(nanos);
+        self.1.fetch_add(nanos, Ordering::Relaxed);
     }
 }
 
 impl Clock for Hand {
     fn now(&self) -> UnixNanos {
         UnixNanos(self.0.load(Ordering::Relaxed))
+    }
+
+    fn passed(&self) -> std::time::Duration {
+        let passed = self.1.load(Ordering::Relaxed);
+        std::time::Duration::from_nanos(u64::try_from(passed).unwrap())
     }
 }
 
@@ -51,6 +62,45 @@ async fn points_keep_their_order_when_the_clock_jumps() {
     let points = house.daemon.points().await.unwrap();
     assert_eq!(points.len(), 5);
     assert!(points.windows(2).all(|pair| pair[0].at < pair[1].at), "{points:?}");
+}
+
+/// What a point is called, and whether it is still there after a reclaim.
+async fn survives(house: &House, id: &str) -> bool {
+    let result = crate::reclaim::now(&house.daemon, crate::upkeep::Why::Asked).await.unwrap();
+    let left = house.daemon.points().await.unwrap();
+    let is_there = left.iter().any(|point| crate::id_text::encode(&point.id.0) == id);
+    assert_eq!(result.points_dropped, u64::from(!is_there));
+    is_there
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_jump_of_the_clock_ends_the_time_in_the_trash() {
+    let clock = Hand::new();
+    let house = house_by("trash", clock.clone()).await;
+    for _ in 0..2 {
+        clock.pass(SECOND);
+        let talk = house.talk(b'a').await;
+        match talk.start.basis {
+            None => honest(&talk),
+            Some(_) => tree(&talk, vec![Item::Same { first: 0, count: 2 }]),
+        }
+        assert_eq!(result(talk.end.await.unwrap()), (Outcome::Ok, None));
+    }
+    let id = crate::id_text::encode(&house.daemon.points().await.unwrap()[0].id.0);
+    let request = crate::api::types::ForgetRequest { points: vec![id.clone()], now: false };
+    let actor = crate::audit::Actor::keelhold();
+    let forgotten = house.daemon.forget(&actor, &request).await.unwrap();
+    assert!(forgotten.trashed_until.is_some());
+    for jump in [3_650 * DAY, -7_300 * DAY, 3_650 * DAY, 20 * DAY, -NOW] {
+        clock.turn(jump);
+        assert!(survives(&house, &id).await, "after {jump}");
+    }
+    clock.pass(14 * DAY - 60 * SECOND);
+    assert!(survives(&house, &id).await);
+    clock.pass(60 * SECOND);
+    assert!(!survives(&house, &id).await);
+    let undone = house.daemon.undo_forget(&actor, &id).await;
+    assert_eq!(undone.unwrap_err().code, Code::UndoTooLate);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
 use super::*;
-use crate::format::SlotRef;
-use crate::units::DiskId;
+use crate::format::{Purpose, SlotRef, Slots};
+use crate::units::{DiskId, DomainId};
 
 fn run() -> RunRef {
     RunRef { container: 1, generation: 2, block: 3, blocks: 4, check: [5; 16] }

@@ -30,6 +30,10 @@ impl Clock for Fixed {
     fn now(&self) -> UnixNanos {
         UnixNanos(self.0)
     }
+
+    fn passed(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
 }
 
 /// The thief with a certificate of this authority, made so many days from now.
