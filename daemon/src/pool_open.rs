@@ -18,6 +18,7 @@ use keelhold_disk::pool::{
 };
 use keelhold_disk::seal::WrappingKey;
 use keelhold_disk::units::{DiskId, PoolId, UnixNanos};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -97,6 +98,9 @@ where
     F: FnOnce(Bench) -> Fut,
     Fut: Future<Output = Result<T, Failure>>,
 {
+    if key.is_some() {
+        keep_out_of_core_dumps();
+    }
     let work = ThreadWork::start(workers).map_err(|error| Failure::of(Code::Internal, &error))?;
     let (backend, why_not) = Backend::new(Choice::Best, work.clone())
         .map_err(|error| Failure::of(Code::Internal, &error))?;
@@ -107,6 +111,14 @@ where
     let mut executor = Executor::new(backend.driver(), Fifo);
     let bench = Bench { key, backend, work, spawner: executor.spawner() };
     executor.run_until(job(bench))
+}
+
+/// Keys are in memory from now on: a dump of it would bring them to a disk.
+fn keep_out_of_core_dumps() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(error = chain(&error), "core dumps cannot be switched off");
+    }
 }
 
 impl Bench {

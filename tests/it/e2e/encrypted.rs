@@ -90,6 +90,10 @@ fn an_encrypted_pool_serves_with_its_key_and_with_no_other() {
     assert_eq!(fs::read(target.join("long")).unwrap(), fs::read(tree.join("long")).unwrap());
     let rotate = ["pool", "rotate-key", "--key-file", &text(&key), "--new-key-file", &text(&other)];
     assert_eq!(code(appliance.ask(&rotate), 4), "KH-E0102", "the daemon holds the pool");
+    let disk = text(&appliance.pool);
+    let inspect = appliance.ask(&["pool", "inspect", "--disk", &disk, "label"]);
+    assert_eq!(code(inspect, 4), "KH-E0205", "the daemon holds the disk");
+    let point = appliance.ask(&["point", "list"]).ok()[0]["id"].as_str().unwrap().to_owned();
     appliance.kill_agent();
     appliance.kill_daemon();
     assert!(!marker_stands_in(&appliance.pool), "the marker stands on the disk");
@@ -105,6 +109,22 @@ fn an_encrypted_pool_serves_with_its_key_and_with_no_other() {
     assert_eq!(outside.json["contents_proved"], false);
     assert!(outside.json["frames"].as_u64().unwrap() > 0);
     assert_eq!(code(check(&["--key-file", &text(&other)]), 4), "KH-E0222");
+
+    let inspect = |more: &[&str]| {
+        let before = blake3::hash(&fs::read(&pool).unwrap());
+        let said = appliance.ask(&[&["pool", "inspect", "--disk", &pool], more].concat());
+        assert_eq!(blake3::hash(&fs::read(&pool).unwrap()), before, "{more:?} wrote");
+        said
+    };
+    for place in ["label", "superblock", "journal", "state", "container:0", "offset:0:70000"] {
+        let shown = inspect(&["--key-file", &text(&key), place]).ok();
+        assert_eq!(shown["sound"], true, "{place}: {shown}");
+        assert!(!shown.to_string().contains(MARKER), "{place} shows what is stored");
+    }
+    let shown = inspect(&["--key-file", &text(&key), &format!("point:{point}")]).ok();
+    assert_eq!(shown["sections"][0]["facts"]["point"], point.as_str());
+    assert_eq!(inspect(&["label"]).ok()["sound"], true, "labels need no key");
+    assert_eq!(inspect(&["nonsense:7"]).code, 2);
 
     let state = scratch.path().join("elsewhere");
     let import = |more: &[&str]| {

@@ -88,6 +88,13 @@ fn parse(text: &str) -> Option<Asked> {
                 Some((disk, offset)) => (Some(disk.to_owned()), offset),
                 None => (None, text),
             };
+            // Ids of disks are hexadecimal: anything else is a form nobody knows.
+            let is_id = |disk: &String| {
+                !disk.is_empty() && disk.bytes().all(|byte| byte.is_ascii_hexdigit())
+            };
+            if !disk.as_ref().is_none_or(is_id) {
+                return None;
+            }
             return Some(Asked::Claims { disk, offset: offset.parse().ok()? });
         }
     };
@@ -161,6 +168,7 @@ mod tests {
             "offset:0:x",
             "container",
             "container:-1",
+            "nonsense:7",
         ] {
             assert!(Asked::parse(wrong).is_err(), "{wrong:?}");
         }
