@@ -101,7 +101,12 @@ pub async fn status(State(daemon): State<SharedDaemon>) -> Answer<Status> {
         format!("points: {}; jobs running: {running}", pool.points),
         format!("agents connect to {}", daemon.url),
     ];
-    let open = sources.iter().filter(|source| !is_good(source)).take(8);
+    if pool.reclaim.state == "braked" {
+        let text =
+            "reclaim found far more to give up than it expected and waits: `keelhold job list`";
+        lines.push(text.to_owned());
+    }
+    let open = sources.iter().filter(|source| !is_good(source)).take(6);
     lines.extend(open.map(|source| {
         let state = source.last_result.map_or("no point yet", Outcome::word);
         format!("{}/{}: {state}", source.machine, source.name)

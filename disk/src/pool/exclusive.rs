@@ -44,8 +44,15 @@ impl<D: Device, W: Work> Pool<D, W> {
         if tables.points.iter().all(|point| point.trashed_until == 0) {
             return 0;
         }
-        let (_, unheld) = tables.dead_without(&[]);
-        tables.stored_len(&(unheld - &tables.suspects))
+        let mut trash = RoaringTreemap::new();
+        for source in tables.sources.values() {
+            trash |= source.chain.held() - source.chain.held_by_listed();
+        }
+        // What left one source may still be needed by another.
+        for source in tables.sources.values() {
+            trash -= source.chain.held_by_listed();
+        }
+        tables.stored_len(&trash)
     }
 
     /// What dropping these points, and everything in the trash, would do.

@@ -11,6 +11,23 @@ use roaring::RoaringTreemap;
 
 use crate::pool::content::{change_tree, some_tree};
 
+/// What only points in the trash need, in the same way.
+fn naive_trash(rig: &mut Rig, pool: &SimPool, sources: &[SourceId]) -> u64 {
+    let mut trash = RoaringTreemap::new();
+    let mut kept = RoaringTreemap::new();
+    for point in pool.points() {
+        let set = rig.run(pool.reach(&point.id)).unwrap();
+        match point.trashed_until {
+            Some(_) => trash |= set,
+            None => kept |= set,
+        }
+    }
+    for state in sources.iter().filter_map(|source| pool.working_state(source)) {
+        kept |= rig.run(pool.reach(&state.id)).unwrap();
+    }
+    pool.stored_len(&(trash - kept))
+}
+
 /// What each listed point alone needs: every set whole, each held against all others.
 fn naive(rig: &mut Rig, pool: &SimPool, sources: &[SourceId]) -> BTreeMap<PointId, u64> {
     let mut holders: Vec<(Option<PointId>, RoaringTreemap)> = Vec::new();
@@ -81,6 +98,7 @@ fn the_pool_says_what_a_naive_count_says() {
                         let forecast = pool.forecast(&[*point], 25);
                         let source = pool.point(point).unwrap().source;
                         assert_eq!(forecast.exclusive_len, pool.exclusive(&source)[point]);
+                        assert_eq!(forecast.exclusive_len, pool.exclusive_len(&[*point]));
                         rig.run(pool.forget(&[*point], until, now)).unwrap();
                     }
                 }
@@ -104,6 +122,7 @@ fn the_pool_says_what_a_naive_count_says() {
                 let mut found = BTreeMap::new();
                 sources.iter().for_each(|source| found.extend(pool.exclusive(source)));
                 assert_eq!(found, naive(&mut rig, &pool, &sources), "round {round}");
+                assert_eq!(pool.trash_len(), naive_trash(&mut rig, &pool, &sources));
                 rig.run(pool.audit_sets()).unwrap();
             }
         }
