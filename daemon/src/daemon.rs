@@ -39,6 +39,7 @@ pub struct Daemon {
     pub stopping: watch::Receiver<bool>,
     pub settings: Settings,
     pub upkeep: Upkeep,
+    pub scrub: crate::scrub::Scrub,
     /// Points are forgotten and kept one by one: what was asked before is still so.
     pub forgetting: tokio::sync::Mutex<()>,
     /// Whoever holds it brings the catalog up to what the pool has.
@@ -83,6 +84,7 @@ impl Daemon {
             connected: Connected::default(),
             jobs: Arc::new(jobs),
             upkeep,
+            scrub: crate::scrub::Scrub::default(),
             catalog,
             url,
             stopping,

@@ -9,7 +9,7 @@
 //! | [`job`], [`restore`], [`point`] | work, and what it works on |
 //! | [`machine`], [`source`], [`record`], [`store`] | who and what is protected, kept in the pool |
 //! | [`pool_thread`], [`pool_open`], [`pool_work`], [`key_file`] | the pool's own thread and the way to it |
-//! | [`forget`], [`reclaim`], [`upkeep`], [`room`], [`trend`] | what goes, what comes back, and when |
+//! | [`forget`], [`reclaim`], [`scrub`], [`upkeep`], [`room`], [`trend`] | what goes, what comes back, and when |
 //! | [`audit`] | who did it |
 //! | [`catalog`] | a view of the pool that can be thrown away |
 //! | [`demo`] | the main job, shown |
@@ -44,6 +44,7 @@ pub mod reclaim;
 pub mod record;
 pub mod restore;
 pub mod room;
+pub mod scrub;
 pub mod server;
 pub mod settings;
 pub mod size_text;

@@ -138,7 +138,7 @@ class Restore:
 
 
 def listed(pool: Pool, point: Point) -> dict[str, Any]:
-    """A point with the names and facts that records and attributes give (§7, §14)."""
+    """A point with the names and facts that records and attributes give (§7, §15)."""
 
     def record(name: str) -> Any:
         value = pool.state.records.get(name.encode())
@@ -168,6 +168,7 @@ def listed(pool: Pool, point: Point) -> dict[str, Any]:
         "skipped_count": facts.get("skipped_count", 0),
         "consistency": facts.get("consistency", ""),
         "tags": facts.get("tags", []),
+        "pin": facts.get("pin"),
         "note": record(f"note/{id_text(point.id)}"),
         "attributes": facts,
     }

@@ -46,6 +46,7 @@ fn router(daemon: SharedDaemon) -> Router<()> {
         .route("/jobs/{job}/follow", get(jobs::follow))
         .route("/pool/trash", get(space::trash))
         .route("/pool/reclaim", post(space::reclaim))
+        .route("/pool/scrub", post(space::scrub))
         .route("/machines/{name}/quota", post(space::quota))
         .route("/audit", get(space::audit))
         .route("/points", get(points::list))

@@ -5,7 +5,7 @@ use super::answer::{Answer, body};
 use super::points::details_of;
 use super::types::{
     AuditEntry, ForgetForecast, ForgetRequest, Forgotten, Machine, NewPin, NewQuota, PointDetails,
-    ReclaimRequest, Started, Trash,
+    ReclaimRequest, ScrubStatus, Started, Trash,
 };
 use crate::audit::Actor;
 use crate::reclaim;
@@ -89,6 +89,11 @@ pub async fn reclaim(
         daemon.store.audit(&actor, "pool reclaim --confirm", what, &started).await;
     }
     Ok(Json(started?))
+}
+
+/// A whole pass without pauses, behind the one that runs.
+pub async fn scrub(State(daemon): State<SharedDaemon>) -> Answer<ScrubStatus> {
+    Ok(Json(daemon.scrub.ask()))
 }
 
 pub async fn quota(

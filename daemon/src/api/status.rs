@@ -2,9 +2,7 @@
 
 use super::SharedDaemon;
 use super::answer::Answer;
-use super::types::{
-    CatalogStatus, Disk, FullForecast, Outcome, PoolStatus, Source, Status, Upkeep,
-};
+use super::types::{CatalogStatus, Disk, FullForecast, Outcome, PoolStatus, Source, Status};
 use crate::clock::rfc3339;
 use crate::failure::Failure;
 use crate::point_facts::PointFacts;
@@ -59,7 +57,7 @@ async fn pool_status(daemon: &SharedDaemon) -> Result<PoolStatus, Failure> {
         points: points.iter().filter(|point| point.trashed_until.is_none()).count() as u64,
         index_bytes: status.index_bytes,
         disks,
-        scrub: Upkeep { state: String::from("idle"), last_at: None },
+        scrub: daemon.scrub.status(),
         reclaim: daemon.upkeep.status(daemon).await?,
         forecast: crate::trend::forecast(&jobs, daemon.store.clock.now(), room),
     })

@@ -375,16 +375,25 @@ pub struct PoolStatus {
     pub points: u64,
     pub index_bytes: u64,
     pub disks: Vec<Disk>,
-    pub scrub: Upkeep,
+    pub scrub: ScrubStatus,
     pub reclaim: ReclaimStatus,
     pub forecast: FullForecast,
 }
 
-/// Where a piece of upkeep stands.
+/// Where scrub stands. Passes are counted from 0.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Upkeep {
+pub struct ScrubStatus {
     pub state: String,
+    /// End of the last whole pass, and what it found.
     pub last_at: Option<String>,
+    pub last_found: u64,
+    pub pass: u64,
+    /// The pass up to whose end there is no pause.
+    pub until_pass: Option<u64>,
+    pub bytes_read: u64,
+    /// Damaged places the running pass has found so far.
+    pub found: u64,
+    pub damage: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

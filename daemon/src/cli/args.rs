@@ -131,6 +131,15 @@ pub enum Pool {
         #[arg(long)]
         confirm: bool,
     },
+    /// Read and prove everything the pool has, at once; the daemon does it by itself in ten days, too
+    ///
+    /// What cannot be read is named with the points it touches, and is asked for again at the next
+    /// backup of whoever still has it.
+    Scrub {
+        /// Wait for the end of the pass; exits with 3 if something is damaged
+        #[arg(long)]
+        wait: bool,
+    },
     /// Take over an existing pool, on this or another machine (needs no daemon)
     Import(PoolDisks),
     /// Read and prove every structure and every chunk; changes nothing (needs no daemon). Of an

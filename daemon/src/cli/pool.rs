@@ -34,12 +34,43 @@ pub async fn run(context: &Context, verb: Pool) -> Result<Exit, Failure> {
         Pool::Reclaim { wait, empty_trash, confirm } => {
             super::forget::reclaim(context, wait, empty_trash, confirm).await
         }
+        Pool::Scrub { wait } => scrub(context, wait).await,
         Pool::Create(args) => create(context, &args),
         Pool::Import(args) => import(context, &args),
         Pool::Check(args) => check::run(context, &args),
         Pool::RotateKey(args) => rotate_key(context, &args),
         Pool::Inspect(args) => super::inspect::run(context, &args),
     }
+}
+
+/// How often a scrub is looked at that somebody waits for.
+const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
+
+async fn scrub(context: &Context, wait: bool) -> Result<Exit, Failure> {
+    let mut client = context.client().await?;
+    let begun: types::ScrubStatus = client.post(&Address::new("/pool/scrub"), &()).await?;
+    let until = begun.until_pass.unwrap_or(begun.pass);
+    let mut now = begun;
+    while wait && now.pass <= until && now.state == "running" {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let status: types::PoolStatus = client.get(&Address::new("/pool")).await?;
+        now = status.scrub;
+    }
+    context.printer.show(&now, scrub_lines)?;
+    Ok(if wait && now.last_found > 0 { Exit::Partial } else { Exit::Ok })
+}
+
+fn scrub_lines(scrub: &types::ScrubStatus) -> Vec<String> {
+    let last = scrub.last_at.as_deref().unwrap_or("never");
+    let mut lines = vec![format!(
+        "scrub: {}; last whole pass: {last}, damaged places: {}; this pass: {} read, {} damaged",
+        scrub.state,
+        scrub.last_found,
+        size(scrub.bytes_read),
+        scrub.found
+    )];
+    lines.extend(scrub.damage.iter().map(|place| format!("  {place}")));
+    lines
 }
 
 pub fn of_state(error: &StateError) -> Failure {
@@ -185,6 +216,7 @@ fn pool_lines(status: &types::PoolStatus) -> Vec<String> {
         ),
         format!("index: {}", size(status.index_bytes)),
     ];
+    lines.extend(scrub_lines(&status.scrub));
     lines.extend(reclaim_lines(&status.reclaim));
     lines.push(crate::api::full_line(&status.forecast));
     lines.extend(status.disks.iter().map(|disk| {

@@ -64,7 +64,13 @@ pub async fn serve(context: &Context, args: Serve) -> Result<Exit, Failure> {
     let socket = api::bind(state)?;
     tracing::info!(agents = daemon.url, "ready");
     let api = tokio::spawn(api::serve(Arc::clone(&daemon), socket, stopping.clone()));
-    let upkeep = tokio::spawn(crate::upkeep::run(Arc::clone(&daemon), stopping.clone()));
+    let (of_upkeep, of_scrub) = (Arc::clone(&daemon), Arc::clone(&daemon));
+    let (stops_upkeep, stops_scrub) = (stopping.clone(), stopping.clone());
+    let upkeep = tokio::spawn(async move {
+        let scrub = tokio::spawn(crate::scrub::run(of_scrub, stops_scrub));
+        crate::upkeep::run(of_upkeep, stops_upkeep).await;
+        let _ = scrub.await;
+    });
     let agents = tokio::spawn(server::listen::serve(Arc::clone(&daemon), listener, stopping));
     tokio::select! {
         _ = terminate.recv() => {}

@@ -25,6 +25,7 @@ pub const AUTHORITY: &str = "ca";
 pub const JOB_COUNTER: &str = "jobs";
 pub const FINISHED_JOBS: &str = "jobs";
 pub const CLOCK: &str = "clock";
+pub const SCRUB: &str = "scrub";
 /// Series of what was done, by whom.
 pub const AUDIT: &str = "audit";
 

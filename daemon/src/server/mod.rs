@@ -1,5 +1,6 @@
 //! The agents' side of the daemon: their listener, enrolment, connections and sessions.
 
+mod begin;
 mod budget;
 mod connection;
 mod convert;

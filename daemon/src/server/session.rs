@@ -4,6 +4,7 @@
 //! daemon, a kill); what was stepped or parked stays, and the next task for the same job begins the
 //! same stream again and is told what need not be sent.
 
+use super::begin::{Begun, begin_on};
 use super::budget::{Arrivals, Arrived};
 use super::intake::{Breach, Intake};
 use super::lanes::{self, Done, FrameWork, ItemWork};
@@ -19,18 +20,16 @@ use crate::pool_thread::LivePool;
 use crate::raised::raised;
 use crate::record::SourceRecord;
 use crate::room;
-use keelhold_disk::pool::{BeginSession, CommitPoint, PointInfo};
+use keelhold_disk::pool::{CommitPoint, PointInfo};
 use keelhold_disk::units::{DomainId, SessionId, SourceId, UnixNanos};
 use keelhold_wire::header::HEADER_LEN;
 use keelhold_wire::{
     BackupStats, Basis, Cancel, Codec, Committed, Credit, Finish, FromAgent, FromServer,
-    JobRefusal, Message as _, Mode, Runs, StartBackup, Want,
+    JobRefusal, Message as _, Mode, StartBackup, Want,
 };
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
-/// Seven days of witnessed time: a laptop's holiday.
-const LEASE_NANOS: i64 = 7 * 86_400 * 1_000_000_000;
 /// Content up to this length travels and is stored inside its entry.
 const INLINE_MAX: u32 = 256;
 /// Bytes kept between two journaled steps: what a crash makes an agent send again at most.
@@ -178,20 +177,12 @@ impl<'a> Session<'a> {
         let source = SourceId(id_text::decode(&task.source.id).ok_or_else(broken)?);
         let domain = DomainId(id_text::decode(&task.source.machine).ok_or_else(broken)?);
         let (now, wall) = (daemon.store.pool.now(), daemon.store.clock.now());
-        let begin = move |pool: LivePool| async move {
-            let basis = pool.newest_point(&source).and_then(|point| pool.point(&point));
-            let lease_until = UnixNanos(now.0.saturating_add(LEASE_NANOS));
-            let of_basis = basis.as_ref().map(|point| point.id);
-            let request = BeginSession { source, domain, basis: of_basis, lease_until };
-            let taken_up = pool.sessions().iter().any(|session| session.source == source);
-            let session = pool.begin(request, now).await?;
-            Ok((session, taken_up, basis, pool.id_key(), pool.cut_params()))
-        };
-        let begun: Result<_, keelhold_disk::IngestError> =
-            daemon.store.pool.call(begin).await.map_err(of_closed)?;
-        let (session, taken_up, basis, id_key, cut) = begun.map_err(|error| of_ingest(&error))?;
+        let begin = move |pool: LivePool| begin_on(pool, source, domain, now);
+        let begun = daemon.store.pool.call(begin).await.map_err(of_closed)?;
+        let Begun { session, taken_up, basis, newest_at, read_again, id_key, cut } =
+            begun.map_err(|error| of_ingest(&error))?;
         // Two points of a source never stand for the same time, whatever the clock does.
-        let at = basis.as_ref().map_or(wall, |basis| UnixNanos(wall.0.max(basis.at.0 + 1)));
+        let at = newest_at.map_or(wall, |newest| UnixNanos(wall.0.max(newest.0 + 1)));
         let (frames, frame_queue) = mpsc::unbounded_channel();
         let (items, item_queue) = mpsc::unbounded_channel();
         let pool = &daemon.store.pool;
@@ -208,7 +199,7 @@ impl<'a> Session<'a> {
             codec: Codec::Zstd,
             mode: if task.check { Mode::Check } else { Mode::Backup },
             basis: basis.as_ref().map(|basis| Basis { id: basis.id.0, entries: basis.entries }),
-            read_again: Runs::new(),
+            read_again,
         };
         // A connection that is gone already is noticed by the first look at what arrives.
         let _ = outbox.send(FromServer::StartBackup(start)).await;

@@ -14,4 +14,5 @@ mod never_wedged;
 mod readme;
 mod refusals;
 mod rot;
+mod scrub;
 mod second_reader;

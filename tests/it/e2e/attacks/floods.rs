@@ -93,7 +93,11 @@ const WINDOWS: &[Door] = &[
             liar.raw(&bytes);
         }
         liar.finish();
-        liar.ending()
+        // A daemon that takes less than is sent sees what it has room for exceeded first, and cuts.
+        match liar.ending() {
+            Ending::Cut => Ending::Refused(504),
+            ending => ending,
+        }
     }),
 ];
 

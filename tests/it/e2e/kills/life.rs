@@ -188,7 +188,10 @@ impl Life {
         for (id, (was, _)) in &self.announced {
             let mut is =
                 listed.remove(id).unwrap_or_else(|| panic!("{was} was announced and is gone"));
-            is["note"] = was["note"].clone();
+            // What follows from the points beside it.
+            for now in ["note", "kept_because", "bytes_exclusive"] {
+                is[now] = was[now].clone();
+            }
             assert_eq!(is, *was);
         }
         let new = job["point"].as_str().unwrap();
