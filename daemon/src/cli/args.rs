@@ -465,7 +465,7 @@ mod tests {
             &["vault", "status"][..],
             &["serve", "--web", "x"],
             &["point", "pin", "x"],
-            &["pool", "scrub"],
+            &["pool", "drain-disk", "x"],
         ] {
             let line = std::iter::once("keelhold").chain(args.iter().copied());
             let error = Cli::try_parse_from(line).unwrap_err();
