@@ -8,9 +8,10 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Crate of this workspace → crates of this workspace it may depend on.
-const IMPORTS: [(&str, &[&str]); 7] = [
+const IMPORTS: [(&str, &[&str]); 8] = [
     ("keelhold-chunk", &[]),
-    ("keelhold-disk", &["keelhold-chunk"]),
+    ("keelhold-cipher", &[]),
+    ("keelhold-disk", &["keelhold-chunk", "keelhold-cipher"]),
     ("keelhold-wire", &["keelhold-chunk"]),
     ("keelhold-tree", &["keelhold-chunk"]),
     ("keelhold-agent", &["keelhold-wire", "keelhold-tree", "keelhold-chunk"]),

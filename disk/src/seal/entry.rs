@@ -1,7 +1,8 @@
 //! Sealing the operations of a journal entry: they carry names, records and notes.
 
-use super::aead::{Cipher, NONCE_LEN, TAG_LEN};
-use super::{DataKey, Unsealable};
+use keelhold_cipher::{Cipher, NONCE_LEN, TAG_LEN, Unsealable};
+
+use super::DataKey;
 use crate::mutants::Mutant;
 use crate::units::PoolId;
 

@@ -28,7 +28,6 @@
 //! Stored bytes that belong elsewhere do not open, even if somebody who knows the checksum secret (it
 //! is in clear in every label) gave them a sound head.
 
-mod aead;
 mod entry;
 mod run;
 mod wrap;
@@ -40,17 +39,10 @@ use zeroize::Zeroizing;
 
 use crate::mutants::Mutants;
 
-pub use aead::TAG_LEN;
 pub use entry::{ENTRY_OVERHEAD, EntryOrigin};
+pub use keelhold_cipher::{KEY_LEN, TAG_LEN, Unsealable};
 pub use run::{RunOrigin, RunSeal};
 pub use wrap::{Secrets, UnwrapError, Wrapped};
-
-pub const KEY_LEN: usize = 32;
-
-/// Sealed bytes are not what was sealed here: altered, or from somewhere else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("sealed bytes were altered or belong elsewhere")]
-pub struct Unsealable;
 
 /// The key that wraps a pool's data key. It comes from outside and is never written to a disk.
 #[derive(Clone)]

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::aead::{Cipher, NONCE_LEN};
-use super::{DataKey, Unsealable};
+use keelhold_cipher::{Cipher, NONCE_LEN, Unsealable};
+
+use super::DataKey;
 use crate::mutants::Mutant;
 use crate::units::PoolId;
 

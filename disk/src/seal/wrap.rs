@@ -4,10 +4,10 @@
 use std::fmt;
 
 use keelhold_chunk::{DecodeError, Reader, Writer};
+use keelhold_cipher::{Cipher, KEY_LEN, NONCE_LEN, TAG_LEN};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::aead::{Cipher, NONCE_LEN, TAG_LEN};
-use super::{DataKey, KEY_LEN, WrappingKey};
+use super::{DataKey, WrappingKey};
 use crate::mutants::Mutants;
 use crate::units::PoolId;
 
