@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::device::DeviceError;
 use crate::format::{Fault, HeadFault, Place};
-use crate::units::{ChunkNumber, DiskId, PointId, PoolId, SessionId};
+use crate::units::{ChunkNumber, DiskId, PointId, PoolId, SessionId, SourceId};
 
 /// Why stored bytes cannot be served.
 #[derive(Debug, Clone, Error)]
@@ -94,6 +94,8 @@ pub enum ForgetError {
     NotForgotten { point: PointId },
     #[error("the time to undo forgetting point {point} is over")]
     TooLate { point: PointId },
+    #[error("source {source_id} has no working state newer than its newest point")]
+    NoWorkingState { source_id: SourceId },
     #[error("the change could not be stored")]
     Commit(#[from] CommitError),
 }

@@ -112,13 +112,12 @@ Point = namedtuple("Point", "id source working at committed_at result recipe rec
 SESSION = "r16 r16 r16 ?r16 s s"
 
 
-def source_row(f: Fields) -> None:
-    """Nothing of it matters to a reader (§11)."""
+def source_row(f: Fields) -> Point | None:
+    """The working state is all of it that matters to a reader (§11)."""
     f.row("r16 r16 v v")
     if f.flag():
         f.row("r16 b")
-    if f.flag():
-        f.row(POINT + " b b")
+    return Point(*f.row(POINT + " b b")[:-2]) if f.flag() else None
 
 
 def run_ref(f: Fields) -> RunRef:
@@ -132,6 +131,7 @@ class State:
         # Generation, salt, and where the copies lie.
         self.containers: dict[int, tuple[int, bytes, list[tuple[int, int]]]] = {}
         self.points: dict[bytes, Point] = {}
+        self.working: dict[bytes, Point] = {}  # by source
         self.records: dict[bytes, bytes] = {}
         self.runs: list[RunRef] = []  # of the journal: their chunks are not in the index yet
         # Number of a chunk -> container, the run's block in it, ordinal in the run's chunk table.
@@ -145,7 +145,7 @@ class State:
         for container, generation, _, salt, slots, *_ in rows:
             self.containers[container] = (generation, salt, slots)
         f.list(lambda f: f.row("2 4 v"))
-        f.list(source_row)
+        self.working = {point.source: point for point in f.list(source_row) if point}
         self.points = {row[0]: Point(*row) for row in f.list(lambda f: f.row(POINT))}
         f.list(lambda f: f.row(SESSION + " b"))
         self.records = {name: value for name, _, value in f.list(lambda f: f.row("b v b"))}
@@ -188,8 +188,17 @@ class State:
 
     def point_committed(self, _session: bytes, *row: Any) -> None:
         point = Point(*row)
-        if not point.working:
-            self.points[point.id] = point
+        self.working.pop(point.source, None)
+        (self.working if point.working else self.points)[
+            point.source if point.working else point.id] = point
+
+    def working_dropped(self, source: bytes) -> None:
+        self.working.pop(source, None)
+
+    def working_promoted(self, source: bytes, id: bytes, attributes: bytes) -> None:
+        if (point := self.working.get(source)) and point.id == id:
+            del self.working[source]
+            self.points[id] = point._replace(working=False, attributes=attributes)
 
     def point_attributes(self, id: bytes, attributes: bytes) -> None:
         if point := self.points.get(id):
@@ -225,7 +234,8 @@ OPERATIONS: dict[int, tuple[str, Callable[..., None] | None]] = {
     12: ("b v ?b", State.record),
     13: ("b v b", None),  # series appended
     14: ("b", None),  # chunks dropped: no point needs them
-    15: ("r16", None),  # working state dropped
+    15: ("r16", State.working_dropped),
+    19: ("r16 r16 b", State.working_promoted),
     16: ("s b", State.points_trashed),
     17: ("b", None),  # chunks lost
     18: ("b", None),  # chunks found

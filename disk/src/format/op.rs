@@ -84,6 +84,13 @@ pub enum Op {
     WorkingDropped {
         source: SourceId,
     },
+    /// The working state of the source is its newest point from now on.
+    WorkingPromoted {
+        source: SourceId,
+        /// Which state was meant: after a crash another one may stand there.
+        point: PointId,
+        attributes: Vec<u8>,
+    },
     /// The points are in the trash until then, or, with 0, no longer.
     PointsTrashed {
         until: i64,
@@ -107,7 +114,9 @@ impl Op {
         let blob = match self {
             Self::SessionStep { numbers, .. } => numbers.len(),
             Self::PointCommitted { point, .. } => point.attributes.len(),
-            Self::PointAttributes { attributes, .. } => attributes.len(),
+            Self::PointAttributes { attributes, .. } | Self::WorkingPromoted { attributes, .. } => {
+                attributes.len()
+            }
             Self::PointsTrashed { points, .. } => 16 * points.len(),
             Self::Record { name, value, .. } => name.len() + value.as_ref().map_or(0, Vec::len),
             Self::SeriesAppended { name, entry, .. } => name.len() + entry.len(),
@@ -211,6 +220,12 @@ impl Op {
                 writer.u8(15);
                 writer.raw(&source.0);
             }
+            Self::WorkingPromoted { source, point, attributes } => {
+                writer.u8(19);
+                writer.raw(&source.0);
+                writer.raw(&point.0);
+                writer.bytes(attributes);
+            }
             Self::ChunksLost { numbers } => {
                 writer.u8(17);
                 writer.bytes(numbers);
@@ -297,6 +312,11 @@ impl Op {
                 }
                 Self::PointsTrashed { until, points: ids.iter().copied().map(PointId).collect() }
             }
+            19 => Self::WorkingPromoted {
+                source: SourceId(reader.array()?),
+                point: PointId(reader.array()?),
+                attributes: reader.bytes(BLOB_LEN_MAX)?.to_vec(),
+            },
             20 => Self::ContainerSlots { container: reader.u32()?, slots: Slots::decode(reader)? },
             code => return Err(reader.undefined("journal operation", u64::from(code))),
         })

@@ -1,4 +1,5 @@
-//! Points on their way out: into the trash, back, and at last out of the pool.
+//! Points on their way in without an agent, by promotion, and on their way out: into the trash, back,
+//! and at last out of the pool.
 
 use super::status::PointInfo;
 use super::tables::{Effect, Pending};
@@ -57,6 +58,25 @@ impl<D: Device, W: Work> Pool<D, W> {
         let op = Op::PointAttributes { point: *point, attributes };
         self.inner.append(vec![pending(op)]).await?;
         Ok(PointInfo::from_row(&self.inner.point_row(point)?))
+    }
+
+    /// Makes the working state of a source its newest point, with the time it was synchronised at. The
+    /// agent has no part in it, and one entry of the journal is all that is written.
+    pub async fn promote(
+        &self,
+        source: SourceId,
+        attributes: Vec<u8>,
+        now: UnixNanos,
+    ) -> Result<PointInfo, ForgetError> {
+        self.inner.witness(now);
+        // No synchronisation replaces it between the look and the entry.
+        let turn = self.inner.turn_of(source);
+        let _turn = turn.lock().await;
+        let missing = ForgetError::NoWorkingState { source_id: source };
+        let point = self.working_state(&source).ok_or(missing)?.id;
+        let op = Op::WorkingPromoted { source, point, attributes };
+        self.inner.append(vec![pending(op)]).await?;
+        Ok(PointInfo::from_row(&self.inner.point_row(&point)?))
     }
 
     /// Gives up the working state of a source.

@@ -372,9 +372,12 @@ impl<D: Device, W: Work> Inner<D, W> {
         reader.finish().map_err(undecodable)?;
         let tables = self.tables.borrow();
         let empty = RefCounts::new();
-        let newest = tables.sources.get(&point.source).and_then(|source| source.newest.as_ref());
+        let source = tables.sources.get(&point.source);
+        let newest = source.and_then(|source| source.newest.as_ref());
         let newest = newest.map_or(&empty, |(_, refs)| refs);
-        let Ok(refs) = refs_of_recipe(newest, &delta, &recipe.extra) else {
+        let working = source.and_then(|source| source.working.as_ref());
+        let working = working.map_or(&empty, |(_, refs)| refs);
+        let Ok(refs) = refs_of_recipe(newest, working, &delta, &recipe.extra) else {
             return Err(contradiction);
         };
         Ok(PointEffect { refs, delta })

@@ -12,11 +12,14 @@ pub(super) enum RefsRecord<'a> {
     Whole(&'a RefCounts),
     /// Relative to the newest point. Most changes are no more than their delta.
     Change(&'a RefChange, &'a SetDelta),
+    /// Relative to the working state.
+    Onward(&'a RefChange),
 }
 
 const REFS_WHOLE: u8 = 0;
 const REFS_CHANGE: u8 = 1;
 const REFS_DELTA: u8 = 2;
+const REFS_ONWARD: u8 = 3;
 
 impl RefsRecord<'_> {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
@@ -30,6 +33,10 @@ impl RefsRecord<'_> {
                 writer.u8(REFS_CHANGE);
                 change.encode(writer);
             }
+            Self::Onward(change) => {
+                writer.u8(REFS_ONWARD);
+                change.encode(writer);
+            }
         })
     }
 }
@@ -41,13 +48,16 @@ fn is_plain(change: &RefChange, delta: &SetDelta) -> bool {
     once(&change.added, &delta.born) && once(&change.removed, &delta.died)
 }
 
-/// References of a tree out of its recipe, on top of those of the newest point before it.
+/// References of a tree out of its recipe, on top of those of the newest point before it, or of the
+/// working state it was made from.
 pub(super) fn refs_of_recipe(
     newest: &RefCounts,
+    working: &RefCounts,
     delta: &SetDelta,
     extra: &[u8],
 ) -> Result<RefCounts, SetError> {
     let mut reader = Reader::new(extra);
+    let mut before = newest;
     let change = match reader.u8()? {
         REFS_WHOLE => {
             let refs = RefCounts::decode(&mut reader)?;
@@ -56,10 +66,14 @@ pub(super) fn refs_of_recipe(
         }
         REFS_CHANGE => RefChange::decode(&mut reader)?,
         REFS_DELTA => plain_change(delta),
+        REFS_ONWARD => {
+            before = working;
+            RefChange::decode(&mut reader)?
+        }
         other => return Err(reader.undefined("references", u64::from(other)).into()),
     };
     reader.finish()?;
-    let mut refs = newest.clone();
+    let mut refs = before.clone();
     refs.apply(&change)?;
     Ok(refs)
 }

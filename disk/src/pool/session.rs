@@ -534,13 +534,16 @@ impl<D: Device, W: Work> Inner<D, W> {
             }
         };
         let on_newest = newest.is_some();
+        let on_working = source.working.as_ref().is_some_and(|(row, _)| Some(row.id) == basis);
         let delta = refs.apply(&change).expect("the tree removed only what its basis references");
         if on_newest {
             let extra = RefsRecord::Change(&change, &delta).to_bytes();
             return Ok((refs, delta, extra));
         }
         let delta = SetDelta::between(&tables.last_tree(&live.source), refs.set());
-        let extra = RefsRecord::Whole(&refs).to_bytes();
+        let record =
+            if on_working { RefsRecord::Onward(&change) } else { RefsRecord::Whole(&refs) };
+        let extra = record.to_bytes();
         Ok((refs, delta, extra))
     }
 

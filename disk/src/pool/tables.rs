@@ -232,6 +232,9 @@ impl Tables {
             }
             (Op::PointDropped { point }, _) => self.drop_point(&point),
             (Op::WorkingDropped { source }, _) => self.drop_working(&source),
+            (Op::WorkingPromoted { source, point, attributes }, _) => {
+                self.promote_working(&source, &point, attributes);
+            }
             (Op::ChunksDropped { segment }, _) => self.drop_segment(&segment),
             (Op::ChunksLost { numbers }, _) => self.lost |= decode_set(&numbers),
             (Op::ChunksFound { numbers }, _) => self.lost -= decode_set(&numbers),

@@ -138,6 +138,19 @@ impl Chain {
         turnover
     }
 
+    /// The working state becomes the last point. Nothing appears or vanishes: it held what it holds.
+    /// False if there is none.
+    pub fn promote(&mut self, point: PointId) -> bool {
+        let Some(working) = self.working.take() else {
+            return false;
+        };
+        let step = working.step();
+        self.last -= &step.died;
+        self.last |= &step.born;
+        self.links.push(Link { point, step: working, listed: true });
+        true
+    }
+
     /// There is no working state any more.
     pub fn clear_working(&mut self) -> Turnover {
         let mut turnover = Turnover::default();

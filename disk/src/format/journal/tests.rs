@@ -57,6 +57,7 @@ fn every_op() -> Vec<Op> {
         Op::SeriesAppended { name: "jobs".into(), sequence: 3, entry: b"x".to_vec() },
         Op::ChunksDropped { segment: vec![1, 2] },
         Op::WorkingDropped { source },
+        Op::WorkingPromoted { source, point: PointId([8; 16]), attributes: vec![1, 2] },
         Op::ChunksLost { numbers: vec![1] },
         Op::ChunksFound { numbers: vec![2] },
     ]

@@ -154,6 +154,10 @@ fn ops(section: Section, entry: &JournalEntry) -> Section {
             Op::PointCommitted { session, point } => {
                 super::tables::row_facts(part.fact("session", session.0), point)
             }
+            Op::WorkingPromoted { source, point, attributes } => part
+                .fact("source", source.0)
+                .fact("point", point.0)
+                .fact("attributes_len", attributes.len()),
             Op::PointAttributes { point, attributes } => {
                 part.fact("point", point.0).fact("attributes_len", attributes.len())
             }

@@ -29,6 +29,21 @@ impl Tables {
         self.turn_over(&id, turnover);
     }
 
+    /// The source's working state becomes a point, if it is the one that was meant.
+    pub(super) fn promote_working(&mut self, id: &SourceId, point: &PointId, attributes: Vec<u8>) {
+        let Some(source) = self.sources.get_mut(id) else {
+            return;
+        };
+        let Some((row, refs)) = source.working.take_if(|(row, _)| row.id == *point) else {
+            return;
+        };
+        source.chain.promote(row.id);
+        source.newest = Some((row.id, refs));
+        source.exclusive = None;
+        self.unsaved_steps.push(row.id);
+        self.points.push(PointRow { working: false, attributes, ..row });
+    }
+
     /// A step as the chain has it: a recipe is a chunk that only its point needs, and no recipe can
     /// name itself.
     pub(in crate::pool) fn link_step(&self, point: &PointRow, mut step: SetDelta) -> SetDelta {

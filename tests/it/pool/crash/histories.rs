@@ -24,6 +24,7 @@ pub enum Story {
     FullContainer,
     RingOfCheckpoints,
     WorkingState,
+    Promotion,
     Reclaim,
     Compact,
     ReclaimBesideBackup,
@@ -31,7 +32,7 @@ pub enum Story {
 }
 
 impl Story {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::First,
         Self::Incremental,
         Self::Unchanged,
@@ -46,6 +47,7 @@ impl Story {
         Self::FullContainer,
         Self::RingOfCheckpoints,
         Self::WorkingState,
+        Self::Promotion,
         Self::Reclaim,
         Self::Compact,
         Self::ReclaimBesideBackup,
@@ -159,6 +161,14 @@ impl Story {
             Self::WorkingState => {
                 stage.synchronise(&mut one, &new).await?;
                 stage.backup(&mut one, &other).await
+            }
+            Self::Promotion => {
+                stage.synchronise(&mut one, &new).await?;
+                // The second describes its differences from the first.
+                stage.synchronise(&mut one, &other).await?;
+                stage.promote(&one).await?;
+                stage.synchronise(&mut one, &new).await?;
+                stage.promote(&one).await
             }
             Self::Reclaim => {
                 stage.backup(&mut two, &other).await?;

@@ -79,11 +79,21 @@ impl Judge<'_> {
             let Fact::Point { at, source, files, working } = fact else {
                 continue;
             };
-            let id = match working {
-                false => found.remove(at),
-                true => pool.working_state(source).filter(|state| state.at.0 == *at).map(|p| p.id),
+            let promoted = facts.iter().find_map(|(other, answered)| match other {
+                Fact::Promoted { at: of } if of == at => Some(*answered),
+                _ => None,
+            });
+            let id = match (working, promoted) {
+                (false, _) | (true, Some(true)) => found.remove(at),
+                (true, tried) => {
+                    let state = pool.working_state(source).filter(|state| state.at.0 == *at);
+                    state
+                        .map(|state| state.id)
+                        .or_else(|| found.remove(at).filter(|_| tried.is_some()))
+                }
             };
             let superseded = *working
+                && promoted != Some(true)
                 && facts.iter().any(|(other, _)| {
                     matches!(other, Fact::Point { at: later, source: of, .. }
                         if of == source && later > at)

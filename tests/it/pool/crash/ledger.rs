@@ -18,6 +18,10 @@ pub enum Fact {
         files: Files,
         working: bool,
     },
+    /// The working state of that time became a point.
+    Promoted {
+        at: i64,
+    },
     Record {
         name: String,
         value: Vec<u8>,
@@ -112,6 +116,19 @@ impl Stage {
         let commit =
             CommitPoint { at: now, working, records: vec![record], ..CommitPoint::default() };
         machine.backup_as(&self.pool, files, commit, now).await?;
+        self.answered(fact);
+        Ok(())
+    }
+
+    /// Makes the machine's working state a point.
+    pub async fn promote(&self, machine: &Machine) -> Result<(), IngestError> {
+        let state = self.pool.working_state(&machine.source).expect("a working state");
+        let fact = self.tries(Fact::Promoted { at: state.at.0 });
+        let promoted = self.pool.promote(machine.source, Vec::new(), self.now()).await;
+        promoted.map_err(|error| match error {
+            ForgetError::Commit(error) => error,
+            other => panic!("promoting a working state: {other}"),
+        })?;
         self.answered(fact);
         Ok(())
     }

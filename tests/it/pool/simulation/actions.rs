@@ -25,6 +25,7 @@ impl Action {
         match self {
             Self::One(Attempt::Point { working: false, .. }) => "backup",
             Self::One(Attempt::Point { .. }) => "synchronise",
+            Self::One(Attempt::Promote { .. }) => "promote",
             Self::One(Attempt::Record { value: Some(_), .. }) => "write record",
             Self::One(Attempt::Record { .. }) => "remove record",
             Self::One(Attempt::Entry { .. }) => "append to series",
@@ -108,6 +109,13 @@ async fn try_one(pool: &SimPool, model: &Model, attempt: &Attempt, now: UnixNano
                 CommitPoint { at: UnixNanos(*at), working: *working, ..CommitPoint::default() };
             let point = pool.commit(session, commit, now).await?;
             Ok((Some(point.id), sent))
+        }
+        Attempt::Promote { source } => {
+            match pool.promote(*source, b"promoted".to_vec(), now).await {
+                Ok(point) => Ok((Some(point.id), 0)),
+                Err(ForgetError::Commit(error)) => Err(error.into()),
+                Err(other) => panic!("promoting of {source}: {other}"),
+            }
         }
         Attempt::Record { name, value } => {
             let change = RecordChange { name: name.clone(), expected: None, bytes: value.clone() };

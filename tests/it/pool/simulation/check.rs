@@ -19,6 +19,11 @@ pub fn settle(pool: &SimPool, model: &mut Model, attempts: Vec<Attempt>) {
                     model.happened(attempt, Some(point.id));
                 }
             }
+            Attempt::Promote { source } => {
+                if pool.working_state(source).is_none() {
+                    model.happened(attempt, None);
+                }
+            }
             Attempt::Record { name, value } => {
                 let found = pool.record(name).map(|record| record.bytes.to_vec());
                 let before = model.records.get(name).map(|(_, value)| value.clone());

@@ -34,14 +34,41 @@ pub struct Model {
 /// What was asked for and not answered: after the next opening it happened, or it did not.
 #[derive(Debug, Clone)]
 pub enum Attempt {
-    Point { at: i64, source: SourceId, files: Files, working: bool },
-    Record { name: String, value: Option<Vec<u8>> },
-    Entry { series: String, bytes: Vec<u8> },
-    Park { source: SourceId, files: Files },
-    Cancel { source: SourceId },
-    Forget { points: Vec<PointId>, until: i64 },
-    Undo { point: PointId },
-    Reclaim { least_dead: u8 },
+    Point {
+        at: i64,
+        source: SourceId,
+        files: Files,
+        working: bool,
+    },
+    /// The working state becomes a point.
+    Promote {
+        source: SourceId,
+    },
+    Record {
+        name: String,
+        value: Option<Vec<u8>>,
+    },
+    Entry {
+        series: String,
+        bytes: Vec<u8>,
+    },
+    Park {
+        source: SourceId,
+        files: Files,
+    },
+    Cancel {
+        source: SourceId,
+    },
+    Forget {
+        points: Vec<PointId>,
+        until: i64,
+    },
+    Undo {
+        point: PointId,
+    },
+    Reclaim {
+        least_dead: u8,
+    },
 }
 
 impl Model {
@@ -69,6 +96,7 @@ impl Model {
                     self.points.push(point);
                 }
             }
+            Attempt::Promote { source } => self.points.extend(self.working.remove(&source)),
             Attempt::Record { name, value } => match value {
                 Some(value) => {
                     let version = self.records.get(&name).map_or(0, |(version, _)| *version);

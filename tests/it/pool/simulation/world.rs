@@ -85,8 +85,9 @@ impl Life {
             0..20 => Action::One(self.some_point(false)),
             20..24 => self.some_forget(),
             24..26 => self.some_undo(),
-            26..30 => Action::One(self.some_point(true)),
-            30..54 => Action::One(self.some_record()),
+            26..31 => Action::One(self.some_point(true)),
+            31..34 => self.some_promotion(),
+            34..54 => Action::One(self.some_record()),
             54..70 => Action::One(self.some_entry()),
             70..76 => Action::One(self.some_park()),
             76..80 => {
@@ -168,6 +169,15 @@ impl Life {
         let points = listed.into_iter().skip(first).take(count).collect();
         let nanos = if self.rng.below(2) == 0 { 1 } else { self.rng.below(TRASH_NANOS) as i64 };
         Action::One(Attempt::Forget { points, until: self.now().0 + nanos })
+    }
+
+    /// Of a source that has a working state; else one gets it.
+    fn some_promotion(&mut self) -> Action {
+        let sources: Vec<SourceId> = self.model.working.keys().copied().collect();
+        Action::One(match sources.is_empty() {
+            true => self.some_point(true),
+            false => Attempt::Promote { source: sources[self.rng.index(sources.len())] },
+        })
     }
 
     fn some_undo(&mut self) -> Action {
