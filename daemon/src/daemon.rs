@@ -3,10 +3,10 @@
 use crate::api::types;
 use crate::authority::{Authority, AuthorityError};
 use crate::catalog::{Catalog, PointRow, View};
-use crate::clock::{SharedClock, rfc3339};
+use crate::clock::{SharedClock, parse_time, rfc3339};
 use crate::failure::{Code, Failure, chain};
 use crate::id_text;
-use crate::job::{FinishedJob, JobId, Jobs};
+use crate::job::{FinishedJob, JobId, Jobs, Order};
 use crate::machine;
 use crate::machine::connected::{Command, Connected};
 use crate::point::OpenPoint;
@@ -162,12 +162,31 @@ impl Daemon {
             Err(Failure::new(Code::MachineAway, text))
         };
         let text = name.to_string();
-        let started =
-            self.jobs.accept_backup(&machine.id, &source.id, text, request.check, away).await?;
+        let order = self.order(request)?;
+        let started = self.jobs.accept_backup(&machine.id, &source.id, text, order, away).await?;
         if !started.joined {
             self.connected.command(&machine.id, Command::Run(started.job));
         }
         Ok(started)
+    }
+
+    /// What somebody asks for.
+    fn order(&self, request: &types::BackupRequest) -> Result<Order, Failure> {
+        let keep_until = match &request.keep_until {
+            None => None,
+            Some(text) => {
+                let wrong = |what: String| Failure::new(Code::BadRequest, what);
+                let until = parse_time(text).ok_or_else(|| {
+                    wrong(format!("{text:?} is no date")).hint("write it like 2027-03-31")
+                })?;
+                if until <= self.store.clock.now() {
+                    return Err(wrong(format!("{} is over", rfc3339(until))));
+                }
+                Some(until.0)
+            }
+        };
+        let types::BackupRequest { check, sync, .. } = *request;
+        Ok(Order { check, sync, slot: None, keep_until })
     }
 
     /// Starts what a machine asks for itself.
@@ -192,8 +211,9 @@ impl Daemon {
         let mut jobs = Vec::new();
         for source in sources {
             let name = names.source(&source.id);
+            let order = Order::default();
             let accepted =
-                self.jobs.accept_backup(&machine.id, &source.id, name, false, || Ok(())).await?;
+                self.jobs.accept_backup(&machine.id, &source.id, name, order, || Ok(())).await?;
             jobs.push(accepted.job);
         }
         Ok(jobs)
@@ -213,14 +233,14 @@ impl Daemon {
         &self,
         job: JobId,
         source: &str,
-        check: bool,
+        order: Order,
     ) -> Result<(Task, Result<Option<u64>, Failure>), Failure> {
         let record: Option<SourceRecord> =
             self.store.record(&source_key(source)).await.map_err(|error| of_store(&error))?;
         let gone = || Failure::new(Code::SourceUnknown, "the source of the job is gone");
         let source = record.filter(|source| !source.removed).ok_or_else(gone)?;
         let name = self.names().await?.source(&source.id);
-        let task = Task { job, source, check, name, quota_left: None };
+        let task = Task { job, source, order, name, quota_left: None };
         let quota_left = crate::room::admit(self, &task).await;
         Ok((task, quota_left))
     }

@@ -34,6 +34,12 @@ pub struct PointFacts {
     pub made_at: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<PinFacts>,
+    /// The scheduled time it stands for, by the wall; none on demand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<i64>,
+    /// On demand: the wall time until which somebody wanted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_until: Option<i64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<Skipped>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

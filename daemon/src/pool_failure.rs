@@ -52,6 +52,7 @@ pub fn of_forget(error: &ForgetError) -> Failure {
     let code = match error {
         ForgetError::NotForgotten { .. } => Code::PointNotInTrash,
         ForgetError::TooLate { .. } => Code::UndoTooLate,
+        ForgetError::NoWorkingState { .. } => Code::PointUnknown,
         ForgetError::Commit(error) => return of_commit(error),
     };
     Failure::of(code, error)

@@ -100,6 +100,8 @@ pub enum JobResult {
 #[serde(rename_all = "lowercase")]
 pub enum JobKind {
     Backup,
+    /// A synchronisation: the working state, and no point.
+    Sync,
     Check,
     Restore,
     Reclaim,
@@ -334,7 +336,14 @@ pub struct NewName {
 pub struct BackupRequest {
     pub queue: bool,
     /// Read everything, mend what differs.
+    #[serde(default)]
     pub check: bool,
+    /// Bring the newest state over and make no point.
+    #[serde(default)]
+    pub sync: bool,
+    /// Until when the point is to be kept: a date or a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_until: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

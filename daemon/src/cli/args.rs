@@ -50,6 +50,11 @@ pub enum Verb {
     Source(Source),
     /// Make a recovery point of a source now
     Backup(Backup),
+    /// Bring the newest state of a source over without making a recovery point
+    ///
+    /// It can be restored as MACHINE/NAME@working, is replaced by the next one, and becomes a point
+    /// when its group's schedule says so.
+    Sync(Sync),
     /// Recovery points
     #[command(subcommand)]
     Point(Point),
@@ -322,6 +327,18 @@ pub struct Backup {
     /// Accept a machine that is away: the job runs when it is back
     #[arg(long)]
     pub queue: bool,
+    /// Keep the point until then; by default for 30 days
+    #[arg(long, value_name = "DATE")]
+    pub keep_until: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Sync {
+    #[arg(value_name = "MACHINE/NAME")]
+    pub source: String,
+    /// Follow the job and print its result
+    #[arg(long)]
+    pub wait: bool,
 }
 
 #[derive(Debug, Subcommand)]

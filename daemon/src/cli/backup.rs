@@ -1,7 +1,7 @@
 //! `keelhold backup` and `keelhold job …`
 
 use super::Context;
-use super::args::{Backup, Job};
+use super::args::{Backup, Job, Sync};
 use super::source::source_name;
 use super::wait::{finish, start};
 use crate::api::address::Address;
@@ -11,7 +11,16 @@ use crate::failure::{Exit, Failure};
 pub async fn backup(context: &Context, args: Backup) -> Result<Exit, Failure> {
     let source = source_name(&args.source)?;
     let mut client = context.client().await?;
-    let request = types::BackupRequest { queue: args.queue, check: false };
+    let Backup { queue, keep_until, .. } = args;
+    let request = types::BackupRequest { queue, keep_until, ..Default::default() };
+    let started = start(&mut client, &source, &request).await?;
+    finish(context, client, started, args.wait).await
+}
+
+pub async fn sync(context: &Context, args: Sync) -> Result<Exit, Failure> {
+    let source = source_name(&args.source)?;
+    let mut client = context.client().await?;
+    let request = types::BackupRequest { sync: true, ..Default::default() };
     let started = start(&mut client, &source, &request).await?;
     finish(context, client, started, args.wait).await
 }

@@ -117,6 +117,7 @@ async fn dispatch(context: Context, verb: Verb) -> Result<Exit, Failure> {
         Verb::Machine(verb) => machine::run(&context, verb).await,
         Verb::Source(verb) => source::run(&context, verb).await,
         Verb::Backup(args) => backup::backup(&context, args).await,
+        Verb::Sync(args) => backup::sync(&context, args).await,
         Verb::Job(verb) => backup::job(&context, verb).await,
         Verb::Audit(args::Audit::List) => forget::audit(&context).await,
         Verb::Point(verb) => point::run(&context, verb).await,

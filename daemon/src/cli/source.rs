@@ -16,7 +16,7 @@ pub async fn run(context: &Context, verb: Source) -> Result<Exit, Failure> {
         Source::List => list(context).await?,
         Source::Check { source, wait } => {
             let source = source_name(&source)?;
-            let request = types::BackupRequest { queue: false, check: true };
+            let request = types::BackupRequest { check: true, ..Default::default() };
             let mut client = context.client().await?;
             let started = start(&mut client, &source, &request).await?;
             return finish(context, client, started, wait).await;

@@ -6,9 +6,11 @@
 //! die with the daemon.
 
 mod finished;
+mod order;
 mod table;
 
 pub use finished::{FinishedJob, LOG_LINES_MAX};
+pub use order::Order;
 pub use table::{Follow, JobError, Jobs, RestorePlan, Work};
 
 pub type JobId = u64;

@@ -1,6 +1,6 @@
 //! All jobs that are not over, and the newest that are.
 
-use super::{FinishedJob, JobId, LOG_LINES_MAX};
+use super::{FinishedJob, JobId, LOG_LINES_MAX, Order};
 use crate::api::types::{
     Job, JobKind, JobResult, JobState, LogLine, OnClash, Outcome, Progress, Started,
 };
@@ -59,7 +59,7 @@ pub struct RestorePlan {
 pub enum Work {
     Backup {
         source: String,
-        check: bool,
+        order: Order,
     },
     Restore(RestorePlan),
     /// Of the daemon itself.
@@ -118,7 +118,7 @@ impl Jobs {
             let machine = names.sources.get(&record.source).map(|source| source.machine.clone());
             let mut job = new_job(
                 record.id,
-                if record.check { JobKind::Check } else { JobKind::Backup },
+                record.order.kind(),
                 names.source(&record.source),
                 UnixNanos(record.created_at),
             );
@@ -126,7 +126,7 @@ impl Jobs {
             if record.started_at.is_some() {
                 job.state = JobState::Parked;
             }
-            let work = Work::Backup { source: record.source, check: record.check };
+            let work = Work::Backup { source: record.source, order: record.order };
             jobs.insert(job, work, machine.clone());
             if let Some((point, outcome)) = committed.get(&record.id) {
                 // The point was announced to nobody, but it is there: the job did its work.
@@ -192,11 +192,12 @@ impl Jobs {
         machine: &str,
         source: &str,
         name: String,
-        check: bool,
+        order: Order,
         may_start: impl FnOnce() -> Result<(), Failure>,
     ) -> Result<Started, Failure> {
         let _turn = self.accepting.lock().await;
         if let Some(job) = self.of_source(source) {
+            self.join(job, order).await.map_err(|error| crate::pool_failure::of_store(&error))?;
             return Ok(Started { job, joined: true });
         }
         may_start()?;
@@ -205,16 +206,38 @@ impl Jobs {
             let mut change = self.store.change().await;
             let id = self.next_id(&mut change).await?;
             let source = source.to_owned();
-            let record = JobRecord { id, source, check, created_at: now.0, started_at: None };
+            let record = JobRecord { id, source, order, created_at: now.0, started_at: None };
             change.put(job_key(id), &record)?;
             change.commit().await?;
             Ok(id)
         };
         let id = accept.await.map_err(|error| crate::pool_failure::of_store(&error))?;
-        let kind = if check { JobKind::Check } else { JobKind::Backup };
-        let work = Work::Backup { source: source.to_owned(), check };
-        self.insert(new_job(id, kind, name, now), work, Some(machine.to_owned()));
+        let work = Work::Backup { source: source.to_owned(), order };
+        self.insert(new_job(id, order.kind(), name, now), work, Some(machine.to_owned()));
         Ok(Started { job: id, joined: false })
+    }
+
+    /// Somebody wants what a job of the source is making already, or more.
+    async fn join(&self, id: JobId, asked: Order) -> Result<(), StoreError> {
+        let joined = {
+            let mut table = self.table();
+            let live = table.live.get_mut(&id);
+            let Some(Live { work: Work::Backup { order, .. }, job, .. }) = live else {
+                return Ok(());
+            };
+            let joined = order.joined_by(asked);
+            if joined == *order {
+                return Ok(());
+            }
+            (*order, job.kind) = (joined, joined.kind());
+            joined
+        };
+        let mut change = self.store.change().await;
+        if let Some(record) = self.store.record::<JobRecord>(&job_key(id)).await? {
+            change.put(job_key(id), &JobRecord { order: joined, ..record })?;
+            change.commit().await?;
+        }
+        Ok(())
     }
 
     pub async fn accept_restore(
@@ -294,6 +317,15 @@ impl Jobs {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// What a backup that is being made is to come to: it may have become more since it began.
+    #[must_use]
+    pub fn order(&self, job: JobId) -> Option<Order> {
+        match self.work(job)? {
+            Work::Backup { order, .. } => Some(order),
+            Work::Restore(_) | Work::Reclaim => None,
         }
     }
 

@@ -18,6 +18,7 @@ mod name;
 
 pub use name::{NameError, SourceName, check_name};
 
+use crate::job::Order;
 use serde::{Deserialize, Serialize};
 
 pub const NOTE_PREFIX: &str = "note/";
@@ -145,7 +146,8 @@ pub struct JobCounter {
 pub struct JobRecord {
     pub id: u64,
     pub source: String,
-    pub check: bool,
+    #[serde(flatten)]
+    pub order: Order,
     pub created_at: i64,
     #[serde(default)]
     pub started_at: Option<i64>,

@@ -31,6 +31,8 @@ pub async fn begin_on(
     now: UnixNanos,
 ) -> Result<Begun, IngestError> {
     let newest = pool.newest_point(&source).and_then(|point| pool.point(&point));
+    // What was synchronised since is nearer to what the machine has now.
+    let newest = pool.working_state(&source).or(newest);
     let newest_at = newest.as_ref().map(|newest| newest.at);
     let basis = match newest {
         Some(newest) => basis_of(&pool, newest).await,

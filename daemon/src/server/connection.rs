@@ -301,8 +301,8 @@ async fn run_job(
     mut stopping: watch::Receiver<bool>,
 ) {
     match daemon.jobs.work(job) {
-        Some(Work::Backup { source, check }) => {
-            let (task, admitted) = match daemon.task(job, &source, check).await {
+        Some(Work::Backup { source, order }) => {
+            let (task, admitted) = match daemon.task(job, &source, order).await {
                 Ok(task) => task,
                 Err(failure) => return daemon.job_failed(job, failure).await,
             };

@@ -13,7 +13,7 @@ use crate::api::types::{BackupResult, Outcome, Progress};
 use crate::daemon::Daemon;
 use crate::failure::{Code, Failure};
 use crate::id_text;
-use crate::job::JobId;
+use crate::job::{JobId, Order};
 use crate::point_facts::{PointFacts, SkippedList, skipped};
 use crate::pool_failure::{of_closed, of_ingest};
 use crate::pool_thread::LivePool;
@@ -53,7 +53,7 @@ pub enum End {
 pub struct Task {
     pub job: JobId,
     pub source: SourceRecord,
-    pub check: bool,
+    pub order: Order,
     pub name: String,
     /// Bytes that the machine's quota leaves.
     pub quota_left: Option<u64>,
@@ -197,7 +197,7 @@ impl<'a> Session<'a> {
             inline_max: INLINE_MAX,
             frame_len: u32::try_from(keelhold_disk::pool::FRAME_TARGET).unwrap_or(256 << 10),
             codec: Codec::Zstd,
-            mode: if task.check { Mode::Check } else { Mode::Backup },
+            mode: if task.order.check { Mode::Check } else { Mode::Backup },
             basis: basis.as_ref().map(|basis| Basis { id: basis.id.0, entries: basis.entries }),
             read_again,
         };
@@ -402,7 +402,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn facts(&self, stats: &BackupStats) -> PointFacts {
+    fn facts(&self, stats: &BackupStats, order: Order) -> PointFacts {
         let told = stats.skipped.saturating_sub(self.not_covered.count);
         let crate::record::SourceKind::Tree { root_hex, .. } = &self.task.source.kind;
         PointFacts {
@@ -415,6 +415,8 @@ impl<'a> Session<'a> {
             bytes_stored: 0,
             made_at: self.daemon.store.clock.now().0,
             pin: None,
+            slot: order.slot,
+            keep_until: order.keep_until,
             skipped_count: told.max(self.skipped.count),
             skipped: self.skipped.named.clone(),
             not_covered: self.not_covered.named.clone(),
@@ -438,14 +440,15 @@ impl<'a> Session<'a> {
 
     async fn commit(&mut self) -> Result<End, Stop> {
         let stats = self.finish.map(|finish| finish.stats).unwrap_or_default();
-        let mut facts = self.facts(&stats);
+        let order = self.daemon.jobs.order(self.task.job).unwrap_or(self.task.order);
+        let mut facts = self.facts(&stats, order);
         let partial = facts.skipped_count > 0;
         let (session, now) = (self.session, self.daemon.store.pool.now());
         let (bytes_new, mut bytes_stored) = self.settle().await?;
         self.mind_quota().await?;
         (facts.bytes_new, facts.bytes_stored) = (bytes_new, bytes_stored);
         let commit = CommitPoint {
-            working: false,
+            working: order.sync,
             at: self.at,
             partial,
             attributes: facts.to_bytes(),
@@ -461,7 +464,9 @@ impl<'a> Session<'a> {
             self.daemon.store.pool.call(make).await.map_err(of_closed)?;
         let (point, more_stored) = made.map_err(|error| Stop::from(of_ingest(&error)))?;
         bytes_stored += more_stored;
-        self.daemon.point_committed(&point).await;
+        if !order.sync {
+            self.daemon.point_committed(&point).await;
+        }
         let basis = Basis { id: point.id.0, entries: point.entries };
         let committed = Committed { job: self.task.job, point: point.id.0, basis, partial };
         // The point is there; an agent that cannot be told finds out at the next start.
@@ -470,7 +475,7 @@ impl<'a> Session<'a> {
         let result = BackupResult {
             result: outcome,
             job: self.task.job,
-            point: Some(id_text::encode(&point.id.0)),
+            point: (!order.sync).then(|| id_text::encode(&point.id.0)),
             source: self.task.name.clone(),
             bytes_source: point.bytes_source,
             bytes_read: stats.bytes_read,
@@ -479,7 +484,7 @@ impl<'a> Session<'a> {
             bytes_stored,
             files: stats.files,
             files_changed: stats.files_changed,
-            wrong_shortcuts: self.task.check.then_some(stats.wrong_shortcuts),
+            wrong_shortcuts: self.task.order.check.then_some(stats.wrong_shortcuts),
             skipped: facts.skipped,
             skipped_count: facts.skipped_count,
             not_covered: facts.not_covered,

@@ -122,7 +122,13 @@ impl House {
         let source = source(number);
         let machine = source.machine.clone();
         let name = String::from("machine/tree");
-        let accepted = self.daemon.jobs.accept_backup(&machine, &source.id, name, false, || Ok(()));
+        let accepted = self.daemon.jobs.accept_backup(
+            &machine,
+            &source.id,
+            name,
+            crate::job::Order::default(),
+            || Ok(()),
+        );
         let job = accepted.await.unwrap().job;
         assert!(self.daemon.jobs.take(job));
         let (inlet, mut arrivals) = Inlet::new();
@@ -132,7 +138,7 @@ impl House {
         let task = Task {
             job,
             source,
-            check: false,
+            order: crate::job::Order::default(),
             name: String::from("machine/tree"),
             quota_left: None,
         };
