@@ -264,6 +264,9 @@ impl Daemon {
             job,
             match &failure {
                 Some(failure) => format!("failed: {failure}"),
+                None if result.point.is_none() => {
+                    format!("{}: the working state is the newest", outcome.word())
+                }
                 None => format!("{}: point made", outcome.word()),
             },
         );

@@ -132,6 +132,18 @@ pub struct Progress {
     pub containers_done: u64,
 }
 
+/// How a running job gets on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pace {
+    pub stage: String,
+    pub bytes_per_second: u64,
+    /// Where what was done before tells it.
+    pub seconds_left: Option<u64>,
+    /// Since anything moved.
+    pub seconds_silent: u64,
+    pub stuck: bool,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Job {
     pub id: u64,
@@ -143,6 +155,9 @@ pub struct Job {
     pub started_at: Option<String>,
     pub finished_at: Option<String>,
     pub progress: Progress,
+    /// While somebody works on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pace: Option<Pace>,
     pub point: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<WireFailure>,

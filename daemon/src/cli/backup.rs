@@ -79,6 +79,9 @@ fn describe(job: &types::Job) -> Vec<String> {
         format!("created: {}", job.created_at),
     ];
     lines.extend(job.started_at.iter().map(|at| format!("started: {at}")));
+    if let Some(pace) = &job.pace {
+        lines.push(format!("stage: {}{}", pace.stage, super::wait::pace_words(pace)));
+    }
     lines.extend(job.finished_at.iter().map(|at| format!("finished: {at}")));
     lines.extend(job.result.iter().map(|result| format!("result: {}", result.word())));
     lines.extend(job.point.iter().map(|point| format!("point: {point}")));

@@ -4,7 +4,7 @@ use super::Context;
 use super::client::Client;
 use crate::api::address::Address;
 use crate::api::types::{
-    BackupRequest, BackupResult, Job, JobEvent, JobKind, JobResult, JobState, Outcome,
+    BackupRequest, BackupResult, Job, JobEvent, JobKind, JobResult, JobState, Outcome, Pace,
     ReclaimResult, RestoreResult, Started,
 };
 use crate::failure::{Code, Exit, Failure};
@@ -91,14 +91,25 @@ fn progress_line(job: &Job) -> String {
                 return format!("job {id}: {at} of {of} containers");
             }
             let moved = done.bytes_sent + done.bytes_written;
-            format!(
-                "job {id}: {} entries, {} read, {} moved",
-                count(done.entries),
-                size(done.bytes_read),
-                size(moved)
-            )
+            let (entries, read) = (count(done.entries), size(done.bytes_read));
+            let pace = job.pace.as_ref().map(pace_words).unwrap_or_default();
+            format!("job {id}: {entries} entries, {read} read, {} moved{pace}", size(moved))
         }
     }
+}
+
+/// As ", 12 MiB/s, about 3 min left".
+pub fn pace_words(pace: &Pace) -> String {
+    let mut words = format!(", {}/s", size(pace.bytes_per_second));
+    match pace.seconds_left {
+        Some(left) if left >= 90 => words += &format!(", about {} min left", left.div_ceil(60)),
+        Some(left) => words += &format!(", about {left} s left"),
+        None => {}
+    }
+    if pace.stuck {
+        words += &format!(", nothing moved for {} min", pace.seconds_silent / 60);
+    }
+    words
 }
 
 fn show_result(context: &Context, job: &Job) -> Result<Exit, Failure> {
@@ -127,9 +138,11 @@ fn backup_lines(result: &BackupResult) -> Vec<String> {
     if result.result == Outcome::Failed {
         return lines;
     }
-    if let Some(point) = &result.point {
-        lines.push(format!("{}: point {point} of {}", result.result.word(), result.source));
-    }
+    let (word, source) = (result.result.word(), &result.source);
+    lines.push(match &result.point {
+        Some(point) => format!("{word}: point {point} of {source}"),
+        None => format!("{word}: {source}@working"),
+    });
     lines.push(format!(
         "{} files, {} in all; {} changed; {} read, {} sent, {} new, {} stored; {:.1} s",
         count(result.files),

@@ -7,6 +7,7 @@
 
 mod finished;
 mod order;
+mod pace;
 mod table;
 
 pub use finished::{FinishedJob, LOG_LINES_MAX};

@@ -1,5 +1,6 @@
 //! All jobs that are not over, and the newest that are.
 
+use super::pace::Moving;
 use super::{FinishedJob, JobId, LOG_LINES_MAX, Order};
 use crate::api::types::{
     Job, JobKind, JobResult, JobState, LogLine, OnClash, Outcome, Progress, Started,
@@ -74,6 +75,7 @@ struct Live {
     machine: Option<String>,
     /// Some connection has it now.
     assigned: bool,
+    moving: Moving,
     log: Vec<LogLine>,
     changed: watch::Sender<u64>,
     cancel: watch::Sender<bool>,
@@ -159,6 +161,7 @@ impl Jobs {
             work,
             machine,
             assigned: false,
+            moving: Moving::default(),
             log: Vec::new(),
             changed: watch::Sender::new(0),
             cancel: watch::Sender::new(false),
@@ -343,6 +346,7 @@ impl Jobs {
     /// The job is being worked on.
     pub async fn start(&self, job: JobId) -> Result<(), StoreError> {
         let now = self.store.clock.now();
+        self.stage(job, "starting");
         self.update(job, |job| {
             job.state = JobState::Running;
             job.started_at.get_or_insert_with(|| rfc3339(now));
@@ -363,6 +367,7 @@ impl Jobs {
     pub fn park(&self, job: JobId) {
         if let Some(live) = self.table().live.get_mut(&job) {
             live.assigned = false;
+            live.moving.leave();
         }
         self.update(job, |job| {
             if job.state == JobState::Running {
@@ -372,7 +377,33 @@ impl Jobs {
     }
 
     pub fn progress(&self, job: JobId, progress: impl FnOnce(&mut Progress)) {
-        self.update(job, |job| progress(&mut job.progress));
+        let now = self.store.clock.passed();
+        if let Some(live) = self.table().live.get_mut(&job) {
+            let before = live.job.progress;
+            progress(&mut live.job.progress);
+            live.moving.note(&before, &live.job.progress, now);
+            live.changed.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// What the job does from now on, in a word.
+    pub fn stage(&self, job: JobId, stage: &'static str) {
+        let now = self.store.clock.passed();
+        if let Some(live) = self.table().live.get_mut(&job) {
+            live.moving.enter(stage, now);
+        }
+    }
+
+    /// It will come to about so many entries.
+    pub fn expect(&self, job: JobId, entries: u64) {
+        if let Some(live) = self.table().live.get_mut(&job) {
+            live.moving.expect(entries);
+        }
+    }
+
+    fn shown(&self, live: &Live) -> Job {
+        let pace = live.moving.pace(&live.job.progress, self.store.clock.passed());
+        Job { pace, ..live.job.clone() }
     }
 
     fn update(&self, job: JobId, update: impl FnOnce(&mut Job)) {
@@ -466,7 +497,7 @@ impl Jobs {
 
     pub fn follow(&self, job: JobId) -> Result<Follow, JobError> {
         if let Some(live) = self.table().live.get(&job) {
-            return Ok(Follow { job: live.job.clone(), changed: Some(live.changed.subscribe()) });
+            return Ok(Follow { job: self.shown(live), changed: Some(live.changed.subscribe()) });
         }
         let finished = self.finished(job).ok_or(JobError::Unknown { job })?;
         Ok(Follow { job: finished.job, changed: None })
@@ -493,7 +524,7 @@ impl Jobs {
         }
         let table = self.table();
         jobs.extend(table.recent.values().map(|each| (each.job.id, each.job.clone())));
-        jobs.extend(table.live.values().map(|live| (live.job.id, live.job.clone())));
+        jobs.extend(table.live.values().map(|live| (live.job.id, self.shown(live))));
         jobs.into_values().rev().take(limit).map(|job| Job { details: None, ..job }).collect()
     }
 
@@ -515,6 +546,7 @@ fn new_job(id: JobId, kind: JobKind, source: String, created_at: UnixNanos) -> J
         started_at: None,
         finished_at: None,
         progress: Progress::default(),
+        pace: None,
         point: None,
         error: None,
         details: None,

@@ -201,6 +201,9 @@ impl<'a> Session<'a> {
             basis: basis.as_ref().map(|basis| Basis { id: basis.id.0, entries: basis.entries }),
             read_again,
         };
+        if let Some(basis) = &basis {
+            daemon.jobs.expect(task.job, basis.entries);
+        }
         // A connection that is gone already is noticed by the first look at what arrives.
         let _ = outbox.send(FromServer::StartBackup(start)).await;
         Ok(Self {
@@ -268,7 +271,10 @@ impl<'a> Session<'a> {
             return Err(Breach::NotStarted.into());
         }
         match message {
-            FromAgent::Started(_) => self.started = true,
+            FromAgent::Started(_) => {
+                self.started = true;
+                self.daemon.jobs.stage(self.task.job, "reading");
+            }
             FromAgent::Declined(refused) | FromAgent::Aborted(refused) => {
                 return Err(Stop::Failed(Failure::of_agent(refused.refusal)));
             }
@@ -439,6 +445,7 @@ impl<'a> Session<'a> {
     }
 
     async fn commit(&mut self) -> Result<End, Stop> {
+        self.daemon.jobs.stage(self.task.job, "committing");
         let stats = self.finish.map(|finish| finish.stats).unwrap_or_default();
         let order = self.daemon.jobs.order(self.task.job).unwrap_or(self.task.order);
         let mut facts = self.facts(&stats, order);
