@@ -7,5 +7,9 @@
 //! | module | what it knows |
 //! |---|---|
 //! | [`calendar`] | when something happens, on the wall clock of a zone |
+//! | [`goal`] | protection groups: what is to be reached, as text and as a model |
+//! | [`retain`] | which points are kept, why, and until when |
 
 pub mod calendar;
+pub mod goal;
+pub mod retain;

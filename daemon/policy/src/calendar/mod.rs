@@ -19,7 +19,7 @@ mod parse;
 mod show;
 #[cfg(test)]
 mod tests;
-mod wall;
+pub(crate) mod wall;
 
 use std::str::FromStr;
 
