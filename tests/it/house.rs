@@ -8,16 +8,25 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Crate of this workspace → crates of this workspace it may depend on.
-const IMPORTS: [(&str, &[&str]); 8] = [
+const IMPORTS: [(&str, &[&str]); 9] = [
     ("keelhold-chunk", &[]),
     ("keelhold-cipher", &[]),
     ("keelhold-disk", &["keelhold-chunk", "keelhold-cipher"]),
     ("keelhold-wire", &["keelhold-chunk"]),
     ("keelhold-tree", &["keelhold-chunk"]),
+    // Policy is pure: it sees nothing of the house.
+    ("keelhold-policy", &[]),
     ("keelhold-agent", &["keelhold-wire", "keelhold-tree", "keelhold-chunk"]),
     (
         "keelhold",
-        &["keelhold-disk", "keelhold-wire", "keelhold-tree", "keelhold-chunk", "keelhold-agent"],
+        &[
+            "keelhold-disk",
+            "keelhold-wire",
+            "keelhold-tree",
+            "keelhold-chunk",
+            "keelhold-agent",
+            "keelhold-policy",
+        ],
     ),
     // The only place that sees everything; nothing depends on it.
     (
@@ -28,6 +37,7 @@ const IMPORTS: [(&str, &[&str]); 8] = [
             "keelhold-tree",
             "keelhold-chunk",
             "keelhold-agent",
+            "keelhold-policy",
             "keelhold",
         ],
     ),

@@ -1,0 +1,3 @@
+//! Protection groups.
+
+pub mod keep;

@@ -1,0 +1,8 @@
+//! Retention held to the decided cases by name, and to a slow calculation of its own.
+
+mod dice;
+mod mutants;
+mod oracle;
+mod probe;
+mod random;
+mod vectors;
