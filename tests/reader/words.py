@@ -237,6 +237,7 @@ OPERATIONS: dict[int, tuple[str, Callable[..., None] | None]] = {
     15: ("r16", State.working_dropped),
     19: ("r16 r16 b", State.working_promoted),
     16: ("s b", State.points_trashed),
+    21: ("b v", None),  # series trimmed
     17: ("b", None),  # chunks lost
     18: ("b", None),  # chunks found
     20: ("4 S", State.container_slots),

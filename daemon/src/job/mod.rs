@@ -6,6 +6,7 @@
 //! die with the daemon.
 
 mod finished;
+mod missed;
 mod order;
 mod pace;
 mod table;

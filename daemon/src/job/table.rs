@@ -89,7 +89,7 @@ struct Table {
 
 #[derive(Debug)]
 pub struct Jobs {
-    store: Store,
+    pub(super) store: Store,
     catalog: Catalog,
     table: Mutex<Table>,
     /// Accepting goes one by one, so that a source cannot be started twice.
@@ -170,7 +170,7 @@ impl Jobs {
         self.table().live.insert(live.job.id, live);
     }
 
-    async fn next_id(&self, change: &mut Change) -> Result<JobId, StoreError> {
+    pub(super) async fn next_id(&self, change: &mut Change) -> Result<JobId, StoreError> {
         let counter: Option<JobCounter> = self.store.record(JOB_COUNTER).await?;
         let last = counter.unwrap_or_default().last + 1;
         change.put(JOB_COUNTER.to_owned(), &JobCounter { last })?;
@@ -472,7 +472,13 @@ impl Jobs {
         let (source, outcome) = (&finished.job.source, outcome.word());
         let error = finished.job.error.as_ref().map(|error| error.message.as_str());
         tracing::info!(job = id, source, outcome, error, "job is over");
+        self.keep_ended(finished).await
+    }
+
+    /// Writes a job that is over down and shows it.
+    pub(super) async fn keep_ended(&self, finished: FinishedJob) -> Result<(), StoreError> {
         let kept = self.keep(&finished).await;
+        let id = finished.job.id;
         let mut table = self.table();
         table.recent.insert(id, finished);
         while table.recent.len() > RECENT_MAX {
@@ -535,7 +541,7 @@ impl Jobs {
     }
 }
 
-fn new_job(id: JobId, kind: JobKind, source: String, created_at: UnixNanos) -> Job {
+pub(super) fn new_job(id: JobId, kind: JobKind, source: String, created_at: UnixNanos) -> Job {
     Job {
         id,
         kind,

@@ -76,6 +76,11 @@ pub enum Op {
         sequence: u64,
         entry: Vec<u8>,
     },
+    /// Entries of the series before `first` are given up.
+    SeriesTrimmed {
+        name: String,
+        first: u64,
+    },
     /// Chunks that are in no set, and whose bytes are given up (an index segment of tombstones).
     ChunksDropped {
         segment: Vec<u8>,
@@ -120,6 +125,7 @@ impl Op {
             Self::PointsTrashed { points, .. } => 16 * points.len(),
             Self::Record { name, value, .. } => name.len() + value.as_ref().map_or(0, Vec::len),
             Self::SeriesAppended { name, entry, .. } => name.len() + entry.len(),
+            Self::SeriesTrimmed { name, .. } => name.len(),
             Self::ChunksDropped { segment } => segment.len(),
             Self::ChunksLost { numbers } | Self::ChunksFound { numbers } => numbers.len(),
             _ => 0,
@@ -211,6 +217,11 @@ impl Op {
                 writer.bytes(name.as_bytes());
                 writer.varint(*sequence);
                 writer.bytes(entry);
+            }
+            Self::SeriesTrimmed { name, first } => {
+                writer.u8(21);
+                writer.bytes(name.as_bytes());
+                writer.varint(*first);
             }
             Self::ChunksDropped { segment } => {
                 writer.u8(14);
@@ -317,6 +328,7 @@ impl Op {
                 point: PointId(reader.array()?),
                 attributes: reader.bytes(BLOB_LEN_MAX)?.to_vec(),
             },
+            21 => Self::SeriesTrimmed { name: decode_name(reader)?, first: reader.varint()? },
             20 => Self::ContainerSlots { container: reader.u32()?, slots: Slots::decode(reader)? },
             code => return Err(reader.undefined("journal operation", u64::from(code))),
         })

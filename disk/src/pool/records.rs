@@ -110,6 +110,14 @@ impl<D: Device, W: Work> Pool<D, W> {
         Ok(sequence)
     }
 
+    /// Gives up the entries of a series before sequence `first`. Those that follow keep their numbers.
+    pub async fn trim(&self, series: &str, first: u64, now: UnixNanos) -> Result<(), CommitError> {
+        let _turn = self.inner.recording.lock().await;
+        self.inner.witness(now);
+        let op = Op::SeriesTrimmed { name: series.to_owned(), first };
+        self.inner.append(vec![Pending { op, effect: Effect::None }]).await
+    }
+
     /// Entries of a series from sequence `from` on.
     #[must_use]
     pub fn series(&self, name: &str, from: u64, limit: usize) -> Vec<(u64, Bytes)> {

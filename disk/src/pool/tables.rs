@@ -244,6 +244,11 @@ impl Tables {
             (Op::Record { name, value: None, .. }, _) => {
                 self.records.remove(&name);
             }
+            (Op::SeriesTrimmed { name, first }, _) => {
+                if let Some(series) = self.series.get_mut(&name) {
+                    series.trim(first);
+                }
+            }
             (Op::SeriesAppended { name, sequence, entry }, _) => {
                 let series = self.series.entry(name).or_default();
                 // Entries a checkpoint already holds are met again when the journal is replayed.
@@ -312,6 +317,12 @@ impl Tables {
 }
 
 impl Series {
+    fn trim(&mut self, first: u64) {
+        let count = first.saturating_sub(self.first).min(self.entries.len() as u64);
+        self.entries.drain(..count as usize);
+        self.first += count;
+    }
+
     pub(super) fn next(&self) -> u64 {
         self.first + self.entries.len() as u64
     }

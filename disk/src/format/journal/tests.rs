@@ -54,6 +54,7 @@ fn every_op() -> Vec<Op> {
         Op::PointDropped { point: PointId([4; 16]) },
         Op::Record { name: "machine/a".into(), version: 1, value: Some(vec![0; 5000]) },
         Op::Record { name: "machine/a".into(), version: 2, value: None },
+        Op::SeriesTrimmed { name: "jobs".into(), first: 2 },
         Op::SeriesAppended { name: "jobs".into(), sequence: 3, entry: b"x".to_vec() },
         Op::ChunksDropped { segment: vec![1, 2] },
         Op::WorkingDropped { source },

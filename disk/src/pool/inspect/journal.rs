@@ -148,6 +148,9 @@ fn ops(section: Section, entry: &JournalEntry) -> Section {
                 .fact("name", name.as_str())
                 .fact("sequence", *sequence)
                 .fact("entry_len", entry.len()),
+            Op::SeriesTrimmed { name, first } => {
+                part.fact("name", name.as_str()).fact("first", *first)
+            }
             Op::SessionStep { session, numbers } => {
                 part.fact("session", session.0).fact("numbers", decode_set(numbers).len())
             }

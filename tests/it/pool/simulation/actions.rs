@@ -29,6 +29,7 @@ impl Action {
             Self::One(Attempt::Record { value: Some(_), .. }) => "write record",
             Self::One(Attempt::Record { .. }) => "remove record",
             Self::One(Attempt::Entry { .. }) => "append to series",
+            Self::One(Attempt::Trim { .. }) => "trim series",
             Self::One(Attempt::Park { .. }) => "park session",
             Self::One(Attempt::Cancel { .. }) => "cancel session",
             Self::One(Attempt::Forget { .. }) => "forget",
@@ -124,6 +125,11 @@ async fn try_one(pool: &SimPool, model: &Model, attempt: &Attempt, now: UnixNano
         }
         Attempt::Entry { series, bytes } => {
             pool.append(series, bytes.clone(), now).await?;
+            Ok((None, 0))
+        }
+        Attempt::Trim { series, count } => {
+            let first = model.trimmed.get(series).copied().unwrap_or_default() + *count as u64;
+            pool.trim(series, first, now).await?;
             Ok((None, 0))
         }
         Attempt::Park { source, files } => {

@@ -39,6 +39,12 @@ pub fn settle(pool: &SimPool, model: &mut Model, attempts: Vec<Attempt>) {
                     model.happened(attempt, None);
                 }
             }
+            Attempt::Trim { series, count } => {
+                let known = model.series.get(series).map_or(0, Vec::len);
+                if *count > 0 && pool.series(series, 0, usize::MAX).len() < known {
+                    model.happened(attempt, None);
+                }
+            }
             Attempt::Park { .. } => {}
             Attempt::Forget { points, until } => {
                 let at = points.first().and_then(|point| pool.point(point));
@@ -99,8 +105,9 @@ pub fn compare(pool: &SimPool, model: &Model) -> Verdict {
     ensure!(found.eq(expected), "records are {records:?}, not {:?}", model.records);
     for (name, entries) in &model.series {
         let found = pool.series(name, 0, usize::MAX);
-        let same = found.len() == entries.len()
-            && found.iter().zip(entries).all(|((_, found), entry)| found == entry);
+        let first = model.trimmed.get(name).copied().unwrap_or_default();
+        let expected = (first..).zip(entries).map(|(sequence, entry)| (sequence, &entry[..]));
+        let same = expected.eq(found.iter().map(|(sequence, entry)| (*sequence, &entry[..])));
         ensure!(same, "series {name} has {} entries, not {}", found.len(), entries.len());
     }
     for source in model.parked.keys() {

@@ -22,6 +22,8 @@ pub struct Model {
     /// Version and value.
     pub records: BTreeMap<String, (u64, Vec<u8>)>,
     pub series: BTreeMap<String, Vec<Vec<u8>>>,
+    /// Entries that were given up of each.
+    pub trimmed: BTreeMap<String, u64>,
     /// Trees whose every chunk a parked session was sent.
     pub parked: BTreeMap<SourceId, Files>,
     /// Points in the trash and until when.
@@ -51,6 +53,11 @@ pub enum Attempt {
     Entry {
         series: String,
         bytes: Vec<u8>,
+    },
+    /// Of a series the first so many entries are given up.
+    Trim {
+        series: String,
+        count: usize,
     },
     Park {
         source: SourceId,
@@ -105,6 +112,12 @@ impl Model {
                 None => drop(self.records.remove(&name)),
             },
             Attempt::Entry { series, bytes } => self.series.entry(series).or_default().push(bytes),
+            Attempt::Trim { series, count } => {
+                let entries = self.series.entry(series.clone()).or_default();
+                let count = count.min(entries.len());
+                entries.drain(..count);
+                *self.trimmed.entry(series).or_default() += count as u64;
+            }
             Attempt::Park { source, files } => {
                 self.forgot.remove(&source);
                 self.parked.insert(source, files);

@@ -88,7 +88,8 @@ impl Life {
             26..31 => Action::One(self.some_point(true)),
             31..34 => self.some_promotion(),
             34..54 => Action::One(self.some_record()),
-            54..70 => Action::One(self.some_entry()),
+            54..67 => Action::One(self.some_entry()),
+            67..70 => Action::One(self.some_trim()),
             70..76 => Action::One(self.some_park()),
             76..80 => {
                 let source = self.source();
@@ -154,6 +155,12 @@ impl Life {
     fn some_entry(&mut self) -> Attempt {
         let series = format!("series/{}", self.rng.below(2));
         Attempt::Entry { series, bytes: some_file(&mut self.rng, 100) }
+    }
+
+    fn some_trim(&mut self) -> Attempt {
+        let series = format!("series/{}", self.rng.below(2));
+        let known = self.model.series.get(&series).map_or(0, Vec::len);
+        Attempt::Trim { series, count: self.rng.index(known + 1) }
     }
 
     /// Forgets some points, for good or for a while.
