@@ -9,3 +9,4 @@
 //! | [`calendar`] | when something happens, on the wall clock of a zone |
 
 pub mod calendar;
+pub mod mutants;
