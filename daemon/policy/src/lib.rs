@@ -7,6 +7,8 @@
 //! | module | what it knows |
 //! |---|---|
 //! | [`calendar`] | when something happens, on the wall clock of a zone |
+//! | [`schedule`] | what starts now, what waits, what was missed; what runs next |
 
 pub mod calendar;
 pub mod mutants;
+pub mod schedule;
