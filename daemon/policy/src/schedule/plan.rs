@@ -2,7 +2,7 @@
 //! machine there and every job as long as it usually is.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -46,11 +46,17 @@ pub enum Trouble {
 struct Ready {
     at: Timestamp,
     due: Timestamp,
-    kind: usize,
-    member: usize,
-    group: usize,
     slot: Timestamp,
+    group: u32,
+    kind: u32,
+    member: u32,
 }
+
+/// When a group's window is open, from now on. None: always.
+type Openings = Option<Vec<(Timestamp, Timestamp)>>;
+
+/// A week is looked at beyond the end of the plan: what waits then has an opening, or never one.
+const BEYOND: SignedDuration = SignedDuration::from_hours(8 * 24);
 
 type Ends = BinaryHeap<Reverse<Timestamp>>;
 
@@ -63,27 +69,51 @@ pub fn plan<'a>(
     until: Timestamp,
 ) -> Vec<Planned<'a>> {
     let kinds: Vec<Vec<(Kind, &Calendar)>> = goals.groups.iter().map(kinds).collect();
-    let mut queue = BinaryHeap::new();
+    let openings: Vec<Openings> =
+        goals.groups.iter().map(|group| openings(group, now, until)).collect();
+    let mut in_order = Vec::new();
     for (place, group) in goals.groups.iter().enumerate() {
-        gather(group, place, &kinds[place], now, until, &mut queue);
+        gather(group, place, (&kinds[place], &openings[place]), now, until, &mut in_order);
     }
+    in_order.sort_unstable();
     let free = |count: usize| -> Ends { vec![Reverse(now); count.max(1)].into() };
     let mut walk = Walk {
         goals,
         kinds: &kinds,
+        openings: &openings,
         usual: usual(goals, history, &kinds),
         all: free(goals.slots),
         groups: goals.groups.iter().map(|group| free(group.slots)).collect(),
-        busy: BTreeMap::new(),
-        planned: Vec::with_capacity(queue.len()),
+        busy: goals.groups.iter().map(|group| vec![now; group.members.len()]).collect(),
+        planned: Vec::with_capacity(in_order.len()),
     };
-    while let Some(Reverse(ready)) = queue.pop() {
-        if let Some(later) = walk.place(ready) {
-            queue.push(Reverse(later));
-        }
+    // What has to be looked at again is little: it stands beside what is in order already.
+    let mut again: BinaryHeap<Reverse<Ready>> = BinaryHeap::new();
+    let mut in_order = in_order.into_iter().peekable();
+    loop {
+        let is_first = match (in_order.peek(), again.peek()) {
+            (Some(ready), Some(Reverse(other))) => ready <= other,
+            (ready, _) => ready.is_some(),
+        };
+        let ready = if is_first { in_order.next() } else { again.pop().map(|other| other.0) };
+        let Some(ready) = ready else { break };
+        again.extend(walk.place(ready).map(Reverse));
     }
     walk.planned.sort_by_key(|planned| planned.start);
     walk.planned
+}
+
+fn openings(group: &Group, now: Timestamp, until: Timestamp) -> Openings {
+    let hours = group.window.allow.as_ref().filter(|hours| !hours.is_always())?;
+    let end = until.saturating_add(BEYOND).unwrap_or(until);
+    let next = |at: Timestamp| hours.around(&group.zone, at);
+    let all = std::iter::successors(next(now), |(_, closes)| next(*closes));
+    Some(all.take_while(|(opens, _)| *opens <= end).collect())
+}
+
+/// The opening an instant lies in, or the next one.
+fn opening(openings: &[(Timestamp, Timestamp)], at: Timestamp) -> Option<(Timestamp, Timestamp)> {
+    openings.get(openings.partition_point(|(_, closes)| *closes <= at)).copied()
 }
 
 fn kinds(group: &Group) -> Vec<(Kind, &Calendar)> {
@@ -103,33 +133,49 @@ fn kinds(group: &Group) -> Vec<(Kind, &Calendar)> {
 fn gather(
     group: &Group,
     place: usize,
-    kinds: &[(Kind, &Calendar)],
+    (kinds, openings): (&[(Kind, &Calendar)], &Openings),
     now: Timestamp,
     until: Timestamp,
-    queue: &mut BinaryHeap<Reverse<Ready>>,
+    found: &mut Vec<Ready>,
 ) {
     let from = now.saturating_sub(group.spread).unwrap_or(now);
     let slots = |calendar: &Calendar| -> Vec<Timestamp> {
         calendar.iter(&group.zone, from).take_while(|slot| *slot <= until).collect()
     };
-    let slots: Vec<_> = kinds.iter().map(|(_, calendar)| slots(calendar)).collect();
-    let is_point = |slot: &Timestamp| {
-        kinds
-            .iter()
-            .zip(&slots)
-            .any(|((kind, _), slots)| *kind == Kind::Point && slots.binary_search(slot).is_ok())
-    };
+    let mut slots: Vec<_> = kinds.iter().map(|(_, calendar)| slots(calendar)).collect();
+    // A point brings the newest state along.
+    let points: Vec<_> = kinds
+        .iter()
+        .zip(&slots)
+        .filter(|((kind, _), _)| *kind == Kind::Point)
+        .flat_map(|(_, slots)| slots.clone())
+        .collect();
+    for ((kind, _), slots) in kinds.iter().zip(&mut slots) {
+        slots.retain(|slot| *kind != Kind::Sync || points.binary_search(slot).is_err());
+    }
+    let small = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
     for (member, source) in group.members.iter().enumerate() {
         let jitter = source.jitter(group.spread);
         for (kind, slots) in slots.iter().enumerate() {
-            // A point brings the newest state along.
-            let is_sync = kinds[kind].0 == Kind::Sync;
-            for &slot in slots.iter().filter(|slot| !(is_sync && is_point(slot))) {
-                let at = starts(slot, jitter);
-                if at > now && at <= until {
-                    queue.push(Reverse(Ready { at, due: at, kind, member, group: place, slot }));
+            let mut last: Option<Ready> = None;
+            for &slot in slots {
+                let due = starts(slot, jitter);
+                if due <= now || due > until {
+                    continue;
+                }
+                let mut at = due;
+                if let (Some(openings), true) = (openings, kinds[kind].0.needs_machine()) {
+                    at = opening(openings, due).map_or(due, |(opens, _)| opens.max(due));
+                }
+                let (group, kind, member) = (small(place), small(kind), small(member));
+                let ready = Ready { at, due, slot, group, kind, member };
+                // Of what waits for the same opening only the newest runs.
+                match last.replace(ready) {
+                    Some(before) if before.at < at => found.push(before),
+                    _ => {}
                 }
             }
+            found.extend(last);
         }
     }
 }
@@ -155,12 +201,13 @@ fn usual(
 struct Walk<'a, 'b> {
     goals: &'a Goals,
     kinds: &'b [Vec<(Kind, &'a Calendar)>],
+    openings: &'b [Openings],
     usual: Vec<Vec<Vec<SignedDuration>>>,
     /// When each slot for a job is free again.
     all: Ends,
     groups: Vec<Ends>,
-    /// The last end of a source's jobs, by group and member; where there was one that took time.
-    busy: BTreeMap<(usize, usize), Timestamp>,
+    /// The last end of a source's jobs, by group and member.
+    busy: Vec<Vec<Timestamp>>,
     planned: Vec<Planned<'a>>,
 }
 
@@ -168,22 +215,19 @@ impl<'a> Walk<'a, '_> {
     /// Gives the job its time, or says when it is to be looked at again.
     fn place(&mut self, ready: Ready) -> Option<Ready> {
         let goals = self.goals;
-        let group = &goals.groups[ready.group];
-        let source = &group.members[ready.member];
-        let (kind, _) = &self.kinds[ready.group][ready.kind];
-        let length = self.usual[ready.group][ready.kind][ready.member];
-        let mut start = ready.at;
-        for ends in [&self.all, &self.groups[ready.group]] {
+        let (place, member) = (ready.group as usize, ready.member as usize);
+        let group = &goals.groups[place];
+        let source = &group.members[member];
+        let (kind, _) = &self.kinds[place][ready.kind as usize];
+        let length = self.usual[place][ready.kind as usize][member];
+        let mut start = ready.at.max(self.busy[place][member]);
+        for ends in [&self.all, &self.groups[place]] {
             start = start.max(ends.peek().map_or(start, |Reverse(end)| *end));
         }
-        if let Some(end) = self.busy.get(&(ready.group, ready.member)) {
-            start = start.max(*end);
-        }
-        let hours = group.window.allow.as_ref().filter(|hours| !hours.is_always());
         let mut closes = None;
         let mut trouble = None;
-        if let (Some(hours), true) = (hours, kind.needs_machine()) {
-            match hours.around(&group.zone, start) {
+        if let (Some(openings), true) = (&self.openings[place], kind.needs_machine()) {
+            match opening(openings, start) {
                 Some((opens, _)) if opens > start => return Some(Ready { at: opens, ..ready }),
                 Some((_, end)) => closes = Some(end),
                 None => trouble = Some(Trouble::NoWindow),
@@ -193,10 +237,10 @@ impl<'a> Walk<'a, '_> {
         trouble = trouble.or_else(|| trouble_of(group, ready, (start, end), closes));
         if !length.is_zero() {
             let _ = self.all.pop();
-            let _ = self.groups[ready.group].pop();
+            let _ = self.groups[place].pop();
             self.all.push(Reverse(end));
-            self.groups[ready.group].push(Reverse(end));
-            self.busy.insert((ready.group, ready.member), end);
+            self.groups[place].push(Reverse(end));
+            self.busy[place][member] = end;
         }
         let (kind, slot) = (kind.clone(), ready.slot);
         self.planned.push(Planned { start, end, group, source, kind, slot, trouble });
