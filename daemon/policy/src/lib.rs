@@ -9,7 +9,10 @@
 //! | [`calendar`] | when something happens, on the wall clock of a zone |
 //! | [`goal`] | protection groups: what is to be reached, as text and as a model |
 //! | [`retain`] | which points are kept, why, and until when |
+//! | [`schedule`] | what starts now, what waits, what was missed; what runs next |
 
 pub mod calendar;
 pub mod goal;
+pub mod mutants;
 pub mod retain;
+pub mod schedule;
