@@ -17,5 +17,6 @@ pub mod calendar;
 pub mod chain;
 pub mod count;
 pub mod goal;
+pub mod mutants;
 pub mod retain;
 pub mod trash;

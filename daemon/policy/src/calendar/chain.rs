@@ -132,7 +132,7 @@ fn add(marks: &mut Marks, item: Piece<'_>, field: Field) -> Result<(), CalendarF
     Ok(())
 }
 
-fn number(piece: Piece<'_>, field: Field) -> Result<u16, CalendarFault> {
+pub(crate) fn number(piece: Piece<'_>, field: Field) -> Result<u16, CalendarFault> {
     let mut value = plain(piece)?;
     if field == Field::Year {
         // Two digits, as people write years.

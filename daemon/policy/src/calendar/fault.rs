@@ -71,6 +71,10 @@ pub enum Reason {
     NoSuchDay { month: u16, length: u16 },
     #[error("no date is like that: it would never happen")]
     Never,
+    #[error("hours are written from-to: \"mon..fri 20:00-06:00\"")]
+    NoHours,
+    #[error("these hours have no length; the whole day is 00:00-24:00")]
+    EmptyHours,
 }
 
 fn meant(suggestion: Option<&'static str>) -> String {

@@ -14,6 +14,7 @@
 mod chain;
 mod event;
 mod fault;
+mod hours;
 mod marks;
 mod parse;
 mod show;
@@ -28,8 +29,10 @@ use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::mutants::{Mutant, Mutants};
 use event::Event;
 pub use fault::{CalendarFault, Reason};
+pub use hours::Hours;
 pub use marks::Field;
 
 /// When something happens. Never empty.
@@ -61,10 +64,21 @@ impl Calendar {
     /// The first time after an instant. `zone` is for the events that name none.
     #[must_use]
     pub fn next(&self, zone: &TimeZone, after: Timestamp) -> Option<Timestamp> {
+        self.next_of(zone, after, Mutants::default())
+    }
+
+    pub(crate) fn next_of(
+        &self,
+        zone: &TimeZone,
+        after: Timestamp,
+        mutants: Mutants,
+    ) -> Option<Timestamp> {
         let next = |event: &Event| {
             let zone = event.zone.as_ref().unwrap_or(zone);
-            let from = wall::divide(zone, after);
-            let mut civil = event.at_or_after(from)?;
+            if !mutants.keeps(Mutant::RepeatedHour) {
+                return next_by_offset(event, zone, after);
+            }
+            let mut civil = event.at_or_after(wall::divide(zone, after))?;
             loop {
                 let at = wall::instant(zone, civil)?;
                 if at > after {
@@ -140,6 +154,21 @@ impl Calendar {
     pub fn describe(&self) -> String {
         show::describe(&self.events)
     }
+}
+
+/// What is left when a time may be two instants: every time that a clock on the wall shows.
+fn next_by_offset(event: &Event, zone: &TimeZone, after: Timestamp) -> Option<Timestamp> {
+    let changes = zone.following(after).take(2).map(|change| change.timestamp());
+    let mut from = after.checked_add(SECOND).ok()?;
+    for end in changes.chain(std::iter::once(Timestamp::MAX)) {
+        let offset = zone.to_offset(from);
+        let civil = event.at_or_after(offset.to_datetime(from))?;
+        match offset.to_timestamp(civil) {
+            Ok(at) if at < end => return Some(at),
+            _ => from = end,
+        }
+    }
+    None
 }
 
 const SECOND: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
