@@ -7,12 +7,18 @@
 //! | module | what it knows |
 //! |---|---|
 //! | [`calendar`] | when something happens, on the wall clock of a zone |
+//! | [`chain`] | how long backups of a database must stay for what depends on them |
+//! | [`count`] | what other products would keep, and their rules in ours |
 //! | [`goal`] | protection groups: what is to be reached, as text and as a model |
 //! | [`retain`] | which points are kept, why, and until when |
 //! | [`schedule`] | what starts now, what waits, what was missed; what runs next |
+//! | [`trash`] | how long what was deleted can be brought back |
 
 pub mod calendar;
+pub mod chain;
+pub mod count;
 pub mod goal;
 pub mod mutants;
 pub mod retain;
 pub mod schedule;
+pub mod trash;

@@ -1,5 +1,7 @@
 //! Retention held to the decided cases by name, and to a slow calculation of its own.
 
+mod chains;
+mod counts;
 mod dice;
 mod mutants;
 mod oracle;
