@@ -194,6 +194,17 @@ codes! {
     PointNotPinned = "0612", Refused, "the recovery point is not pinned",
         "nothing is to be done; `keelhold point show POINT` says why it is kept";
 
+    GroupInvalid = "0651", Usage, "the text of a protection group is not valid",
+        "correct it at the lines named; daemon/policy/GROUP.md has every key";
+    GroupUnknown = "0652", Failed, "no protection group has this name",
+        "`keelhold group show` lists them";
+    GroupShortens = "0653", Refused, "points would be kept for a shorter time than now",
+        "see `keelhold group preview FILE.toml`; `keelhold group apply` asks, or takes --yes";
+    GroupMember = "0654", Refused, "the members of the group cannot be so",
+        "a source is in one group; to move it, state both groups in one `keelhold group apply`";
+    BackupMissed = "0661", Failed, "a backup that was due was not made",
+        "see why with `keelhold schedule next`; make one now with `keelhold backup MACHINE/NAME --wait`";
+
     TargetUnusable = "0701", Failed, "the restore cannot write to its target",
         "check that the directory may be written by the daemon and has room";
     TargetNotEmpty = "0702", Refused, "the target of the restore is not empty",

@@ -1,9 +1,11 @@
 //! The types of `/api/v1`. The command line prints them as they are with `--json`; their field names
 //! are a contract. Times are RFC 3339 in UTC, sizes are bytes.
 
+mod group;
 mod space;
 
 use crate::failure::WireFailure;
+pub use group::*;
 use serde::{Deserialize, Serialize};
 pub use space::*;
 

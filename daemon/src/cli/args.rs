@@ -66,6 +66,12 @@ pub enum Verb {
     Export(Export),
     /// Show a recovery point as a read-only file system
     Mount(Mount),
+    /// Protection groups: who is protected, how often, and how long points are kept
+    #[command(subcommand)]
+    Group(Group),
+    /// What the groups' schedules do next
+    #[command(subcommand)]
+    Schedule(Schedule),
     /// Jobs: backups, restores and reclaims, running and over
     #[command(subcommand)]
     Job(Job),
@@ -448,6 +454,38 @@ pub struct Export {
 pub struct Mount {
     pub point: String,
     pub dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Group {
+    /// Groups in words: what they cover, their goals, what is not covered
+    Show { name: Option<String> },
+    /// Put texts of groups into force, all of them or none
+    ///
+    /// What they would do is shown first; if points would be kept for a shorter time than now, it
+    /// asks. A source moves between groups with its history: state both groups in one command.
+    Apply {
+        #[arg(required = true, value_name = "FILE.toml")]
+        files: Vec<PathBuf>,
+    },
+    /// Print the texts that are in force, to be edited and applied
+    Export { name: Option<String> },
+    /// Which existing points would gain or lose time, and what would come free; changes nothing
+    Preview {
+        #[arg(required = true, value_name = "FILE.toml")]
+        files: Vec<PathBuf>,
+    },
+    /// Give up a group; its sources and their points stay, and nothing is backed up by itself
+    Remove { name: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Schedule {
+    /// What runs when, and why something waits
+    Next {
+        #[arg(long, default_value_t = 20)]
+        count: usize,
+    },
 }
 
 #[derive(Debug, Subcommand)]

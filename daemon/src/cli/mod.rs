@@ -7,6 +7,7 @@ mod check;
 pub mod client;
 mod export;
 mod forget;
+mod group;
 mod inspect;
 mod machine;
 mod mount;
@@ -117,6 +118,8 @@ async fn dispatch(context: Context, verb: Verb) -> Result<Exit, Failure> {
         Verb::Machine(verb) => machine::run(&context, verb).await,
         Verb::Source(verb) => source::run(&context, verb).await,
         Verb::Backup(args) => backup::backup(&context, args).await,
+        Verb::Group(verb) => group::run(&context, verb).await,
+        Verb::Schedule(args::Schedule::Next { count }) => group::next(&context, count).await,
         Verb::Sync(args) => backup::sync(&context, args).await,
         Verb::Job(verb) => backup::job(&context, verb).await,
         Verb::Audit(args::Audit::List) => forget::audit(&context).await,

@@ -1,5 +1,9 @@
 //! All jobs that are not over, and the newest that are.
 
+mod turns;
+
+pub use turns::{Asked, Notice};
+
 use super::pace::Moving;
 use super::{FinishedJob, JobId, LOG_LINES_MAX, Order};
 use crate::api::types::{
@@ -16,7 +20,7 @@ use keelhold_disk::units::{PointId, UnixNanos};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// Jobs that are over and still answered from memory.
 const RECENT_MAX: usize = 64;
@@ -75,16 +79,26 @@ struct Live {
     machine: Option<String>,
     /// Some connection has it now.
     assigned: bool,
+    /// Only the schedule may give it away.
+    held: bool,
     moving: Moving,
     log: Vec<LogLine>,
     changed: watch::Sender<u64>,
     cancel: watch::Sender<bool>,
+    pause: watch::Sender<bool>,
+}
+
+impl Live {
+    fn is_scheduled(&self) -> bool {
+        matches!(&self.work, Work::Backup { order, .. } if order.slot.is_some())
+    }
 }
 
 #[derive(Debug, Default)]
 struct Table {
     live: BTreeMap<JobId, Live>,
     recent: BTreeMap<JobId, FinishedJob>,
+    notices: Option<mpsc::UnboundedSender<Notice>>,
 }
 
 #[derive(Debug)]
@@ -130,6 +144,9 @@ impl Jobs {
             }
             let work = Work::Backup { source: record.source, order: record.order };
             jobs.insert(job, work, machine.clone());
+            if let Some(live) = jobs.table().live.get_mut(&record.id) {
+                live.held = live.is_scheduled();
+            }
             if let Some((point, outcome)) = committed.get(&record.id) {
                 // The point was announced to nobody, but it is there: the job did its work.
                 jobs.finish(record.id, *outcome, Some(point.clone()), None, None).await?;
@@ -161,10 +178,12 @@ impl Jobs {
             work,
             machine,
             assigned: false,
+            held: false,
             moving: Moving::default(),
             log: Vec::new(),
             changed: watch::Sender::new(0),
             cancel: watch::Sender::new(false),
+            pause: watch::Sender::new(false),
             job,
         };
         self.table().live.insert(live.job.id, live);
@@ -286,43 +305,6 @@ impl Jobs {
         found.map(|live| live.job.id)
     }
 
-    /// Jobs of a machine that nobody runs, now the caller's.
-    pub fn take_waiting(&self, machine: &str) -> Vec<JobId> {
-        let mut table = self.table();
-        let waiting = table
-            .live
-            .values_mut()
-            .filter(|live| live.machine.as_deref() == Some(machine) && !live.assigned);
-        waiting
-            .map(|live| {
-                live.assigned = true;
-                live.job.id
-            })
-            .collect()
-    }
-
-    /// Jobs of a machine that nobody runs, left where they are.
-    #[must_use]
-    pub fn waiting(&self, machine: &str) -> Vec<JobId> {
-        let table = self.table();
-        let waiting = table
-            .live
-            .values()
-            .filter(|live| live.machine.as_deref() == Some(machine) && !live.assigned);
-        waiting.map(|live| live.job.id).collect()
-    }
-
-    /// Makes the job the caller's, unless it is somebody's or over.
-    pub fn take(&self, job: JobId) -> bool {
-        match self.table().live.get_mut(&job) {
-            Some(live) if !live.assigned => {
-                live.assigned = true;
-                true
-            }
-            _ => false,
-        }
-    }
-
     /// What a backup that is being made is to come to: it may have become more since it began.
     #[must_use]
     pub fn order(&self, job: JobId) -> Option<Order> {
@@ -335,12 +317,6 @@ impl Jobs {
     #[must_use]
     pub fn work(&self, job: JobId) -> Option<Work> {
         self.table().live.get(&job).map(|live| live.work.clone())
-    }
-
-    /// The signal that somebody wants the job ended.
-    #[must_use]
-    pub fn cancelled(&self, job: JobId) -> Option<watch::Receiver<bool>> {
-        self.table().live.get(&job).map(|live| live.cancel.subscribe())
     }
 
     /// The job is being worked on.
@@ -361,19 +337,6 @@ impl Jobs {
             change.commit().await?;
         }
         Ok(())
-    }
-
-    /// Nobody works on the job now; it goes on when its machine is back.
-    pub fn park(&self, job: JobId) {
-        if let Some(live) = self.table().live.get_mut(&job) {
-            live.assigned = false;
-            live.moving.leave();
-        }
-        self.update(job, |job| {
-            if job.state == JobState::Running {
-                job.state = JobState::Parked;
-            }
-        });
     }
 
     pub fn progress(&self, job: JobId, progress: impl FnOnce(&mut Progress)) {
@@ -469,6 +432,7 @@ impl Jobs {
             job.error = failure.map(|failure| failure.to_wire());
             FinishedJob { job, log: live.log.clone() }
         };
+        self.tell(id, Some(outcome));
         let (source, outcome) = (&finished.job.source, outcome.word());
         let error = finished.job.error.as_ref().map(|error| error.message.as_str());
         tracing::info!(job = id, source, outcome, error, "job is over");

@@ -7,6 +7,8 @@
 //! | `source/ID` | [`SourceRecord`] | a data source, removed ones included |
 //! | `token/HASH` | [`TokenRecord`] | an enrolment token, by the hash of its secret |
 //! | `job/NUMBER` | [`JobRecord`] | a job that is not over |
+//! | `group/NAME` | [`GroupRecord`] | a protection group |
+//! | `schedule/ID` | history of `keelhold_policy::schedule` | where the schedule of a source stands |
 //! | `note/POINT` | text | a note somebody attached to a point |
 //! | `jobs` | [`JobCounter`] | the last job number given |
 //! | `clock` | witnessed time | written now and then, so that a crash loses little of it |
@@ -27,6 +29,8 @@ pub const JOB_COUNTER: &str = "jobs";
 pub const FINISHED_JOBS: &str = "jobs";
 pub const CLOCK: &str = "clock";
 pub const SCRUB: &str = "scrub";
+/// Series of every text of a group that was ever in force.
+pub const GROUPS: &str = "groups";
 /// Series of what was done, by whom.
 pub const AUDIT: &str = "audit";
 
@@ -43,6 +47,17 @@ pub fn source_key(id: &str) -> String {
 #[must_use]
 pub fn token_key(hash: &str) -> String {
     format!("token/{hash}")
+}
+
+#[must_use]
+pub fn group_key(name: &str) -> String {
+    format!("group/{name}")
+}
+
+/// Where the schedule of a source stands.
+#[must_use]
+pub fn schedule_key(source: &str) -> String {
+    format!("schedule/{source}")
 }
 
 #[must_use]
@@ -125,6 +140,19 @@ pub enum SourceKind {
 
 fn yes() -> bool {
     true
+}
+
+/// A protection group as somebody stated it. Entries of the series `groups` are the same, and one
+/// with an empty text says that the group was removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupRecord {
+    pub name: String,
+    /// Counted from 1.
+    pub version: u64,
+    pub text: String,
+    pub applied_at: i64,
+    #[serde(default)]
+    pub applied_by: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -102,7 +102,7 @@ async fn run_on_appliance(
     target: PathBuf,
     plan: RestorePlan,
 ) {
-    let Some(cancelled) = daemon.jobs.cancelled(job) else {
+    let Some(cancelled) = daemon.jobs.asked(job).map(|asked| asked.cancel) else {
         return;
     };
     if let Err(error) = daemon.jobs.start(job).await {

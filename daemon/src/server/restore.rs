@@ -321,7 +321,7 @@ impl<'a> Outflow<'a> {
     /// Takes one message of the agent, or its cancellation by somebody.
     async fn hear(&mut self) -> Result<(), Failure> {
         let over = || Failure::new(Code::Cancelled, "the job is over");
-        let mut cancelled = self.daemon.jobs.cancelled(self.job).ok_or_else(over)?;
+        let mut cancelled = self.daemon.jobs.asked(self.job).ok_or_else(over)?.cancel;
         let arrived = tokio::select! {
             arrived = self.arrivals.recv() => arrived.ok_or_else(|| lost(Gone))?,
             () = raised(&mut cancelled) => {

@@ -13,7 +13,7 @@ use crate::api::types::{BackupResult, Outcome, Progress};
 use crate::daemon::Daemon;
 use crate::failure::{Code, Failure};
 use crate::id_text;
-use crate::job::{JobId, Order};
+use crate::job::{Asked, JobId, Order};
 use crate::point_facts::{PointFacts, SkippedList, skipped};
 use crate::pool_failure::{of_closed, of_ingest};
 use crate::pool_thread::LivePool;
@@ -63,6 +63,8 @@ enum Stop {
     /// The connection ended, or the daemon stops.
     Away,
     Cancelled,
+    /// The schedule wants it to go on later.
+    Paused,
     Failed(Failure),
     /// The agent is at fault; nothing of its session is kept.
     Breach(Failure),
@@ -239,7 +241,8 @@ impl<'a> Session<'a> {
         done: &lanes::DoneSender,
         stopping: &mut watch::Receiver<bool>,
     ) -> Result<(), Stop> {
-        let mut cancelled = self.daemon.jobs.cancelled(self.task.job).ok_or(Stop::Cancelled)?;
+        let Asked { mut cancel, mut pause } =
+            self.daemon.jobs.asked(self.task.job).ok_or(Stop::Cancelled)?;
         while !self.is_complete() {
             tokio::select! {
                 arrived = arrivals.recv() => match arrived {
@@ -251,7 +254,8 @@ impl<'a> Session<'a> {
                         self.done(told, done).await?;
                     }
                 }
-                () = raised(&mut cancelled) => return Err(Stop::Cancelled),
+                () = raised(&mut cancel) => return Err(Stop::Cancelled),
+                () = raised(&mut pause) => return Err(Stop::Paused),
                 () = raised(stopping) => return Err(Stop::Away),
             }
         }
@@ -504,7 +508,10 @@ impl<'a> Session<'a> {
     async fn stop(self, stop: Stop, arrivals: &mut Arrivals) -> End {
         let (session, now) = (self.session, self.daemon.store.pool.now());
         let failure = match stop {
-            Stop::Away => {
+            Stop::Away | Stop::Paused => {
+                if matches!(stop, Stop::Paused) {
+                    self.cancel(arrivals).await;
+                }
                 let park = move |pool: LivePool| async move { pool.park(session, now).await };
                 let parked = self.daemon.store.pool.call(park).await;
                 if let Ok(Err(error)) = parked {

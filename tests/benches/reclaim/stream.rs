@@ -24,7 +24,12 @@ const SMALL_LEN: usize = 128;
 const ORDINARY_LEN: usize = 64 << 10;
 const FRAMES_AHEAD: usize = 8;
 
-fn frame(pool: &Pool, seed: u64, chunk_len: usize, count: usize) -> impl FnOnce() -> IncomingFrame {
+fn frame(
+    pool: &Pool,
+    seed: u64,
+    chunk_len: usize,
+    count: usize,
+) -> impl FnOnce() -> IncomingFrame + Send + use<> {
     let key = pool.id_key();
     move || {
         let mut bytes = vec![0; chunk_len * count];

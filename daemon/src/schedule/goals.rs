@@ -1,0 +1,88 @@
+//! Groups as the scheduler looks at them.
+
+use crate::group::{Groups, Stated};
+use crate::record::SourceRecord;
+use crate::settings::Settings;
+use crate::source::Names;
+use jiff::{SignedDuration, Timestamp};
+use keelhold_policy::calendar::{Calendar, Hours};
+use keelhold_policy::goal;
+use keelhold_policy::schedule::{Goals, Group, Source, Sync, Window, default_deadline};
+
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// Every so often, from midnight on, by the wall clock of the group's zone.
+fn every(length: SignedDuration) -> Option<Calendar> {
+    let minutes = length.as_mins();
+    if minutes < 1 {
+        return None;
+    }
+    let times = (0..24 * 60).step_by(usize::try_from(minutes).ok()?);
+    let times = times.map(|minute| format!(" {:02}:{:02}", minute / 60, minute % 60));
+    Calendar::parse(&format!("daily{}", times.collect::<String>())).ok()
+}
+
+fn group(stated: &Stated, sources: &[&SourceRecord], settings: &Settings, now: Timestamp) -> Group {
+    let goal = &stated.group;
+    let points = Calendar::joined(goal.short_term.points.iter().cloned());
+    let sync = match goal.short_term.sync {
+        goal::Sync::BeforePoint => None,
+        goal::Sync::Every(length) => every(length.duration()),
+    };
+    let duration = |length: Option<goal::Length>| length.map(goal::Length::duration);
+    let by_schedule = || points.as_ref().or(sync.as_ref()).map(|of| default_deadline(of, now));
+    let deadline = duration(goal.short_term.deadline).or_else(by_schedule);
+    let slots = goal.jobs.slots.and_then(|slots| usize::try_from(slots).ok());
+    Group {
+        name: stated.record.name.clone(),
+        zone: goal.time_zone(&settings.zone),
+        deadline: deadline.unwrap_or(DAY),
+        points,
+        sync: sync.map_or(Sync::BeforePoint, Sync::At),
+        online: Vec::new(),
+        window: Window {
+            allow: Hours::joined(goal.window.allow.iter().cloned()),
+            start_within: duration(goal.window.start_within),
+            must_end_within: duration(goal.window.must_end_within),
+        },
+        slots: slots.unwrap_or(settings.job_slots),
+        spread: duration(goal.jobs.spread).unwrap_or(SignedDuration::ZERO),
+        on_battery: false,
+        on_metered: false,
+        members: sources
+            .iter()
+            .map(|source| Source { name: source.id.clone(), machine: source.machine.clone() })
+            .collect(),
+    }
+}
+
+/// What all groups want. Sources and machines go by their ids: names may change.
+#[must_use]
+pub fn goals(groups: &Groups, names: &Names, settings: &Settings, now: Timestamp) -> Goals {
+    let sources = groups.sources(names);
+    let of = |stated: &Stated| {
+        let members = sources.get(stated.record.name.as_str()).map_or(&[][..], Vec::as_slice);
+        group(stated, members, settings, now)
+    };
+    Goals { groups: groups.iter().map(of).collect(), slots: settings.job_slots }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::tz::TimeZone;
+
+    #[test]
+    fn every_so_often_is_counted_from_midnight() {
+        let from: Timestamp = "2026-11-22T23:50:00Z".parse().unwrap();
+        for (minutes, count, first) in [(15, 96, "00:00"), (45, 32, "00:00"), (1_440, 1, "00:00")] {
+            let calendar = every(SignedDuration::from_mins(minutes)).unwrap();
+            let end = from.saturating_add(DAY).unwrap();
+            let day: Vec<Timestamp> =
+                calendar.iter(&TimeZone::UTC, from).take_while(|at| *at <= end).collect();
+            assert_eq!(day.len(), count, "{minutes}");
+            assert!(day[0].to_string().contains(&format!("T{first}")), "{}", day[0]);
+        }
+        assert!(every(SignedDuration::ZERO).is_none());
+    }
+}
