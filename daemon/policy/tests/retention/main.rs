@@ -3,6 +3,7 @@
 mod chains;
 mod counts;
 mod dice;
+mod groups;
 mod mutants;
 mod oracle;
 mod probe;
