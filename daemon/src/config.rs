@@ -2,6 +2,8 @@
 //! Every key is optional; a key nobody knows is an error, so that a misspelt one is noticed.
 
 use crate::settings::{Settings, TRASH_DAYS};
+use jiff::tz::TimeZone;
+use keelhold_policy::retain::Minimum;
 use serde::Deserialize;
 use std::io;
 use std::net::SocketAddr;
@@ -19,6 +21,8 @@ pub enum ConfigError {
     Parse { path: PathBuf, source: Box<toml::de::Error> },
     #[error("{what} is not a valid address: {value}")]
     Address { what: &'static str, value: String },
+    #[error("there is no time zone {name:?}")]
+    Zone { name: String },
     #[error("{what} must be from {least} to {most}, not {value}")]
     Range { what: &'static str, value: u64, least: u64, most: u64 },
 }
@@ -32,6 +36,19 @@ struct ConfigToml {
     pool: PoolToml,
     #[serde(default)]
     points: PointsToml,
+    #[serde(default)]
+    groups: GroupsToml,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GroupsToml {
+    /// Zone of groups that name none; by default this computer's.
+    zone: Option<String>,
+    /// Backups of all groups at once.
+    jobs: Option<u64>,
+    /// Whether a first start makes a group for everything that no other group names.
+    default_group: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -39,6 +56,8 @@ struct ConfigToml {
 struct PointsToml {
     /// Days in which forgetting a point can be undone.
     trash_days: Option<u64>,
+    /// Whether policies are held to a minimum of 7 days, 4 weeks, 3 months, 1 year.
+    minimum: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -59,13 +78,31 @@ struct PoolToml {
     key_file: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     pub agents: SocketAddr,
     pub advertise: Option<String>,
     pub workers: usize,
     pub key_file: Option<PathBuf>,
     pub settings: Settings,
+}
+
+impl GroupsToml {
+    fn check(self) -> Result<Settings, ConfigError> {
+        let mut settings = Settings::default();
+        if let Some(name) = self.zone {
+            settings.zone = TimeZone::get(&name).map_err(|_| ConfigError::Zone { name })?;
+        }
+        if let Some(jobs) = self.jobs {
+            let (what, least, most) = ("groups.jobs", 1, 64);
+            if !(least..=most).contains(&jobs) {
+                return Err(ConfigError::Range { what, value: jobs, least, most });
+            }
+            settings.job_slots = usize::try_from(jobs).unwrap_or(settings.job_slots);
+        }
+        settings.default_group = self.default_group.unwrap_or(true);
+        Ok(settings)
+    }
 }
 
 impl Config {
@@ -110,7 +147,11 @@ impl Config {
             let what = "points.trash_days";
             return Err(ConfigError::Range { what, value: days, least: 1, most: 180 });
         }
-        let settings = Settings { trash_days: u16::try_from(days).unwrap_or(TRASH_DAYS) };
+        let settings = Settings {
+            trash_days: u16::try_from(days).unwrap_or(TRASH_DAYS),
+            minimum: toml.points.minimum.unwrap_or(false).then_some(Minimum::USUAL),
+            ..toml.groups.check()?
+        };
         Ok(Self { agents, advertise: toml.agents.advertise, workers, key_file, settings })
     }
 

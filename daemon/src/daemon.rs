@@ -40,6 +40,9 @@ pub struct Daemon {
     pub settings: Settings,
     pub upkeep: Upkeep,
     pub scrub: crate::scrub::Scrub,
+    pub schedule: crate::schedule::Schedule,
+    /// The groups in force, once somebody asked.
+    pub(crate) groups_known: tokio::sync::Mutex<Option<Arc<crate::group::Groups>>>,
     /// Points are forgotten and kept one by one: what was asked before is still so.
     pub forgetting: tokio::sync::Mutex<()>,
     /// Whoever holds it brings the catalog up to what the pool has.
@@ -70,6 +73,9 @@ impl Daemon {
     ) -> Result<Self, Failure> {
         let store = Store::new(pool, clock);
         let authority = authority(&store).await?;
+        if settings.default_group {
+            crate::group::make_default(&store).await?;
+        }
         let catalog = Catalog::open(catalog).map_err(of_catalog)?;
         let view = view(&store).await?;
         if catalog.position().as_deref() != Some(view.position.as_str()) {
@@ -85,6 +91,8 @@ impl Daemon {
             jobs: Arc::new(jobs),
             upkeep,
             scrub: crate::scrub::Scrub::default(),
+            schedule: crate::schedule::Schedule::default(),
+            groups_known: tokio::sync::Mutex::default(),
             catalog,
             url,
             stopping,
@@ -281,6 +289,7 @@ impl Daemon {
     pub async fn point_committed(&self, point: &PointInfo) {
         let _turn = self.showing.lock().await;
         said(self.catalog.put_point(PointRow::new(0, point)));
+        self.schedule.points_changed();
     }
 
     /// Points were forgotten, changed or dropped: lists show it from now on.

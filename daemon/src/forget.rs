@@ -1,8 +1,9 @@
 //! Forgetting points, undoing it, and keeping somebody from it.
 
 mod rules;
+mod stop;
 
-pub use rules::{Refused, last_good};
+pub use rules::{Refused, last_good, may_go};
 
 use crate::api::types::{
     ForgetForecast, ForgetRequest, Forgotten, ForgottenPoint, NewPin, RefusedPoint, Trash,
@@ -17,8 +18,7 @@ use crate::point::Showing;
 use crate::point_facts::{PinFacts, with_pin};
 use crate::pool_failure::{of_closed, of_commit, of_forget};
 use crate::reclaim::LEAST_DEAD;
-use crate::record::{SourceName, SourceRecord};
-use crate::source::{self, Names};
+use crate::source::Names;
 use keelhold_disk::pool::PointInfo;
 use keelhold_disk::units::{PointId, SourceId, UnixNanos};
 use std::collections::BTreeSet;
@@ -304,67 +304,7 @@ impl Daemon {
             exclusive.map(|(point, len)| (id_text::encode(&point.0), len)).collect()
         };
         let exclusive = self.store.pool.call(ask).await.map_err(of_closed)?;
-        Ok(Showing { names, look: self.store.pool.time.look(), exclusive, last_good })
-    }
-}
-
-impl Daemon {
-    /// Stops protecting a source. With `delete` its points go to the trash, the last good one too: it
-    /// is the source that is given up. Pinned points keep it from that.
-    pub async fn remove_source(
-        &self,
-        actor: &Actor,
-        name: &SourceName,
-        delete: bool,
-    ) -> Result<SourceRecord, Failure> {
-        let _turn = self.forgetting.lock().await;
-        let action =
-            if delete { "source remove --points delete" } else { "source remove --points keep" };
-        let mut what = vec![name.to_string()];
-        let removed = async {
-            let (_, record) = source::named(&self.store, name).await?;
-            let mut points = self.points().await?;
-            points.retain(|point| {
-                id_text::encode(&point.source.0) == record.id && point.trashed_until.is_none()
-            });
-            if delete {
-                let names = self.names().await?;
-                let refused = self.refusals(&points, &names, true).await?;
-                let pinned = |failure: &Failure| failure.code == Code::PointPinned;
-                if let Some((_, failure)) = refused.into_iter().find(|(_, why)| pinned(why)) {
-                    return Err(failure);
-                }
-                what.extend(texts(&points));
-            }
-            let record = source::remove(&self.store, name).await?;
-            if let Some(job) = self.jobs.of_source(&record.id) {
-                self.cancel(job).await?;
-            }
-            if delete {
-                if !points.is_empty() {
-                    self.move_to_trash(&points, false).await?;
-                }
-                self.drop_working(&record).await?;
-            }
-            Ok(record)
-        }
-        .await;
-        self.store.audit(actor, action, what, &removed).await;
-        removed
-    }
-
-    async fn drop_working(&self, record: &SourceRecord) -> Result<(), Failure> {
-        let Some(source) = id_text::decode(&record.id).map(SourceId) else {
-            return Ok(());
-        };
-        let now = self.store.pool.now();
-        let drop = move |pool: crate::pool_thread::LivePool| async move {
-            match pool.working_state(&source) {
-                Some(_) => pool.drop_working(source, now).await,
-                None => Ok(()),
-            }
-        };
-        let dropped = self.store.pool.call(drop).await.map_err(of_closed)?;
-        dropped.map_err(|error| of_commit(&error))
+        let verdicts = self.verdicts(&names, rows).await?;
+        Ok(Showing { names, look: self.store.pool.time.look(), exclusive, last_good, verdicts })
     }
 }

@@ -6,8 +6,8 @@ use crate::failure::{Code, Failure};
 use crate::id_text;
 use crate::machine::{self, MachineError};
 use crate::record::{
-    MachineRecord, MachineState, NOTE_PREFIX, SourceKind, SourceName, SourceRecord, check_name,
-    source_key,
+    MachineRecord, MachineState, NOTE_PREFIX, SourceKind, SourceName, SourceRecord, Stopped,
+    check_name, source_key,
 };
 use crate::store::{Store, StoreError};
 use data_encoding::HEXLOWER;
@@ -127,13 +127,14 @@ pub async fn add(store: &Store, new: &NewSource) -> Result<SourceRecord, SourceE
             let name = SourceName { machine: machine.name, name: new.name.clone() };
             return Err(SourceError::Taken { name });
         }
-        Some(source) => SourceRecord { kind, removed: false, ..source },
+        Some(source) => SourceRecord { kind, removed: false, stopped: None, ..source },
         None => SourceRecord {
             id: id_text::encode(&machine::random()?),
             machine: machine.id,
             name: new.name.clone(),
             kind,
             removed: false,
+            stopped: None,
         },
     };
     change.put(source_key(&source.id), &source)?;
@@ -165,10 +166,15 @@ fn kind(new: &NewSource) -> Result<SourceKind, SourceError> {
     })
 }
 
-pub async fn remove(store: &Store, name: &SourceName) -> Result<SourceRecord, SourceError> {
+pub async fn remove(
+    store: &Store,
+    name: &SourceName,
+    stopped: Stopped,
+) -> Result<SourceRecord, SourceError> {
     let mut change = store.change().await;
     let (_, mut source) = named(store, name).await?;
     source.removed = true;
+    source.stopped = Some(stopped);
     change.put(source_key(&source.id), &source)?;
     change.commit().await?;
     Ok(source)

@@ -3,6 +3,7 @@
 
 pub mod address;
 mod answer;
+mod groups;
 mod jobs;
 mod points;
 mod protect;
@@ -39,6 +40,10 @@ fn router(daemon: SharedDaemon) -> Router<()> {
         .route("/sources", get(protect::sources).post(protect::add_source))
         .route("/sources/{machine}/{name}", delete(protect::remove_source))
         .route("/sources/{machine}/{name}/backup", post(protect::backup))
+        .route("/groups", get(groups::list).post(groups::apply))
+        .route("/groups/preview", post(groups::preview))
+        .route("/groups/{name}", delete(groups::remove))
+        .route("/schedule", get(groups::next))
         .route("/jobs", get(jobs::list))
         .route("/jobs/{job}", get(jobs::show))
         .route("/jobs/{job}/cancel", post(jobs::cancel))

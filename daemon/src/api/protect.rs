@@ -55,11 +55,23 @@ pub async fn rename(
     Ok(Json(daemon.machine(record)))
 }
 
+/// What is to become of the points of what is removed.
+fn after_stop(raw: Option<String>) -> Result<types::AfterStop, Failure> {
+    let query = super::points::query(raw)?;
+    let Some(word) = query.text("points") else { return Ok(types::AfterStop::default()) };
+    types::AfterStop::from_word(word).ok_or_else(|| {
+        let text = format!("points are kept by keep, policy or delete, not by {word:?}");
+        Failure::new(crate::failure::Code::BadRequest, text)
+    })
+}
+
 pub async fn remove_machine(
     State(daemon): State<SharedDaemon>,
+    ConnectInfo(actor): ConnectInfo<Actor>,
     Path(name): Path<String>,
+    RawQuery(raw): RawQuery,
 ) -> Answer<types::Machine> {
-    let record = machine::remove(&daemon.store, &name).await?;
+    let record = daemon.remove_machine(&actor, &name, after_stop(raw)?).await?;
     daemon.connected.cut(&record.id);
     Ok(Json(daemon.machine(record)))
 }
@@ -137,8 +149,7 @@ pub async fn remove_source(
     RawQuery(raw): RawQuery,
 ) -> Answer<types::Source> {
     let name = source_name(machine, name)?;
-    let delete = super::points::query(raw)?.text("points") == Some("delete");
-    let record = daemon.remove_source(&actor, &name, delete).await?;
+    let record = daemon.remove_source(&actor, &name, after_stop(raw)?).await?;
     one_source(&daemon, &record).await
 }
 

@@ -1,6 +1,6 @@
 //! The verbs and flags of `keelhold`. Only what is built is here: everything else is wrong usage.
 
-use crate::api::types::OnClash;
+use crate::api::types::{AfterStop, OnClash};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -257,11 +257,11 @@ pub enum Machine {
         #[arg(value_name = "SIZE|none")]
         size: String,
     },
-    /// Remove a machine and its sources; its points stay
+    /// Remove a machine and stop protecting its sources
     Remove {
         name: String,
-        #[arg(long, value_enum, default_value_t = KeepOnly::Keep)]
-        points: KeepOnly,
+        #[arg(long, value_enum, default_value_t = AfterStop::Policy)]
+        points: AfterStop,
     },
 }
 
@@ -269,19 +269,6 @@ pub enum Machine {
 pub enum Audit {
     /// All entries, oldest first
     List,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum KeepOnly {
-    Keep,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Keep {
-    /// Its points stay until they are forgotten
-    Keep,
-    /// Its points go to the trash, the last good one too, and its working state goes
-    Delete,
 }
 
 #[derive(Debug, Subcommand)]
@@ -300,8 +287,8 @@ pub enum Source {
     Remove {
         #[arg(value_name = "MACHINE/NAME")]
         source: String,
-        #[arg(long, value_enum, default_value_t = Keep::Keep)]
-        points: Keep,
+        #[arg(long, value_enum, default_value_t = AfterStop::Policy)]
+        points: AfterStop,
     },
 }
 

@@ -25,13 +25,13 @@ pub async fn run(context: &Context, verb: Machine) -> Result<Exit, Failure> {
             context.printer.show(&machine, |_| vec![format!("{old} is called {new} now")])?;
         }
         Machine::Quota { name, size } => quota(context, &name, &size).await?,
-        Machine::Remove { name, points: _ } => {
-            context.confirm(&format!("Remove machine {name} and its sources (points stay)"))?;
+        Machine::Remove { name, points } => {
+            let fate = points.fate();
+            context.confirm(&format!("Remove machine {name} and its sources ({fate})"))?;
             let address = Address::new("/machines").segment(name.as_bytes());
+            let address = address.query("points", points.word().as_bytes());
             let machine: types::Machine = context.client().await?.delete(&address).await?;
-            context
-                .printer
-                .show(&machine, |_| vec![format!("{name} is removed; its points stay")])?;
+            context.printer.show(&machine, |_| vec![format!("{name} is removed; {fate}")])?;
         }
     }
     Ok(Exit::Ok)

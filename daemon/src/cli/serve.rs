@@ -66,9 +66,12 @@ pub async fn serve(context: &Context, args: Serve) -> Result<Exit, Failure> {
     let api = tokio::spawn(api::serve(Arc::clone(&daemon), socket, stopping.clone()));
     let (of_upkeep, of_scrub) = (Arc::clone(&daemon), Arc::clone(&daemon));
     let (stops_upkeep, stops_scrub) = (stopping.clone(), stopping.clone());
+    let (of_schedule, stops_schedule) = (Arc::clone(&daemon), stopping.clone());
     let upkeep = tokio::spawn(async move {
         let scrub = tokio::spawn(crate::scrub::run(of_scrub, stops_scrub));
+        let schedule = tokio::spawn(crate::schedule::run(of_schedule, stops_schedule));
         crate::upkeep::run(of_upkeep, stops_upkeep).await;
+        let _ = schedule.await;
         let _ = scrub.await;
     });
     let agents = tokio::spawn(server::listen::serve(Arc::clone(&daemon), listener, stopping));

@@ -1,7 +1,7 @@
 //! `keelhold source …`
 
 use super::Context;
-use super::args::{Keep, Source, SourceAdd};
+use super::args::{Source, SourceAdd};
 use super::wait::{finish, start};
 use crate::api::address::Address;
 use crate::api::types;
@@ -23,10 +23,7 @@ pub async fn run(context: &Context, verb: Source) -> Result<Exit, Failure> {
         }
         Source::Remove { source, points } => {
             let source = source_name(&source)?;
-            let (word, fate) = match points {
-                Keep::Keep => ("keep", "its points stay"),
-                Keep::Delete => ("delete", "its points go to the trash"),
-            };
+            let (word, fate) = (points.word(), points.fate());
             context.confirm(&format!("Stop protecting {source} ({fate})"))?;
             let address = address(&source).query("points", word.as_bytes());
             let removed: types::Source = context.client().await?.delete(&address).await?;

@@ -56,6 +56,13 @@ pub fn refused(
     (protected && is_last).then_some(Refused::LastGood)
 }
 
+/// Whether the policy may let a point go that it does not keep: not against a pin, and never the last
+/// good one.
+#[must_use]
+pub fn may_go(row: &PointRow, all: &[PointRow], protected: bool, look: Look) -> bool {
+    refused(row, false, all, protected, false, look).is_none()
+}
+
 impl Refused {
     #[must_use]
     pub fn into_failure(self, point: &ForgottenPoint) -> Failure {

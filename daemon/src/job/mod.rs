@@ -13,6 +13,6 @@ mod table;
 
 pub use finished::{FinishedJob, LOG_LINES_MAX};
 pub use order::Order;
-pub use table::{Asked, Notice, Follow, JobError, Jobs, RestorePlan, Work};
+pub use table::{Asked, Follow, JobError, Jobs, Notice, RestorePlan, Work};
 
 pub type JobId = u64;

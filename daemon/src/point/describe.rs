@@ -5,10 +5,12 @@ use crate::api::types::{Change, DiffLine, FileEntry, Outcome, Pin, Point, PointD
 use crate::catalog::PointRow;
 use crate::clock::{Look, rfc3339};
 use crate::point_facts::path_text;
+use crate::retention::point::nanos;
 use crate::source::Names;
 use data_encoding::HEXLOWER;
 use keelhold_chunk::{Attributes, Kind};
 use keelhold_disk::units::UnixNanos;
+use keelhold_policy::retain::Verdict;
 use std::collections::{HashMap, HashSet};
 
 /// What is known beside the rows when points are shown.
@@ -20,6 +22,8 @@ pub struct Showing {
     pub exclusive: HashMap<String, u64>,
     /// Points that are the last good ones of their sources.
     pub last_good: HashSet<String>,
+    /// What the policy says of the points it speaks for.
+    pub verdicts: HashMap<String, Verdict>,
 }
 
 fn kept_because(row: &PointRow, showing: &Showing) -> Vec<String> {
@@ -30,6 +34,12 @@ fn kept_because(row: &PointRow, showing: &Showing) -> Vec<String> {
             false => format!("it is in the trash until {}", shown(until)),
         }];
     }
+    if let Some(verdict) = showing.verdicts.get(&row.id) {
+        return match verdict.goes() {
+            true => vec![String::from("its time is over, it goes at the next look")],
+            false => verdict.kept_because.iter().map(ToString::to_string).collect(),
+        };
+    }
     let mut why = Vec::new();
     if let Some(pin) = row.facts.pin.as_ref().filter(|pin| pin.until > showing.look.witnessed.0) {
         why.push(format!("pinned until {}: {}", shown(pin.until), pin.why));
@@ -38,7 +48,7 @@ fn kept_because(row: &PointRow, showing: &Showing) -> Vec<String> {
         why.push(String::from("it is the last good point of its source"));
     }
     if why.is_empty() {
-        why.push(String::from("no retention is set"));
+        why.push(String::from("no policy says when it may go"));
     }
     why
 }
@@ -60,7 +70,11 @@ pub fn row_to_api(row: &PointRow, showing: &Showing) -> Point {
         bytes_exclusive: showing.exclusive.get(&row.id).copied(),
         tags: row.facts.tags.clone(),
         kept_because: kept_because(row, showing),
-        expires_at: None,
+        expires_at: showing
+            .verdicts
+            .get(&row.id)
+            .and_then(|verdict| verdict.expires_at)
+            .map(|at| rfc3339(nanos(at))),
         trashed_until: row.trashed_until.map(witnessed),
         pin: row.facts.pin.as_ref().filter(|pin| pin.until > look.witnessed.0).map(|pin| Pin {
             until: witnessed(pin.until),

@@ -29,6 +29,8 @@ pub const JOB_COUNTER: &str = "jobs";
 pub const FINISHED_JOBS: &str = "jobs";
 pub const CLOCK: &str = "clock";
 pub const SCRUB: &str = "scrub";
+/// The clock as the schedule has seen it.
+pub const SCHEDULE: &str = "schedule";
 /// Series of every text of a group that was ever in force.
 pub const GROUPS: &str = "groups";
 /// Series of what was done, by whom.
@@ -121,6 +123,26 @@ pub struct SourceRecord {
     pub kind: SourceKind,
     #[serde(default)]
     pub removed: bool,
+    /// Of a source that is not protected any more: what becomes of its points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stopped>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    pub how: StoppedHow,
+    /// The group it was in.
+    #[serde(default)]
+    pub group: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoppedHow {
+    /// Every point stays until somebody forgets it.
+    Keep,
+    /// Points go as their time comes, the last good one excepted.
+    Policy,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -30,9 +30,8 @@ pub fn rules(
     names: &Names,
     settings: &Settings,
 ) -> Option<(Policy, Protection)> {
-    let policy = |stated: &crate::group::Stated| {
-        stated.group.pool_policy(&settings.zone, settings.minimum)
-    };
+    let policy =
+        |stated: &crate::group::Stated| stated.group.pool_policy(&settings.zone, settings.minimum);
     if !source.removed {
         return Some((policy(groups.of_source(source, names)?), Protection::On));
     }

@@ -426,7 +426,7 @@ impl<'a> Session<'a> {
             made_at: self.daemon.store.clock.now().0,
             pin: None,
             slot: order.slot,
-            keep_until: order.keep_until,
+            keep_until: None,
             skipped_count: told.max(self.skipped.count),
             skipped: self.skipped.named.clone(),
             not_covered: self.not_covered.named.clone(),
@@ -458,6 +458,8 @@ impl<'a> Session<'a> {
         let (bytes_new, mut bytes_stored) = self.settle().await?;
         self.mind_quota().await?;
         (facts.bytes_new, facts.bytes_stored) = (bytes_new, bytes_stored);
+        let given = self.daemon.given(&self.task.source, order).await?;
+        (facts.tags, facts.keep_until) = (given.tags, given.keep_until);
         let commit = CommitPoint {
             working: order.sync,
             at: self.at,

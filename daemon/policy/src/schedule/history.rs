@@ -242,6 +242,36 @@ impl History {
         }
     }
 
+    /// A point came about without a job that was started here: made by hand, or out of the newest
+    /// synchronisation while the machine is away. With a slot it stands for that.
+    pub fn made(&mut self, source: &str, slot: Option<Timestamp>, now: Now) {
+        let moment = self.clock.moment(now);
+        let Some(record) = self.sources.get_mut(source) else { return };
+        record.points += 1;
+        record.newest_point = Some(moment);
+        let Some(track) = record.track_mut(&Kind::Point) else { return };
+        track.last_good = Some(moment);
+        track.overdue_told = false;
+        if let Some(slot) = slot {
+            track.account(&self.clock, slot);
+            track.last_start = Some(moment);
+            track.state = State::Idle;
+        }
+    }
+
+    /// Up to where the slots of a source are accounted for.
+    #[must_use]
+    pub fn accounted(&self, source: &str, kind: &Kind) -> Option<Timestamp> {
+        self.sources.get(source)?.track(kind)?.accounted(&self.clock)
+    }
+
+    /// Whether it was told that the source's newest good one is older than its deadline.
+    #[must_use]
+    pub fn is_overdue(&self, source: &str) -> bool {
+        let record = self.sources.get(source);
+        record.is_some_and(|record| record.tracks.iter().any(|(_, track)| track.overdue_told))
+    }
+
     /// Sources that nobody protects any more are forgotten.
     pub fn keep_only(&mut self, is_protected: impl Fn(&str) -> bool) {
         self.sources.retain(|source, _| is_protected(source));

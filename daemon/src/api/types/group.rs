@@ -81,6 +81,45 @@ pub struct GroupsApplied {
     pub trashed_until: Option<String>,
 }
 
+/// What becomes of the points of a source that is not protected any more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum AfterStop {
+    /// They stay until they are forgotten
+    Keep,
+    /// They go as their group's rules say, the last good one excepted
+    #[default]
+    Policy,
+    /// They go to the trash, the last good one too, and the working state goes
+    Delete,
+}
+
+impl AfterStop {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Policy => "policy",
+            Self::Delete => "delete",
+        }
+    }
+
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Keep, Self::Policy, Self::Delete].into_iter().find(|after| after.word() == word)
+    }
+
+    /// For people who are asked.
+    #[must_use]
+    pub fn fate(self) -> &'static str {
+        match self {
+            Self::Keep => "its points stay",
+            Self::Policy => "its points go as their time comes, the last good one stays",
+            Self::Delete => "its points go to the trash",
+        }
+    }
+}
+
 /// Something that runs, or would.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Planned {

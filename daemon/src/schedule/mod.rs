@@ -1,0 +1,239 @@
+//! The daemon's side of the schedule: what [`keelhold_policy::schedule`] decides is written down, then
+//! done; how jobs end is told to it.
+
+mod act;
+mod goals;
+mod keep;
+mod next;
+
+use crate::daemon::Daemon;
+use crate::failure::{Failure, chain};
+use crate::job::{JobId, Notice, Order};
+use crate::raised::raised;
+use crate::retention::point::now_of;
+use jiff::{SignedDuration, Timestamp};
+use keelhold_disk::units::UnixNanos;
+use keelhold_policy::schedule::{
+    Facts, History, Kind, Machines, Now, Outcome, Wait, WaitReason, decide,
+};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, watch};
+
+/// The clock's own record is written at least so often: what is witnessed is measured from there.
+const CLOCK_EVERY: SignedDuration = SignedDuration::from_hours(1);
+/// Points whose time is over are looked for at least so often.
+const SWEEP_EVERY: SignedDuration = SignedDuration::from_hours(1);
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Default)]
+struct State {
+    history: Option<History>,
+    /// What is due and does not start.
+    waits: Vec<Wait>,
+    /// Jobs that stand for something of the schedule, and for what: a job that was there before may
+    /// have been joined.
+    jobs: HashMap<JobId, Vec<(String, Kind)>>,
+    clock_kept: Option<SignedDuration>,
+    swept: Option<SignedDuration>,
+    /// When the next point's time is over.
+    next_expiry: Option<Timestamp>,
+}
+
+/// Where the schedule stands.
+#[derive(Debug, Default)]
+pub struct Schedule {
+    wake: Notify,
+    /// One step at a time.
+    turn: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
+}
+
+impl Schedule {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something changed that may be worth a look.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// A point came or went: when the next one's time is over is to be found out anew.
+    pub fn points_changed(&self) {
+        self.state().swept = None;
+        self.wake();
+    }
+
+    /// Up to where the slots of a source are accounted for.
+    #[must_use]
+    pub fn accounted(&self, source: &str) -> Option<Timestamp> {
+        self.state().history.as_ref()?.accounted(source, &Kind::Point)
+    }
+
+    /// Sources whose newest point is older than it may be.
+    #[must_use]
+    pub fn overdue(&self) -> Vec<String> {
+        let state = self.state();
+        let Some(history) = &state.history else { return Vec::new() };
+        history.sources.keys().filter(|source| history.is_overdue(source)).cloned().collect()
+    }
+}
+
+/// Both times as the scheduler has them.
+#[must_use]
+pub fn now(daemon: &Daemon) -> Now {
+    let now = now_of(daemon.store.pool.time.look());
+    Now { wall: now.wall, witnessed: SignedDuration::from_nanos(now.witnessed.0) }
+}
+
+fn kind_of(order: Order) -> Kind {
+    match order {
+        Order { slot: None, .. } => Kind::OnDemand,
+        Order { sync: true, .. } => Kind::Sync,
+        Order { .. } => Kind::Point,
+    }
+}
+
+fn outcome_of(notice: &Notice) -> Outcome {
+    use crate::api::types::Outcome as Ended;
+    match notice.outcome {
+        // A partial point is a point; what is missing in it is shown with it.
+        Some(Ended::Ok | Ended::Partial) => Outcome::Good,
+        Some(Ended::Failed | Ended::Missed) => Outcome::Failed,
+        None => Outcome::Parked,
+    }
+}
+
+impl State {
+    /// A backup has ended, or was parked.
+    fn note(&mut self, notice: &Notice, now: Now) {
+        let Some(history) = &mut self.history else { return };
+        let outcome = outcome_of(notice);
+        let stood_for = self.jobs.remove(&notice.job).unwrap_or_default();
+        for (source, kind) in &stood_for {
+            history.finished(source, kind, outcome, now);
+        }
+        let by_hand = kind_of(notice.order) == Kind::OnDemand;
+        let made_point = outcome == Outcome::Good && !notice.order.sync;
+        if made_point && by_hand && !stood_for.iter().any(|(_, kind)| *kind == Kind::Point) {
+            history.made(&notice.source, None, now);
+        }
+    }
+}
+
+impl Daemon {
+    fn machines_now(&self, groups: &keelhold_policy::schedule::Goals) -> Machines {
+        let members = groups.groups.iter().flat_map(|group| &group.members);
+        let facts = |machine: &str| Facts {
+            connected: self.connected.version(machine).is_some(),
+            ..Facts::default()
+        };
+        members.map(|member| (member.machine.clone(), facts(&member.machine))).collect()
+    }
+
+    /// One step: what is due is started, what was missed is told. Gives when to look again.
+    pub async fn schedule_step(&self, notices: &[Notice]) -> Result<Timestamp, Failure> {
+        let _turn = self.schedule.turn.lock().await;
+        let now = now(self);
+        if self.schedule.state().history.is_none() {
+            let mut history = keep::load(&self.store, now).await?;
+            if let Some(jump) = history.daemon_started(now) {
+                act::told_of_jump(jump);
+            }
+            self.schedule.state().history = Some(history);
+        }
+        let (names, groups) = (self.names().await?, self.groups().await?);
+        let goals = goals::goals(&groups, &names, &self.settings, now.wall);
+        let machines = self.machines_now(&goals);
+        let (decision, before, history, with_clock) = {
+            let mut state = self.schedule.state();
+            let before = state.history.as_ref().map(|history| history.sources.clone());
+            let before: BTreeMap<_, _> = before.unwrap_or_default();
+            for notice in notices {
+                state.note(notice, now);
+            }
+            let Some(history) = &mut state.history else { return Ok(now.wall) };
+            history.keep_only(|source| names.sources.contains_key(source));
+            let decision = decide(&goals, history, &machines, now);
+            let history = history.clone();
+            let kept = state.clock_kept.map(|kept| now.witnessed.saturating_sub(kept));
+            let with_clock =
+                decision.jump.is_some() || kept.is_none_or(|since| since >= CLOCK_EVERY);
+            if with_clock {
+                state.clock_kept = Some(now.witnessed);
+            }
+            state.waits.clone_from(&decision.wait);
+            (decision, before, history, with_clock)
+        };
+        // What is not written down is not done: a crash behind this repeats nothing.
+        keep::save(&self.store, &before, &history, with_clock).await?;
+        let look_again = decision.look_again;
+        act::act(self, &names, &groups, decision, now).await;
+        self.sweep_if_due(now).await?;
+        let expiry = self.schedule.state().next_expiry;
+        Ok(expiry.map_or(look_again, |at| look_again.min(at.max(now.wall))))
+    }
+
+    async fn sweep_if_due(&self, now: Now) -> Result<(), Failure> {
+        let is_due = {
+            let state = self.schedule.state();
+            let since = state.swept.map(|swept| now.witnessed.saturating_sub(swept));
+            let expired = state.next_expiry.is_some_and(|at| at <= now.wall);
+            since.is_none_or(|since| since >= SWEEP_EVERY) || expired
+        };
+        if is_due {
+            let next = self.sweep().await?;
+            let mut state = self.schedule.state();
+            state.swept = Some(now.witnessed);
+            // What is over by the wall and is kept all the same has not been witnessed: it waits.
+            state.next_expiry = next.filter(|at| *at > now.wall);
+        }
+        Ok(())
+    }
+
+    /// What is due and does not start, and why.
+    #[must_use]
+    pub fn waits(&self) -> Vec<(String, WaitReason)> {
+        let state = self.schedule.state();
+        state.waits.iter().map(|wait| (wait.source.clone(), wait.reason.clone())).collect()
+    }
+}
+
+/// Keeps the schedule until the daemon stops.
+pub async fn run(daemon: Arc<Daemon>, mut stopping: watch::Receiver<bool>) {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    daemon.jobs.tell_ends(tell);
+    let mut notices: Vec<Notice> = Vec::new();
+    loop {
+        while let Ok(notice) = told.try_recv() {
+            notices.push(notice);
+        }
+        let pause = match daemon.schedule_step(&notices).await {
+            Ok(look_again) => {
+                notices.clear();
+                let ahead = look_again.duration_since(now(&daemon).wall);
+                Duration::try_from(ahead).unwrap_or_default().max(Duration::from_millis(50))
+            }
+            Err(failure) => {
+                tracing::warn!(error = failure.message, "a step of the schedule failed");
+                PAUSE_AFTER_FAILURE
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = daemon.schedule.wake.notified() => {}
+            notice = told.recv() => notices.extend(notice),
+            () = raised(&mut stopping) => return,
+        }
+    }
+}
+
+fn wall_nanos(at: Timestamp) -> UnixNanos {
+    crate::retention::point::nanos(at)
+}
+
+fn log_chain(what: &str, error: &(dyn std::error::Error + 'static)) {
+    tracing::warn!(error = chain(error), "{what}");
+}
