@@ -120,12 +120,12 @@ impl Calendar {
     ) -> Option<Timestamp> {
         let previous = |event: &Event| {
             let zone = event.zone.as_ref().unwrap_or(zone);
-            if !mutants.keeps(Mutant::RepeatedHour) {
-                return previous_by_offset(event, zone, before);
-            }
             let mut civil = event.at_or_before(wall::divide(zone, before))?;
             loop {
                 let at = wall::instant(zone, civil)?;
+                if at < before && !mutants.keeps(Mutant::RepeatedHour) {
+                    return previous_by_offset(event, zone, before).max(Some(at));
+                }
                 if at < before {
                     return Some(at);
                 }

@@ -121,6 +121,13 @@ impl Track {
         }
     }
 
+    /// What an earlier reign had accounted for is this one's beginning, whatever becomes of that.
+    pub(crate) fn enter(&mut self, clock: &Clock) -> Option<Timestamp> {
+        let until = self.accounted(clock)?;
+        self.account(clock, until);
+        Some(until)
+    }
+
     /// Whether the slot was accounted for by a clock that is not this one.
     pub(crate) fn is_spent(&self, slot: Timestamp) -> bool {
         self.marks.iter().any(|mark| mark.from < slot && slot <= mark.until)

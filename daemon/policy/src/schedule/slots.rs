@@ -81,7 +81,7 @@ impl<'a> Slots<'a> {
         clock: &Clock,
     ) -> (Option<Timestamp>, Option<Passed>) {
         let Some(newest) = self.newest(jitter) else { return (None, None) };
-        let until = match track.accounted(clock) {
+        let until = match track.enter(clock) {
             Some(until) => until,
             None => self.first_look(track, jitter, clock),
         };
