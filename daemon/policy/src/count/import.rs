@@ -6,6 +6,7 @@ use crate::calendar::Calendar;
 use crate::goal::keep::{
     Daily, Keep, Lifetime, MonthDay, Monthly, Times, Unit, Weekly, Which, Yearly,
 };
+use crate::goal::print_keep;
 use jiff::civil::{Time, Weekday};
 
 /// How the rules of the other product stand to each other.
@@ -43,6 +44,15 @@ pub enum NotExpressed {
 pub struct Import {
     pub keep: Keep,
     pub not_expressed: Vec<NotExpressed>,
+}
+
+impl Import {
+    /// The rules as they stand in a group's text under `place`, and before them what they do not say.
+    #[must_use]
+    pub fn text(&self, place: &str) -> String {
+        let lost = self.not_expressed.iter().map(|lost| format!("# not expressed: {lost}\n"));
+        lost.chain([print_keep(place, &self.keep)]).collect()
+    }
 }
 
 /// `schedule` is that of the group the rules are for: other products keep the newest of a bucket, so

@@ -19,6 +19,7 @@ pub use group::{
     Scripts, ShortTerm, Sync, Window,
 };
 pub use print::{print, print_keep};
+pub use read::KEYS;
 
 use crate::retain::{Minimum, Mutants, Policy};
 use jiff::tz::TimeZone;

@@ -16,6 +16,6 @@ pub use mutants::{Mutant, Mutants};
 pub use point::{Now, Pin, Point, Term, Witnessed};
 pub use preview::{Change, Effect, Fate, Preview, preview};
 pub use reason::Reason;
-pub use tag::{Made, Tags, tags_when_made};
+pub use tag::{Made, Tags, missed_runs, tags_when_made};
 
 pub use crate::goal::keep::{Keep, Lifetime, Minimum, Tag, Undercut, Unit};

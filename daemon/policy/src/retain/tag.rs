@@ -2,9 +2,11 @@
 
 use super::judge::Policy;
 use super::mutants::Mutant;
+use crate::calendar::Calendar;
 use crate::calendar::wall;
 use crate::goal::keep::Tag;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use std::fmt;
 
@@ -119,4 +121,16 @@ pub fn tags_when_made(
         }
     }
     tags
+}
+
+/// The runs of a schedule between two moments, without both: between the run (or the moment) of the
+/// last complete point, or the day the source became a member, and the run (or the moment) of the
+/// point that is made now, none brought a complete one.
+pub fn missed_runs(
+    schedule: &Calendar,
+    zone: &TimeZone,
+    after: Timestamp,
+    before: Timestamp,
+) -> impl Iterator<Item = Timestamp> {
+    schedule.iter(zone, after).take_while(move |slot| *slot < before)
 }

@@ -331,6 +331,13 @@ fn counts_become_rules() {
     assert_eq!(after.keep.lifetime(Tag::Monthly), Some(Lifetime::new(8, Unit::Months)));
     let too_long = Counts { last: 0, counts: [0, 20_000, 0, 0, 0] };
     let cut = import(&too_long, Model::SideBySide, &schedule);
+    let text = format!(
+        "name = \"g\"\n[short_term]\npoints = [\"daily 12:00 18:00\"]\n{}",
+        after.text("short_term.keep")
+    );
+    let group = keelhold_policy::goal::parse(&text, &keelhold_policy::goal::Terms::default());
+    assert_eq!(group.unwrap().short_term.keep, after.keep, "{text}");
+    assert!(text.contains("# not expressed: \"last 3\""), "{text}");
     assert!(cut.not_expressed.contains(&NotExpressed::TooLong { asked: 20_000, unit: Unit::Days }));
 }
 

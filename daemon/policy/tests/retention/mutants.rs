@@ -1,9 +1,9 @@
 //! Time by the wall alone removes nothing; and each protection, left out, is missed by a test.
 
 use crate::dice::{Dice, seeds};
-use crate::vectors::{self, at, daily, made, policy};
+use crate::vectors::{self, at, daily, kept_for, made, policy};
 use jiff::{SignedDuration, Timestamp};
-use keelhold_policy::retain::{Mutants, Now, Protection, Reason, Witnessed, judge};
+use keelhold_policy::retain::{Lifetime, Mutants, Now, Protection, Reason, Unit, Witnessed, judge};
 
 const DAY: i64 = 86_400;
 
@@ -15,12 +15,20 @@ fn no_clock_ends_a_point_early(
     let mut held = 0;
     for seed in seeds {
         let dice = &mut Dice::new(seed);
-        let policy = policy(daily(u32::try_from(dice.within(1, 40)).unwrap()), mutants);
-        let promised = i64::from(policy.longest().unwrap().1.count) * DAY;
+        // A month has at least 28 days, three have 89, a year has 365, whatever the wall takes it for.
+        let count = dice.within(1, 40);
+        let (lifetime, days) = dice.pick(&[
+            (Lifetime::new(u32::try_from(count).unwrap(), Unit::Days), count),
+            (Lifetime::new(1, Unit::Months), 28),
+            (Lifetime::new(3, Unit::Months), 89),
+            (Lifetime::new(1, Unit::Years), 365),
+        ]);
+        let policy = policy(kept_for(lifetime), mutants);
+        let promised = days * DAY;
         let wall = |true_time: i64, skew: i64| Timestamp::from_second(true_time + skew).unwrap();
         let (mut true_time, mut points) = (1_780_000_000, Vec::new());
         for _ in 0..20 {
-            true_time += dice.within(1, 5 * DAY);
+            true_time += dice.within(1, promised / 4);
             let skew = dice.pick(&[0, 0, 0, 3_600, -DAY, 40 * DAY, -20_000 * DAY, 20_000 * DAY]);
             let witnessed = Witnessed(true_time * 1_000_000_000);
             let mut point = made(&policy, wall(true_time, skew));

@@ -6,7 +6,8 @@ use jiff::{SignedDuration, Timestamp, ToSpan};
 use keelhold_policy::goal::keep::{Daily, MonthDay, Monthly, Times, Weekly, Which, Yearly};
 use keelhold_policy::retain::{
     Effect, Fate, Keep, Lifetime, Made, Minimum, Mutants, Now, Pin, Point, Policy, Preview,
-    Protection, Reason, Tag, Tags, Term, Unit, Witnessed, judge, preview, tags_when_made,
+    Protection, Reason, Tag, Tags, Term, Unit, Witnessed, judge, missed_runs, preview,
+    tags_when_made,
 };
 
 pub fn at(text: &str) -> Timestamp {
@@ -24,6 +25,11 @@ pub fn daily(count: u32) -> Keep {
 fn weekly(on: Weekday, count: u32) -> Keep {
     let keep = Lifetime::new(count, Unit::Weeks);
     Keep { weekly: Some(Weekly { on: vec![on], times: Times::default(), keep }), ..Keep::default() }
+}
+
+/// One rule for every point of a day, of this length.
+pub fn kept_for(keep: Lifetime) -> Keep {
+    Keep { daily: Some(Daily { times: Times::default(), keep }), ..Keep::default() }
 }
 
 pub fn policy(keep: Keep, mutants: Mutants) -> Policy {
@@ -452,4 +458,18 @@ fn a_point_no_policy_spoke_for_stays() {
     let points = [open, made(&policy, at("2026-06-01 00:00:00"))];
     let verdict = &judge(&policy, Protection::On, &points, now(at("2031-01-01 00:00:00")))[0];
     assert_eq!((verdict.goes(), verdict.expires_at), (false, None));
+}
+
+#[test]
+fn what_was_missed_is_read_from_the_schedule() {
+    let policy = plain(thursdays());
+    let schedule = keelhold_policy::calendar::Calendar::parse("daily 08:00").unwrap();
+    let missed = |since: &str, before: &str| {
+        let runs = missed_runs(&schedule, &policy.zone, at(since), at(before));
+        tags_when_made(&policy, Made::OnDemand, runs)
+    };
+    let long = [Tag::Weekly, Tag::Monthly, Tag::Yearly].into_iter().collect::<Tags>();
+    assert_eq!(missed("2025-12-31 08:00:00", "2026-01-01 09:00:00"), long);
+    // The run the last complete point stands for is not missed.
+    assert_eq!(missed("2026-01-01 08:00:00", "2026-01-01 09:00:00"), Tags::NONE);
 }

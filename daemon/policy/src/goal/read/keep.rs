@@ -1,5 +1,6 @@
 //! Retention rules.
 
+use super::keys;
 use super::tree::{Reading, Table, Text};
 use crate::goal::fault::{DAYS, Fault};
 use crate::goal::keep::{Daily, Keep, Lifetime, MonthDay, Monthly, Times, Weekly, Which, Yearly};
@@ -23,27 +24,27 @@ pub(super) const MONTHS: [&str; 12] = [
 
 /// What was read of one rule, whole or not.
 pub(super) fn keep<'a>(reading: &mut Reading<'a>, table: &mut Table<'a>) -> Keep {
-    table.only(reading, &["daily", "weekly", "monthly", "yearly"]);
+    table.only(reading, keys::KEEP);
     let mut read = Keep::default();
     if let Some(mut rule) = table.table(reading, "daily") {
-        rule.only(reading, &["times", "for"]);
+        rule.only(reading, keys::DAILY);
         let (times, keep) = common(reading, &mut rule);
         read.daily = keep.map(|keep| Daily { times, keep });
     }
     if let Some(mut rule) = table.table(reading, "weekly") {
-        rule.only(reading, &["on", "times", "for"]);
+        rule.only(reading, keys::WEEKLY);
         let (times, keep) = common(reading, &mut rule);
         let on = weekdays(reading, &mut rule);
         read.weekly = keep.map(|keep| Weekly { on, times, keep });
     }
     if let Some(mut rule) = table.table(reading, "monthly") {
-        rule.only(reading, &["on", "day", "times", "for"]);
+        rule.only(reading, keys::MONTHLY);
         let (times, keep) = common(reading, &mut rule);
         let on = month_day(reading, &mut rule);
         read.monthly = on.zip(keep).map(|(on, keep)| Monthly { on, times, keep });
     }
     if let Some(mut rule) = table.table(reading, "yearly") {
-        rule.only(reading, &["on", "day", "month", "times", "for"]);
+        rule.only(reading, keys::YEARLY);
         let (times, keep) = common(reading, &mut rule);
         let on = month_day(reading, &mut rule);
         let months = months(reading, &mut rule);

@@ -1,6 +1,7 @@
 //! The parts of a group.
 
 use super::keep::keep;
+use super::keys;
 use super::tree::{Reading, Table, Text};
 use crate::calendar::{Calendar, CalendarFault, Hours};
 use crate::goal::amount::{Length, Rate};
@@ -14,20 +15,7 @@ use crate::goal::suggest::nearest;
 /// What could be read. What could not was refused, and stands here as if it were well.
 pub(in crate::goal) fn group(reading: &mut Reading<'_>) -> Group {
     let mut root = reading.root();
-    root.only(
-        reading,
-        &[
-            "name",
-            "zone",
-            "member",
-            "short_term",
-            "online",
-            "window",
-            "bandwidth",
-            "jobs",
-            "scripts",
-        ],
-    );
+    root.only(reading, keys::GROUP);
     let name = needed(reading, &mut root, "name", "name = \"servers\"");
     let zone = root.text(reading, "zone").map(|text| text.text);
     let members = root.tables(reading, "member");
@@ -117,7 +105,7 @@ fn each<'a, T>(
 }
 
 fn member<'a>(reading: &mut Reading<'a>, table: &mut Table<'a>) -> Option<Member> {
-    table.only(reading, &["machine", "source", "every", "new"]);
+    table.only(reading, keys::MEMBER);
     let machine = needed(reading, table, "machine", "machine = \"db-server\"");
     let new = chosen(reading, table, "new", &["join", "show"]);
     let cover = match (table.has("source"), table.has("every")) {
@@ -156,7 +144,7 @@ fn sync<'a>(reading: &mut Reading<'a>, table: &mut Table<'a>) -> Sync {
 }
 
 fn short_term<'a>(reading: &mut Reading<'a>, table: &mut Table<'a>) -> ShortTerm {
-    table.only(reading, &["points", "sync", "consistency", "deadline", "keep"]);
+    table.only(reading, keys::SHORT_TERM);
     if !table.has("points") {
         table.missing(reading, "points", "points = [\"daily 12:00 18:00\"]");
     }
@@ -177,7 +165,7 @@ fn short_term<'a>(reading: &mut Reading<'a>, table: &mut Table<'a>) -> ShortTerm
 }
 
 fn one_online<'a>(reading: &mut Reading<'a>, table: &mut Table<'a>) -> Option<Online> {
-    table.only(reading, &["vault", "schedule", "keep"]);
+    table.only(reading, keys::ONLINE);
     let vault = needed(reading, table, "vault", "vault = \"offsite\"");
     let schedule = if table.is_text("schedule") {
         // A text alone may be the rule; a calendar stands in a list.
@@ -195,7 +183,7 @@ fn one_online<'a>(reading: &mut Reading<'a>, table: &mut Table<'a>) -> Option<On
 }
 
 fn window<'a>(reading: &mut Reading<'a>, table: &mut Table<'a>) -> Window {
-    table.only(reading, &["allow", "start_within", "must_end_within"]);
+    table.only(reading, keys::WINDOW);
     Window {
         allow: each(reading, table, "allow", Hours::parse),
         start_within: length(reading, table, "start_within"),
@@ -204,7 +192,7 @@ fn window<'a>(reading: &mut Reading<'a>, table: &mut Table<'a>) -> Window {
 }
 
 fn one_bandwidth<'a>(reading: &mut Reading<'a>, table: &mut Table<'a>) -> Option<Bandwidth> {
-    table.only(reading, &["when", "limit"]);
+    table.only(reading, keys::BANDWIDTH);
     let when = needed(reading, table, "when", "when = \"mon..fri 08:00-18:00\"");
     let when = when.and_then(|text| match Hours::parse(&text.text) {
         Ok(hours) => Some(hours),
@@ -227,7 +215,7 @@ fn one_bandwidth<'a>(reading: &mut Reading<'a>, table: &mut Table<'a>) -> Option
 const SLOTS_MAX: i64 = 1_000;
 
 fn jobs<'a>(reading: &mut Reading<'a>, table: &mut Table<'a>) -> Jobs {
-    table.only(reading, &["slots", "spread"]);
+    table.only(reading, keys::JOBS);
     let slots = table.number(reading, "slots");
     let in_range = slots.filter(|slots| (1..=SLOTS_MAX).contains(slots));
     if slots.is_some() && in_range.is_none() {
@@ -239,7 +227,7 @@ fn jobs<'a>(reading: &mut Reading<'a>, table: &mut Table<'a>) -> Jobs {
 }
 
 fn scripts<'a>(reading: &mut Reading<'a>, table: &mut Table<'a>) -> Scripts {
-    table.only(reading, &["pre", "post", "time_limit"]);
+    table.only(reading, keys::SCRIPTS);
     let mut program = |key: &str| {
         let text = table.text(reading, key)?;
         if !text.text.starts_with('/') {
