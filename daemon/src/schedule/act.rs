@@ -1,6 +1,7 @@
 //! Doing what was decided.
 
 use super::wall_nanos;
+use crate::api::types::Outcome;
 use crate::clock::rfc3339;
 use crate::daemon::Daemon;
 use crate::failure::{Code, Failure};
@@ -16,7 +17,7 @@ use keelhold_disk::pool::PointInfo;
 use keelhold_disk::units::SourceId;
 use keelhold_policy::goal::Sync;
 use keelhold_policy::schedule::{
-    Decision, Jump, Kind, Missed, Now, Outcome, Overdue, Promise, Start, Wait, WaitReason,
+    Decision, Jump, Kind, Missed, Now, Outcome as Ended, Overdue, Promise, Start, Wait, WaitReason,
 };
 
 pub(super) fn told_of_jump(jump: Jump) {
@@ -40,7 +41,7 @@ pub(super) async fn act(
             tracing::warn!(source, error, "what is due could not be started");
             let mut state = daemon.schedule.state();
             if let Some(history) = &mut state.history {
-                history.finished(&start.source, &start.kind, Outcome::Failed, now);
+                history.finished(&start.source, &start.kind, Ended::Failed, now);
             }
         }
     }
@@ -108,7 +109,7 @@ async fn begin(
             promote(daemon, names, &start.source, order).await?;
             let mut state = daemon.schedule.state();
             if let Some(history) = &mut state.history {
-                history.finished(&start.source, &start.kind, Outcome::Good, now);
+                history.finished(&start.source, &start.kind, Ended::Good, now);
             }
             return Ok(());
         }
@@ -152,12 +153,17 @@ async fn promote(
     let made = daemon.store.pool.call(make).await.map_err(of_closed)?;
     let point = made.map_err(|error| of_forget(&error))?;
     daemon.point_committed(&point).await;
+    let (id, name) = (id_text::encode(&point.id.0), names.source(source));
     tracing::info!(
-        source = names.source(source),
-        point = id_text::encode(&point.id.0),
+        source = name,
+        point = id,
         at = rfc3339(point.at),
-        "the newest synchronisation is a point now"
+        "point made of the newest sync"
     );
+    let outcome = if point.partial { Outcome::Partial } else { Outcome::Ok };
+    if let Err(error) = daemon.jobs.promoted(name, order, id, outcome).await {
+        super::log_chain("a point was made, and its job not noted", &error);
+    }
     Ok(point)
 }
 

@@ -293,7 +293,7 @@ impl Connection {
     }
 }
 
-async fn run_job(
+pub(super) async fn run_job(
     daemon: &Daemon,
     job: JobId,
     outbox: &Outbox,

@@ -2,6 +2,7 @@
 //! session ended with a clear refusal, leaves no point and no session behind, and the next honest one
 //! works.
 
+mod month;
 mod time;
 
 use super::budget::Inlet;
@@ -93,7 +94,14 @@ fn source(number: u8) -> SourceRecord {
         all_file_systems: false,
         default_excludes: true,
     };
-    SourceRecord { machine: id.clone(), id, name: String::from("tree"), kind, removed: false }
+    SourceRecord {
+        machine: id.clone(),
+        id,
+        name: String::from("tree"),
+        kind,
+        removed: false,
+        stopped: None,
+    }
 }
 
 /// What the session sends, opened.

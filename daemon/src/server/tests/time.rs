@@ -13,19 +13,19 @@ const DAY: i64 = 86_400 * SECOND;
 const NOW: i64 = 20_600 * DAY;
 
 /// A clock that is set by hand: the wall, and what has passed.
-struct Hand(AtomicI64, AtomicI64);
+pub(super) struct Hand(AtomicI64, AtomicI64);
 
 impl Hand {
-    fn new() -> Arc<Self> {
+    pub(super) fn new() -> Arc<Self> {
         Arc::new(Self(AtomicI64::new(NOW), AtomicI64::new(0)))
     }
 
-    fn turn(&self, nanos: i64) {
+    pub(super) fn turn(&self, nanos: i64) {
         self.0.fetch_add(nanos, Ordering::Relaxed);
     }
 
     /// Time goes by as it should.
-    fn pass(&self, nanos: i64) {
+    pub(super) fn pass(&self, nanos: i64) {
         self.turn(nanos);
         self.1.fetch_add(nanos, Ordering::Relaxed);
     }
