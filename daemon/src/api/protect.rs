@@ -47,11 +47,12 @@ pub async fn revoke(
 
 pub async fn rename(
     State(daemon): State<SharedDaemon>,
+    ConnectInfo(actor): ConnectInfo<Actor>,
     Path(name): Path<String>,
     bytes: Bytes,
 ) -> Answer<types::Machine> {
     let new: types::NewName = body(&bytes)?;
-    let record = machine::rename(&daemon.store, &name, &new.name).await?;
+    let record = daemon.rename_machine(&actor, &name, &new.name).await?;
     Ok(Json(daemon.machine(record)))
 }
 

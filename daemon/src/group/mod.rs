@@ -7,6 +7,7 @@
 mod apply;
 mod describe;
 mod preview;
+mod rename;
 
 use crate::daemon::Daemon;
 use crate::failure::{Code, Failure};

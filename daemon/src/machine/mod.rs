@@ -11,8 +11,8 @@ use crate::clock::rfc3339;
 use crate::failure::{Code, Failure};
 use crate::id_text;
 use crate::record::{
-    MachineRecord, MachineState, NameError, SourceRecord, TokenRecord, check_name, machine_key,
-    source_key, token_key,
+    GroupRecord, MachineRecord, MachineState, NameError, SourceRecord, TokenRecord, check_name,
+    group_key, machine_key, source_key, token_key,
 };
 use crate::store::{Change, Store, StoreError};
 use data_encoding::HEXLOWER;
@@ -161,7 +161,13 @@ pub async fn revoke(store: &Store, name: &str) -> Result<MachineRecord, MachineE
     Ok(machine)
 }
 
-pub async fn rename(store: &Store, old: &str, new: &str) -> Result<MachineRecord, MachineError> {
+/// Groups that name it follow in the same breath.
+pub async fn rename(
+    store: &Store,
+    old: &str,
+    new: &str,
+    groups: &[GroupRecord],
+) -> Result<MachineRecord, MachineError> {
     check_name(new)?;
     let mut change = store.change().await;
     let mut machine = named(store, old).await?;
@@ -170,6 +176,9 @@ pub async fn rename(store: &Store, old: &str, new: &str) -> Result<MachineRecord
     }
     new.clone_into(&mut machine.name);
     change.put(machine_key(&machine.id), &machine)?;
+    for group in groups {
+        change.put(group_key(&group.name), group)?;
+    }
     change.commit().await?;
     Ok(machine)
 }

@@ -41,7 +41,7 @@ fn serve_refused(appliance: &Appliance, credentials: Option<&Path>) -> String {
 }
 
 fn set_config(appliance: &Appliance, key: &Path) {
-    let text = format!("[pool]\nkey_file = {:?}\n", text(key));
+    let text = format!("[pool]\nkey_file = {:?}\n[groups]\ndefault_group = false\n", text(key));
     fs::write(appliance.state.join("config.toml"), text).unwrap();
 }
 

@@ -6,6 +6,7 @@ mod cuts;
 mod encrypted;
 mod forget;
 mod full;
+mod groups;
 mod hidden;
 mod kills;
 mod main_job;

@@ -236,8 +236,18 @@ impl Appliance {
         File::options().create(true).append(true).open(path).expect("a log can be written")
     }
 
+    /// Nothing is to be backed up by itself unless a test says so: tests run at noon, too.
+    fn without_default_group(&self) {
+        let path = self.state.join("config.toml");
+        if !path.exists() {
+            fs::create_dir_all(&self.state).expect("the state can be made");
+            fs::write(path, "[groups]\ndefault_group = false\n").expect("the state can be written");
+        }
+    }
+
     /// Starts the daemon without waiting for it.
     pub fn spawn_daemon(&mut self) {
+        self.without_default_group();
         let mut command = Command::new(program("keelhold"));
         command.arg("--state").arg(&self.state).args(["serve", "--agents", &self.address]);
         let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -247,6 +257,7 @@ impl Appliance {
 
     /// As [`spawn_daemon`](Self::spawn_daemon), and reads which phases the pool is in.
     pub fn spawn_watched(&mut self, trap: Option<Trap>) {
+        self.without_default_group();
         let mut command = Command::new(program("keelhold"));
         command.arg("--state").arg(&self.state).args(["serve", "--agents", &self.address]);
         command.env("KEELHOLD_LOG", watch::LOG_LEVEL).stdin(Stdio::null()).stdout(Stdio::null());
