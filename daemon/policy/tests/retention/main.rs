@@ -11,3 +11,4 @@ mod oracle;
 mod probe;
 mod random;
 mod vectors;
+mod walk;
