@@ -4,4 +4,5 @@
 
 mod e2e;
 mod house;
+mod policy;
 mod pool;

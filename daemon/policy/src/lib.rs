@@ -11,6 +11,7 @@
 //! | [`count`] | what other products would keep, and their rules in ours |
 //! | [`goal`] | protection groups: what is to be reached, as text and as a model |
 //! | [`retain`] | which points are kept, why, and until when |
+//! | [`schedule`] | what starts now, what waits, what was missed; what runs next |
 //! | [`trash`] | how long what was deleted can be brought back |
 
 pub mod calendar;
@@ -19,4 +20,5 @@ pub mod count;
 pub mod goal;
 pub mod mutants;
 pub mod retain;
+pub mod schedule;
 pub mod trash;

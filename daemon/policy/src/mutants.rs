@@ -30,7 +30,7 @@ impl Mutant {
 }
 
 /// The protection left out, if any.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Mutants {
     #[cfg(feature = "mutants")]
     left_out: Option<Mutant>,

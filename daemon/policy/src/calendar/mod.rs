@@ -34,6 +34,7 @@ use event::Event;
 pub use fault::{CalendarFault, Reason};
 pub use hours::Hours;
 pub use marks::Field;
+use marks::Marks;
 
 /// When something happens. Never empty.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +48,33 @@ const TIMES_MAX: usize = 96;
 impl Calendar {
     pub fn parse(text: &str) -> Result<Self, CalendarFault> {
         Ok(Self { events: parse::calendar(text)? })
+    }
+
+    /// Every so many minutes, counted on the wall from midnight. `None` if a day is not a whole
+    /// number of them.
+    #[must_use]
+    pub fn every(minutes: u16) -> Option<Self> {
+        if minutes == 0 || !(24 * 60_u16).is_multiple_of(minutes) {
+            return None;
+        }
+        let mut events: Vec<Event> = Vec::new();
+        for hour in 0..24_u16 {
+            let mut marks = Marks::none(Field::Minute);
+            let of_hour = (0..60).filter(|minute| (hour * 60 + minute).is_multiple_of(minutes));
+            of_hour.for_each(|minute| marks.insert(minute));
+            if marks.count() == 0 {
+                continue;
+            }
+            // Hours with the same minutes are one event.
+            match events.iter_mut().find(|event| event.minutes == marks) {
+                Some(event) => event.hours.insert(hour),
+                None => {
+                    let hours = Marks::one(Field::Hour, hour);
+                    events.push(Event { hours, minutes: marks, ..Event::daily() });
+                }
+            }
+        }
+        Some(Self { events })
     }
 
     /// All of them together. `None` of none.
@@ -64,20 +92,8 @@ impl Calendar {
     /// The first time after an instant. `zone` is for the events that name none.
     #[must_use]
     pub fn next(&self, zone: &TimeZone, after: Timestamp) -> Option<Timestamp> {
-        self.next_of(zone, after, Mutants::default())
-    }
-
-    pub(crate) fn next_of(
-        &self,
-        zone: &TimeZone,
-        after: Timestamp,
-        mutants: Mutants,
-    ) -> Option<Timestamp> {
         let next = |event: &Event| {
             let zone = event.zone.as_ref().unwrap_or(zone);
-            if !mutants.keeps(Mutant::RepeatedHour) {
-                return next_by_offset(event, zone, after);
-            }
             let mut civil = event.at_or_after(wall::divide(zone, after))?;
             loop {
                 let at = wall::instant(zone, civil)?;
@@ -93,11 +109,23 @@ impl Calendar {
     /// The last time before an instant.
     #[must_use]
     pub fn previous(&self, zone: &TimeZone, before: Timestamp) -> Option<Timestamp> {
+        self.previous_of(zone, before, Mutants::default())
+    }
+
+    pub(crate) fn previous_of(
+        &self,
+        zone: &TimeZone,
+        before: Timestamp,
+        mutants: Mutants,
+    ) -> Option<Timestamp> {
         let previous = |event: &Event| {
             let zone = event.zone.as_ref().unwrap_or(zone);
             let mut civil = event.at_or_before(wall::divide(zone, before))?;
             loop {
                 let at = wall::instant(zone, civil)?;
+                if at < before && !mutants.keeps(Mutant::RepeatedHour) {
+                    return previous_by_offset(event, zone, before).max(Some(at));
+                }
                 if at < before {
                     return Some(at);
                 }
@@ -115,7 +143,11 @@ impl Calendar {
     }
 
     /// All times after an instant, in order.
-    pub fn iter(&self, zone: &TimeZone, after: Timestamp) -> impl Iterator<Item = Timestamp> {
+    pub fn iter(
+        &self,
+        zone: &TimeZone,
+        after: Timestamp,
+    ) -> impl Iterator<Item = Timestamp> + use<'_> {
         let zone = zone.clone();
         let mut last = after;
         std::iter::from_fn(move || {
@@ -157,18 +189,18 @@ impl Calendar {
 }
 
 /// What is left when a time may be two instants: every time that a clock on the wall shows.
-fn next_by_offset(event: &Event, zone: &TimeZone, after: Timestamp) -> Option<Timestamp> {
-    let changes = zone.following(after).take(2).map(|change| change.timestamp());
-    let mut from = after.checked_add(SECOND).ok()?;
-    for end in changes.chain(std::iter::once(Timestamp::MAX)) {
-        let offset = zone.to_offset(from);
-        let civil = event.at_or_after(offset.to_datetime(from))?;
+fn previous_by_offset(event: &Event, zone: &TimeZone, before: Timestamp) -> Option<Timestamp> {
+    let mut changes = zone.preceding(before).map(|change| change.timestamp());
+    let mut to = before.checked_sub(jiff::SignedDuration::from_nanos(1)).ok()?;
+    loop {
+        let begin = changes.next().unwrap_or(Timestamp::MIN);
+        let offset = zone.to_offset(to);
+        let civil = event.at_or_before(offset.to_datetime(to))?;
         match offset.to_timestamp(civil) {
-            Ok(at) if at < end => return Some(at),
-            _ => from = end,
+            Ok(at) if at >= begin => return Some(at),
+            _ => to = begin.checked_sub(jiff::SignedDuration::from_nanos(1)).ok()?,
         }
     }
-    None
 }
 
 const SECOND: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
