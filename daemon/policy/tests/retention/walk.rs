@@ -61,11 +61,7 @@ fn the_walk_knows_the_tape_example() {
     }
     let now = second("2026-10-21 12:00:00");
     let kept = kept(&tape, &twice_a_day(&tape, now), now);
-    let tag = |name: &str| {
-        kept.iter()
-            .filter(|(_, answer)| answer.reasons.iter().any(|reason| *reason == name))
-            .count()
-    };
+    let tag = |name: &str| kept.iter().filter(|(_, answer)| answer.reasons.contains(&name)).count();
     assert_eq!(["daily", "weekly", "monthly", "yearly"].map(tag), [14, 8, 24, 10]);
     let expires = |made: &str| kept.iter().find(|pair| pair.0 == second(made)).unwrap().1.expires;
     for (made, end) in [
