@@ -92,10 +92,7 @@ pub(crate) fn settle<'a>(goals: &'a Goals, history: &mut History, now: Now) -> S
     for (group_place, group) in goals.groups.iter().enumerate() {
         let mut kinds = wanted(group, now, history);
         for member in &group.members {
-            let mut record = match history.sources.remove(&member.name) {
-                Some(record) => record,
-                None => Record::default(),
-            };
+            let mut record = history.sources.remove(&member.name).unwrap_or_default();
             let mut one = Member { group, group_place, member, history, now, record: &mut record };
             one.settle(&mut kinds, &mut settled);
             history.sources.insert(member.name.clone(), record);

@@ -202,12 +202,13 @@ impl<'a> Step<'a> {
             record.asked.retain(|other| *other != number);
         }
         let mut covers_sync = None;
-        if matches!(kind, Kind::Point) && !candidate.resumes {
-            if let (Some(slot), Some(sync)) = (candidate.sync_owed, record.track_mut(&Kind::Sync)) {
-                sync.account(&self.history.clock, slot);
-                sync.last_start = Some(since);
-                covers_sync = Some(slot);
-            }
+        if matches!(kind, Kind::Point)
+            && !candidate.resumes
+            && let (Some(slot), Some(sync)) = (candidate.sync_owed, record.track_mut(&Kind::Sync))
+        {
+            sync.account(&self.history.clock, slot);
+            sync.last_start = Some(since);
+            covers_sync = Some(slot);
         }
         self.running[candidate.group_place] += 1;
         self.wake(stop_by);
