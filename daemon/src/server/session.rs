@@ -24,8 +24,8 @@ use keelhold_disk::pool::{CommitPoint, PointInfo};
 use keelhold_disk::units::{DomainId, SessionId, SourceId, UnixNanos};
 use keelhold_wire::header::HEADER_LEN;
 use keelhold_wire::{
-    BackupStats, Basis, Cancel, Codec, Committed, Credit, Finish, FromAgent, FromServer,
-    JobRefusal, Message as _, Mode, StartBackup, Want,
+    BackupStats, Basis, Cancel, Codec, Committed, Credit, Demands, Finish, FromAgent, FromServer,
+    JobRefusal, Message as _, Mode, Reached, StartBackup, Want,
 };
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -200,6 +200,7 @@ impl<'a> Session<'a> {
             mode: if task.check { Mode::Check } else { Mode::Backup },
             basis: basis.as_ref().map(|basis| Basis { id: basis.id.0, entries: basis.entries }),
             read_again,
+            demands: Demands::default(),
         };
         // A connection that is gone already is noticed by the first look at what arrives.
         let _ = outbox.send(FromServer::StartBackup(start)).await;
@@ -264,6 +265,10 @@ impl<'a> Session<'a> {
         self.bytes_sent += HEADER_LEN as u64 + body_len;
         let sent = self.bytes_sent;
         self.daemon.jobs.progress(self.task.job, |progress| progress.bytes_sent = sent);
+        // A script that runs before the start has something to say, too.
+        if let FromAgent::Log(log) = message {
+            return Ok(log.lines.iter().for_each(|line| self.daemon.jobs.log(self.task.job, line)));
+        }
         if !self.started && !matches!(message, FromAgent::Started(_) | FromAgent::Declined(_)) {
             return Err(Breach::NotStarted.into());
         }
@@ -298,6 +303,9 @@ impl<'a> Session<'a> {
             }
             FromAgent::Finish(finish) => {
                 self.intake.finish()?;
+                // What the point lacks as a whole stands at its root.
+                let shortfalls = finish.reached.shortfalls.iter();
+                shortfalls.for_each(|lack| self.skipped.push(skipped(b"", lack.clone())));
                 self.finish = Some(finish);
             }
             other => return Err(Breach::Misplaced { name: other.name() }.into()),
@@ -402,13 +410,14 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn facts(&self, stats: &BackupStats) -> PointFacts {
-        let told = stats.skipped.saturating_sub(self.not_covered.count);
+    fn facts(&self, stats: &BackupStats, reached: &Reached) -> PointFacts {
+        let files = stats.skipped.saturating_sub(self.not_covered.count);
+        let told = files + reached.shortfalls.len() as u64;
         let crate::record::SourceKind::Tree { root_hex, .. } = &self.task.source.kind;
         PointFacts {
             job: self.task.job,
             root_hex: root_hex.clone(),
-            consistency: String::from("none"),
+            consistency: reached.consistency.word().to_owned(),
             tags: Vec::new(),
             files: stats.files,
             bytes_new: 0,
@@ -437,8 +446,10 @@ impl<'a> Session<'a> {
     }
 
     async fn commit(&mut self) -> Result<End, Stop> {
-        let stats = self.finish.map(|finish| finish.stats).unwrap_or_default();
-        let mut facts = self.facts(&stats);
+        let finish = self.finish.take();
+        let (stats, reached) =
+            finish.map(|finish| (finish.stats, finish.reached)).unwrap_or_default();
+        let mut facts = self.facts(&stats, &reached);
         let partial = facts.skipped_count > 0;
         let (session, now) = (self.session, self.daemon.store.pool.now());
         let (bytes_new, mut bytes_stored) = self.settle().await?;
