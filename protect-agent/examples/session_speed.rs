@@ -13,6 +13,9 @@ use keelhold_agent::backup::{Context, DataReads};
 use keelhold_agent::clock::SystemClock;
 use keelhold_agent::config::Config;
 use keelhold_agent::link::{Surroundings, converse};
+use keelhold_agent::notes::Notes;
+use keelhold_agent::script::Scripts;
+use keelhold_agent::snapshot::Snapshots;
 use keelhold_agent::status::SharedStatus;
 use keelhold_chunk::cut::CutParams;
 use keelhold_chunk::{ChunkId, Writer};
@@ -49,11 +52,19 @@ async fn session(
         keep_out: Vec::new(),
         clock: Arc::new(SystemClock),
         reads: reads.clone(),
+        snapshots: Snapshots::new(true, Notes::new(&state.join("snapshots"))),
+        scripts: Scripts {
+            directory: state.join("scripts"),
+            notes: Notes::new(&state.join("owed")),
+        },
     };
     let config = Config {
         restore_root: state.to_path_buf(),
         restore_original: false,
         reconnect_max: LONGEST,
+        script_directory: state.join("scripts"),
+        snapshots: true,
+        metered: None,
     };
     let status = SharedStatus::new("bench", "keelhold://bench");
     let surroundings =
@@ -166,5 +177,6 @@ fn start(tree: &Path, basis: Option<Basis>) -> StartBackup {
         mode: Mode::Backup,
         basis,
         read_again: Runs::new(),
+        demands: keelhold_wire::Demands::default(),
     }
 }

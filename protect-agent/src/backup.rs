@@ -13,6 +13,7 @@
 //! the constants in [`bounds`], whatever the tree. The stream alone talks to the server, and it is
 //! the only part that knows about windows.
 
+mod around;
 mod bounds;
 mod budget;
 mod compress;
@@ -30,6 +31,7 @@ mod ring;
 mod run;
 mod skips;
 mod stream;
+mod view;
 mod window;
 
 pub use pieces::DataReads;

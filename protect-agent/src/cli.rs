@@ -16,6 +16,9 @@ use tokio::signal::unix::{SignalKind, signal};
 /// The verb that makes this executable carry out one restore. Not for people.
 const RESTORE_VERB: &str = "restore-helper";
 
+/// What scripts of ended jobs may take before the process ends all the same.
+const LAST_SCRIPTS: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// Protects this machine: runs in the background, dials its Keelhold appliance and does what that
 /// has scheduled.
 #[derive(Debug, Parser)]
@@ -59,7 +62,10 @@ enum Verb {
 pub(crate) fn main() -> ExitCode {
     let arguments = Arguments::parse();
     start_log();
-    match act(&arguments) {
+    let ended = act(&arguments);
+    // The runtime is gone, and with it every job; their last scripts may still run.
+    keelhold_agent::script::settle(LAST_SCRIPTS);
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if arguments.json {

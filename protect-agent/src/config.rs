@@ -15,6 +15,9 @@ use crate::state_dir::{StateDir, StateError};
 struct ConfigToml {
     restore: RestoreToml,
     server: ServerToml,
+    scripts: ScriptsToml,
+    snapshot: SnapshotToml,
+    link: LinkToml,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -33,12 +36,36 @@ struct ServerToml {
     reconnect_max_ms: Option<u64>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ScriptsToml {
+    /// The only place of scripts the server may name.
+    directory: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct SnapshotToml {
+    /// Sources are read from snapshots where that can be done; true unless said otherwise.
+    enabled: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LinkToml {
+    /// Whether traffic costs; asked of the network's configuration if not said.
+    metered: Option<bool>,
+}
+
 /// What the machine allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     pub restore_root: PathBuf,
     pub restore_original: bool,
     pub reconnect_max: Duration,
+    pub script_directory: PathBuf,
+    pub snapshots: bool,
+    pub metered: Option<bool>,
 }
 
 #[derive(Debug, Error)]
@@ -49,6 +76,8 @@ pub enum ConfigError {
     Invalid(#[source] Box<toml::de::Error>),
     #[error("agent.toml is not text")]
     NotText,
+    #[error("scripts.directory {} is not an absolute path", path.display())]
+    ScriptDirectory { path: PathBuf },
     #[error("restore.root {} is not an absolute path", path.display())]
     Relative { path: PathBuf },
     #[error("server.reconnect_max_ms must be from 1 to 3600000, not {value}")]
@@ -70,7 +99,19 @@ impl Config {
             Some(value @ 1..=3_600_000) => Duration::from_millis(value),
             Some(value) => return Err(ConfigError::ReconnectMax { value }),
         };
-        Ok(Self { restore_root, restore_original: raw.restore.original, reconnect_max })
+        let script_directory =
+            raw.scripts.directory.unwrap_or_else(|| PathBuf::from(crate::script::DIRECTORY));
+        if !script_directory.is_absolute() {
+            return Err(ConfigError::ScriptDirectory { path: script_directory });
+        }
+        Ok(Self {
+            restore_root,
+            restore_original: raw.restore.original,
+            reconnect_max,
+            script_directory,
+            snapshots: raw.snapshot.enabled.unwrap_or(true),
+            metered: raw.link.metered,
+        })
     }
 }
 
@@ -93,6 +134,8 @@ mod tests {
         assert_eq!(config.restore_root, PathBuf::from("/srv/back"));
         assert!(config.restore_original);
         assert_eq!(config.reconnect_max, LONGEST);
+        assert_eq!(config.script_directory, PathBuf::from("/etc/keelhold/scripts"));
+        assert!(config.snapshots && config.metered.is_none());
         let config = load("[server]\nreconnect_max_ms = 200\n").unwrap();
         assert_eq!(config.reconnect_max, Duration::from_millis(200));
     }
@@ -102,6 +145,8 @@ mod tests {
         assert!(matches!(load("restor = 1"), Err(ConfigError::Invalid(_))));
         assert!(matches!(load("[restore]\nroots = \"/x\""), Err(ConfigError::Invalid(_))));
         assert!(matches!(load("[restore]\nroot = \"x\""), Err(ConfigError::Relative { .. })));
+        let near = load("[scripts]\ndirectory = \"here\"");
+        assert!(matches!(near, Err(ConfigError::ScriptDirectory { .. })));
         let never = load("[server]\nreconnect_max_ms = 0");
         assert!(matches!(never, Err(ConfigError::ReconnectMax { .. })));
     }

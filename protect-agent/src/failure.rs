@@ -63,6 +63,10 @@ codes! {
         "wait until the running job has ended";
     Cancelled = 1023,
         "start it again when it is wanted";
+    ScriptRefused = 1024,
+        "put the script below the machine's directory for scripts (/etc/keelhold/scripts, or scripts.directory in agent.toml), owned by root, mode 700";
+    ScriptFailed = 1025,
+        "see in the job's log what the script printed, correct it and start the backup again";
     RestoreRefused = 1030,
         "restore below the directory this machine allows, or change restore in its agent.toml";
     RestoreFailed = 1031,

@@ -5,6 +5,7 @@
 
 mod job;
 mod restore;
+mod telling;
 mod writer;
 
 use std::collections::HashMap;
@@ -28,6 +29,7 @@ use crate::failure::{Code, Failure};
 use crate::host;
 use crate::outgoing::{Closed, Outgoing};
 use crate::status::SharedStatus;
+use telling::Telling;
 
 /// Messages that may wait for a job. The windows of the protocol keep a server far below it.
 const JOB_QUEUE_COUNT: usize = 4_096;
@@ -119,6 +121,11 @@ where
         .await
         .map_err(|_| LinkError::NoGreeting)??;
     greeted(&welcome);
+    let chosen = u16::try_from(welcome.version).ok().and_then(Version::from_number);
+    outgoing.agreed(chosen.unwrap_or(Version::OLDEST));
+    let (all_told, told) = (surroundings.clone(), outgoing.clone());
+    let mut telling = JoinSet::new();
+    telling.spawn(async move { tell(&told, &all_told).await });
     let mut link = Link {
         outgoing,
         surroundings: surroundings.clone(),
@@ -130,8 +137,18 @@ where
         next_ping: 1,
     };
     let ended = link.run(&mut receiver, (asked, renewals), &mut writing).await;
+    // The connection's writer ends when nobody can say anything more.
+    telling.shutdown().await;
     link.end().await;
     ended
+}
+
+/// Until the connection ends.
+async fn tell(outgoing: &Outgoing, surroundings: &Surroundings) {
+    let mut telling = Telling::new(surroundings.config.metered);
+    while telling.tell(outgoing).await.is_ok() {
+        tokio::time::sleep(telling::EVERY).await;
+    }
 }
 
 async fn greet<R: AsyncRead + Unpin>(

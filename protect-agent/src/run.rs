@@ -19,6 +19,9 @@ use crate::failure::{Code, Failure, chain};
 use crate::identity::{Identity, IdentityError};
 use crate::link::{self, Asked, LinkError, Surroundings};
 use crate::local::{self, LocalError};
+use crate::notes::Notes;
+use crate::script::{self, Scripts};
+use crate::snapshot::Snapshots;
 use crate::state_dir::{StateDir, StateError};
 use crate::status::SharedStatus;
 use crate::tls::{self, TlsError};
@@ -98,7 +101,13 @@ pub async fn run(config: AgentConfig, stop: impl Future<Output = ()>) -> Result<
         keep_out: vec![state.path().to_owned()],
         clock: clock.clone(),
         reads: DataReads::by_ring(),
+        snapshots: Snapshots::new(machine.snapshots, Notes::new(&state.path().join("snapshots"))),
+        scripts: Scripts {
+            directory: machine.script_directory.clone(),
+            notes: Notes::new(&state.path().join("owed")),
+        },
     };
+    put_right(&context).await;
     let surroundings = Surroundings {
         context,
         config: machine,
@@ -114,6 +123,17 @@ pub async fn run(config: AgentConfig, stop: impl Future<Output = ()>) -> Result<
         () = stop => {}
     }
     Ok(())
+}
+
+/// What an agent that was killed left undone: scripts first, an application may be waiting.
+async fn put_right(context: &Context) {
+    let (scripts, snapshots) = (context.scripts.clone(), context.snapshots.clone());
+    let work = move || {
+        script::recover(&scripts);
+        snapshots.sweep();
+    };
+    // A panic in it is the log's; the agent goes on.
+    let _ = tokio::task::spawn_blocking(work).await;
 }
 
 struct Agent {

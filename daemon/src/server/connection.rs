@@ -241,7 +241,9 @@ impl Connection {
                     Err(error) => return Err(chain(&error)),
                 }
             }
-            FromAgent::Pong(_) => return Ok(()),
+            FromAgent::Pong(_) | FromAgent::Condition(_) | FromAgent::FileSystems(_) => {
+                return Ok(());
+            }
             _ => return Err(String::from("a second greeting")),
         };
         let sent = self.outbox.send(answer).await;

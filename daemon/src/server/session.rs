@@ -4,6 +4,8 @@
 //! daemon, a kill); what was stepped or parked stays, and the next task for the same job begins the
 //! same stream again and is told what need not be sent.
 
+mod commit;
+
 use super::begin::{Begun, begin_on};
 use super::budget::{Arrivals, Arrived};
 use super::intake::{Breach, Intake};
@@ -14,18 +16,18 @@ use crate::daemon::Daemon;
 use crate::failure::{Code, Failure};
 use crate::id_text;
 use crate::job::{Asked, JobId, Order};
-use crate::point_facts::{PointFacts, SkippedList, skipped};
+use crate::point_facts::{SkippedList, skipped};
 use crate::pool_failure::{of_closed, of_ingest};
 use crate::pool_thread::LivePool;
 use crate::raised::raised;
 use crate::record::SourceRecord;
 use crate::room;
-use keelhold_disk::pool::{CommitPoint, PointInfo};
+use keelhold_disk::pool::PointInfo;
 use keelhold_disk::units::{DomainId, SessionId, SourceId, UnixNanos};
 use keelhold_wire::header::HEADER_LEN;
 use keelhold_wire::{
-    BackupStats, Basis, Cancel, Codec, Committed, Credit, Finish, FromAgent, FromServer,
-    JobRefusal, Message as _, Mode, StartBackup, Want,
+    Basis, Cancel, Codec, Credit, Demands, Finish, FromAgent, FromServer, JobRefusal, Message as _,
+    Mode, StartBackup, Want,
 };
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -202,6 +204,7 @@ impl<'a> Session<'a> {
             mode: if task.order.check { Mode::Check } else { Mode::Backup },
             basis: basis.as_ref().map(|basis| Basis { id: basis.id.0, entries: basis.entries }),
             read_again,
+            demands: Demands::default(),
         };
         if let Some(basis) = &basis {
             daemon.jobs.expect(task.job, basis.entries);
@@ -271,6 +274,10 @@ impl<'a> Session<'a> {
         self.bytes_sent += HEADER_LEN as u64 + body_len;
         let sent = self.bytes_sent;
         self.daemon.jobs.progress(self.task.job, |progress| progress.bytes_sent = sent);
+        // A script that runs before the start has something to say, too.
+        if let FromAgent::Log(log) = message {
+            return Ok(log.lines.iter().for_each(|line| self.daemon.jobs.log(self.task.job, line)));
+        }
         if !self.started && !matches!(message, FromAgent::Started(_) | FromAgent::Declined(_)) {
             return Err(Breach::NotStarted.into());
         }
@@ -308,6 +315,9 @@ impl<'a> Session<'a> {
             }
             FromAgent::Finish(finish) => {
                 self.intake.finish()?;
+                // What the point lacks as a whole stands at its root.
+                let shortfalls = finish.reached.shortfalls.iter();
+                shortfalls.for_each(|lack| self.skipped.push(skipped(b"", lack.clone())));
                 self.finish = Some(finish);
             }
             other => return Err(Breach::Misplaced { name: other.name() }.into()),
@@ -410,101 +420,6 @@ impl<'a> Session<'a> {
                 self.not_covered.push(named);
             }
         }
-    }
-
-    fn facts(&self, stats: &BackupStats, order: Order) -> PointFacts {
-        let told = stats.skipped.saturating_sub(self.not_covered.count);
-        let crate::record::SourceKind::Tree { root_hex, .. } = &self.task.source.kind;
-        PointFacts {
-            job: self.task.job,
-            root_hex: root_hex.clone(),
-            consistency: String::from("none"),
-            tags: Vec::new(),
-            files: stats.files,
-            bytes_new: 0,
-            bytes_stored: 0,
-            made_at: self.daemon.store.clock.now().0,
-            pin: None,
-            slot: order.slot,
-            keep_until: None,
-            skipped_count: told.max(self.skipped.count),
-            skipped: self.skipped.named.clone(),
-            not_covered: self.not_covered.named.clone(),
-        }
-    }
-
-    /// Brings what was sent to the disks. Gives the plain bytes of new chunks, and the bytes their runs
-    /// take: both are final only when no run is on its way.
-    async fn settle(&self) -> Result<(u64, u64), Failure> {
-        let (session, now) = (self.session, self.daemon.store.pool.now());
-        let settle = move |pool: LivePool| async move {
-            if pool.session_bytes(session)?.0 > 0 {
-                pool.step(session, now).await?;
-            }
-            Ok(pool.session_bytes(session)?)
-        };
-        let settled: Result<_, keelhold_disk::IngestError> =
-            self.daemon.store.pool.call(settle).await.map_err(of_closed)?;
-        settled.map_err(|error| of_ingest(&error))
-    }
-
-    async fn commit(&mut self) -> Result<End, Stop> {
-        self.daemon.jobs.stage(self.task.job, "committing");
-        let stats = self.finish.map(|finish| finish.stats).unwrap_or_default();
-        let order = self.daemon.jobs.order(self.task.job).unwrap_or(self.task.order);
-        let mut facts = self.facts(&stats, order);
-        let partial = facts.skipped_count > 0;
-        let (session, now) = (self.session, self.daemon.store.pool.now());
-        let (bytes_new, mut bytes_stored) = self.settle().await?;
-        self.mind_quota().await?;
-        (facts.bytes_new, facts.bytes_stored) = (bytes_new, bytes_stored);
-        let given = self.daemon.given(&self.task.source, order).await?;
-        (facts.tags, facts.keep_until) = (given.tags, given.keep_until);
-        let commit = CommitPoint {
-            working: order.sync,
-            at: self.at,
-            partial,
-            attributes: facts.to_bytes(),
-            records: Vec::new(),
-        };
-        let make = move |pool: LivePool| async move {
-            let used = |pool: &LivePool| pool.status().bytes_used;
-            let before = used(&pool);
-            let point = pool.commit(session, commit, now).await?;
-            Ok((point, used(&pool).saturating_sub(before)))
-        };
-        let made: Result<_, keelhold_disk::IngestError> =
-            self.daemon.store.pool.call(make).await.map_err(of_closed)?;
-        let (point, more_stored) = made.map_err(|error| Stop::from(of_ingest(&error)))?;
-        bytes_stored += more_stored;
-        if !order.sync {
-            self.daemon.point_committed(&point).await;
-        }
-        let basis = Basis { id: point.id.0, entries: point.entries };
-        let committed = Committed { job: self.task.job, point: point.id.0, basis, partial };
-        // The point is there; an agent that cannot be told finds out at the next start.
-        let _ = self.outbox.send(FromServer::Committed(committed)).await;
-        let outcome = if partial { Outcome::Partial } else { Outcome::Ok };
-        let result = BackupResult {
-            result: outcome,
-            job: self.task.job,
-            point: (!order.sync).then(|| id_text::encode(&point.id.0)),
-            source: self.task.name.clone(),
-            bytes_source: point.bytes_source,
-            bytes_read: stats.bytes_read,
-            bytes_sent: self.bytes_sent,
-            bytes_new,
-            bytes_stored,
-            files: stats.files,
-            files_changed: stats.files_changed,
-            wrong_shortcuts: self.task.order.check.then_some(stats.wrong_shortcuts),
-            skipped: facts.skipped,
-            skipped_count: facts.skipped_count,
-            not_covered: facts.not_covered,
-            seconds: self.began.elapsed().as_secs_f64(),
-            error: None,
-        };
-        Ok(End::Over { outcome, result: Box::new(result), failure: None })
     }
 
     async fn stop(self, stop: Stop, arrivals: &mut Arrivals) -> End {

@@ -197,7 +197,11 @@ impl Talk {
 
     fn finish(&self) {
         let stats = BackupStats { files: 1, ..BackupStats::default() };
-        self.say(FromAgent::Finish(Finish { job: self.job, stats }));
+        self.say(FromAgent::Finish(Finish {
+            job: self.job,
+            stats,
+            reached: keelhold_wire::Reached::default(),
+        }));
     }
 
     fn chunk(&self, bytes: &[u8]) -> Extent {

@@ -76,7 +76,7 @@ fn stream(
     attributes.kind = Kind::File { size: sink.len };
     let note = note.or(no_xattrs);
     let trusted = note.is_none() && settings.synced.trusts(&stat.identity);
-    let mut facts = sink.facts(wanted, &stat, &attributes, note);
+    let mut facts = sink.facts(settings, wanted, (&stat, &attributes), note);
     facts.record.trusted = trusted;
     send(Piece::End(Box::new(facts)))
 }
@@ -197,16 +197,20 @@ impl<'a> PartSink<'a> {
 
     fn facts(
         self,
+        settings: &Settings,
         wanted: &Wanted,
-        stat: &keelhold_tree::Stat,
-        attributes: &Attributes,
+        (stat, attributes): (&keelhold_tree::Stat, &Attributes),
         note: Option<Note>,
     ) -> Facts {
-        let encoded = attributes.to_bytes();
+        let encoded = settings.view.attributes(attributes);
         let digest = self.digest.finish(&encoded);
         Facts {
             attributes: encoded,
-            record: Record { identity: stat.identity, trusted: false, digest },
+            record: Record {
+                identity: settings.view.identity(&stat.identity),
+                trusted: false,
+                digest,
+            },
             is_file: true,
             size: self.len,
             bytes_read: self.bytes_read,

@@ -134,7 +134,8 @@ impl Plan {
     }
 
     fn entry(&mut self, entry: Entry, known: Option<(u64, Record)>) -> Result<(), Stopped> {
-        let proved = known.filter(|(_, record)| record.proves_unchanged(entry.identity()));
+        let identity = self.settings.view.identity(entry.identity());
+        let proved = known.filter(|(_, record)| record.proves_unchanged(&identity));
         if let Some((ordinal, _)) = proved
             && self.mode == Mode::Backup
             && !self.read_again.contains(ordinal)

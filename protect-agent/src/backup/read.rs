@@ -197,7 +197,7 @@ fn facts(
     bytes_read: u64,
     note: Option<Note>,
 ) -> Outcome {
-    let encoded = attributes.to_bytes();
+    let encoded = settings.view.attributes(attributes);
     let digest = Digest::new(&settings.id_key).content(&content, &encoded);
     let trusted = note.is_none() && settings.synced.trusts(&stat.identity);
     let size = match attributes.kind {
@@ -206,7 +206,7 @@ fn facts(
     };
     let facts = Facts {
         attributes: encoded,
-        record: Record { identity: stat.identity, trusted, digest },
+        record: Record { identity: settings.view.identity(&stat.identity), trusted, digest },
         is_file: stat.kind() == EntryKind::File,
         size,
         bytes_read,

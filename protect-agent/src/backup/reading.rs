@@ -8,6 +8,7 @@ use keelhold_wire::SkipReason;
 
 use super::budget::Permit;
 use super::pieces::DataReads;
+use super::view::View;
 use crate::shortcut::{Record, Synced};
 
 /// What every reader of a session needs.
@@ -18,6 +19,7 @@ pub(crate) struct Settings {
     pub(crate) inline_max: u64,
     pub(crate) synced: Synced,
     pub(crate) reads: DataReads,
+    pub(crate) view: View,
 }
 
 /// A piece of content with its name.

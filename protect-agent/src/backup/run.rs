@@ -1,5 +1,6 @@
 //! Puts the parts of a session together, and takes them apart again on every way out.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -7,14 +8,16 @@ use std::sync::Arc;
 
 use keelhold_chunk::cut::{ContentCutter, CutParams, Cutter};
 use keelhold_chunk::{IdKey, Reader, Timestamp};
+use keelhold_tree::btrfs::is_subvolume;
 use keelhold_tree::{Rules, Walk, WalkOptions};
 use keelhold_wire::{
-    BackupStats, Committed, Finish, FromAgent, FromServer, Message, Refusal, SourceKind,
-    StartBackup, Started, TreeSource,
+    BackupStats, Committed, Finish, FromAgent, FromServer, Message, Reached, Refusal, SourceKind,
+    StartBackup, Started, TreeSource, Version,
 };
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use super::around::Around;
 use super::bounds::{AHEAD_LEN, LARGE_COUNT, READER_COUNT, STEP_COUNT};
 use super::budget::Budget;
 use super::compress::{self, Pressing};
@@ -24,11 +27,14 @@ use super::queue::Queue;
 use super::reading::Settings;
 use super::remember::Memory;
 use super::stream::Stream;
+use super::view::View;
 use super::window::WindowError;
 use crate::clock::Clock;
 use crate::failure::chain;
 use crate::outgoing::Outgoing;
+use crate::script::{NotAllowed, Scripts};
 use crate::shortcut::{OpenShortcut, ShortcutStore, Synced};
+use crate::snapshot::{NoSnapshot, PLACE, Snapshots, SourceSnapshot};
 
 #[derive(Debug, Error)]
 pub enum BackupError {
@@ -54,6 +60,12 @@ pub enum BackupError {
     Cutter(#[from] keelhold_chunk::cut::CutParamsError),
     #[error("the file system cannot be flushed: {errno}")]
     Sync { errno: keelhold_tree::Errno },
+    #[error("the server names a script that may not run here")]
+    Script(#[from] NotAllowed),
+    #[error("the pre script {ended}; nothing was read")]
+    Pre { ended: String },
+    #[error("that a post script is owed cannot be noted, so no script was begun")]
+    Noted(#[source] std::io::Error),
     #[error("a thread could not be started")]
     Thread(#[source] std::io::Error),
     #[error("a thread of the session ended before its work was done")]
@@ -72,6 +84,9 @@ impl BackupError {
                 | Self::CutParams(_)
                 | Self::Cutter(_)
                 | Self::Sync { .. }
+                | Self::Script(_)
+                | Self::Pre { .. }
+                | Self::Noted(_)
         )
     }
 }
@@ -86,6 +101,8 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// How data of large files is read.
     pub reads: DataReads,
+    pub snapshots: Snapshots,
+    pub scripts: Scripts,
 }
 
 /// How a session ended well.
@@ -102,21 +119,44 @@ pub async fn run(
     outgoing: Outgoing,
     incoming: mpsc::Receiver<FromServer>,
 ) -> Result<BackupEnd, BackupError> {
+    let mut around = Around::new(&start, context, outgoing.clone())?;
+    let ended = run_within(&mut around, start, context, outgoing, incoming).await;
+    if let Err(error) = &ended {
+        around.failed(error);
+    }
+    ended
+}
+
+async fn run_within(
+    around: &mut Around,
+    start: StartBackup,
+    context: &Context,
+    outgoing: Outgoing,
+    mut incoming: mpsc::Receiver<FromServer>,
+) -> Result<BackupEnd, BackupError> {
     let shortcut = open_shortcut(&start, context);
-    let prepared = prepare(start, context).await?;
+    let prepared = tokio::select! {
+        prepared = prepare(start, context, around) => prepared?,
+        ended = interrupted(&mut incoming) => return Err(ended),
+    };
     let job = prepared.start.job;
     outgoing
         .send(FromAgent::Started(Started { job }).to_bytes())
         .await
         .map_err(|_| BackupError::ConnectionLost)?;
-    let (mut stream, _stop) = assemble(prepared, shortcut.as_ref(), (outgoing, incoming))?;
+    let says_more = outgoing.speaks(Version::V2);
+    let (mut stream, stop) = assemble(prepared, shortcut.as_ref(), (outgoing, incoming))?;
     stream.run().await?;
     let stats = stream.offers.stats;
     let fresh = match stream.memory.take() {
         Some(memory) => memory.finish().await,
         None => None,
     };
-    stream.send(&FromAgent::Finish(Finish { job, stats })).await?;
+    // Nothing is read any more.
+    drop(stop);
+    let reached = around.end().await?;
+    let reached = if says_more { reached } else { Reached::default() };
+    stream.send(&FromAgent::Finish(Finish { job, stats, reached })).await?;
     let committed = committed(&mut stream.incoming).await?;
     if let (Some(shortcut), Some(fresh)) = (shortcut, fresh) {
         let basis = committed.basis.id;
@@ -128,6 +168,16 @@ pub async fn run(
         }
     }
     Ok(BackupEnd { committed, stats })
+}
+
+/// The job ends before the stream has begun.
+async fn interrupted(incoming: &mut mpsc::Receiver<FromServer>) -> BackupError {
+    match incoming.recv().await {
+        None => BackupError::ConnectionLost,
+        Some(FromServer::Cancel(_)) => BackupError::Cancelled,
+        Some(FromServer::Failed(failed)) => BackupError::Refused(failed.refusal),
+        Some(other) => BackupError::Misplaced { name: other.name() },
+    }
 }
 
 /// Without local state the next session reads everything: slower, and as right.
@@ -160,32 +210,76 @@ struct Prepared {
     start: StartBackup,
 }
 
-/// Opens the tree and flushes its file system, off the connection's threads.
-async fn prepare(start: StartBackup, context: &Context) -> Result<Prepared, BackupError> {
+/// Runs what is to run before, opens the tree or a snapshot of it and flushes its file system, off
+/// the connection's threads.
+async fn prepare(
+    start: StartBackup,
+    context: &Context,
+    around: &mut Around,
+) -> Result<Prepared, BackupError> {
+    around.begin(context).await?;
     let context = context.clone();
-    let work = move || {
-        let SourceKind::Tree(tree) = &start.source.kind;
-        let mut reader = Reader::new(&start.cut);
-        let params = CutParams::decode(&mut reader)?;
-        reader.finish()?;
-        let cutter = Cutter::Content(ContentCutter::new(&params)?);
-        let root = Path::new(std::ffi::OsStr::from_bytes(&tree.root));
-        let walk = open_walk(tree, root, &context)?;
-        let device = std::fs::metadata(root).map_err(BackupError::Root)?.dev();
-        let synced = sync(&walk, device, context.clock.as_ref())?;
-        let settings = Settings {
-            id_key: IdKey::new(start.id_key),
-            cutter,
-            inline_max: u64::from(start.inline_max),
-            synced,
-            reads: context.reads.clone(),
-        };
-        Ok(Prepared { settings: Arc::new(settings), walk, start })
-    };
-    tokio::task::spawn_blocking(work).await.map_err(|_| BackupError::ReaderDied)?
+    let opened = tokio::task::spawn_blocking(move || open(start, &context)).await;
+    let (prepared, view) = opened.map_err(|_| BackupError::ReaderDied)??;
+    around.viewed(view).await?;
+    Ok(prepared)
 }
 
-fn open_walk(tree: &TreeSource, root: &Path, context: &Context) -> Result<Walk, BackupError> {
+/// Whether a snapshot is read, or why not.
+type Viewed = Result<SourceSnapshot, NoSnapshot>;
+
+fn open(start: StartBackup, context: &Context) -> Result<(Prepared, Viewed), BackupError> {
+    let SourceKind::Tree(tree) = &start.source.kind;
+    let mut reader = Reader::new(&start.cut);
+    let params = CutParams::decode(&mut reader)?;
+    reader.finish()?;
+    let cutter = Cutter::Content(ContentCutter::new(&params)?);
+    let root = Path::new(std::ffi::OsStr::from_bytes(&tree.root));
+    let clock = context.clock.as_ref();
+    let mut at = clock.now();
+    // A snapshot made after the flush holds nothing that an equal identity could hide.
+    let flush = |live: &OwnedFd| {
+        at = clock.now();
+        rustix::fs::syncfs(live).map_err(|errno| BackupError::Sync { errno: errno.into() })
+    };
+    let viewed = context.snapshots.take(root, tree.all_file_systems, flush)?;
+    let (walk, synced, view) = match &viewed {
+        Ok(snapshot) => {
+            let walk = open_walk(tree, snapshot.root(), context, Some(snapshot))?;
+            let file_system = walk.file_system().clone();
+            let (read, live) = (snapshot.device(), snapshot.stands_for().device);
+            (walk, Synced { device: read, file_system, at }, View { read, live })
+        }
+        Err(_) => {
+            let walk = open_walk(tree, root, context, None)?;
+            let device = std::fs::metadata(root).map_err(BackupError::Root)?.dev();
+            let synced = sync(&walk, device, clock)?;
+            (walk, synced, View::default())
+        }
+    };
+    let settings = Settings {
+        id_key: IdKey::new(start.id_key),
+        cutter,
+        inline_max: u64::from(start.inline_max),
+        synced,
+        reads: context.reads.clone(),
+        view,
+    };
+    Ok((Prepared { settings: Arc::new(settings), walk, start }, viewed))
+}
+
+fn open_walk(
+    tree: &TreeSource,
+    root: &Path,
+    context: &Context,
+    snapshot: Option<&SourceSnapshot>,
+) -> Result<Walk, BackupError> {
+    // In a live tree the place shows only if the root is the top of a subvolume.
+    let at_top = || {
+        let top = std::fs::File::open(root).is_ok_and(|top| is_subvolume(top).unwrap_or(false));
+        if top { vec![root.join(PLACE)] } else { Vec::new() }
+    };
+    let own_places = snapshot.map_or_else(at_top, |own| vec![own.live_place().to_owned()]);
     let options = WalkOptions {
         excludes: Rules::new(&tree.excludes)?,
         all_file_systems: tree.all_file_systems,
@@ -193,6 +287,8 @@ fn open_walk(tree: &TreeSource, root: &Path, context: &Context) -> Result<Walk, 
         ignore_files: tree.default_excludes && tree.honour_ignore_file,
         no_dump: tree.default_excludes && tree.honour_nodump,
         keep_out: context.keep_out.clone(),
+        own_places,
+        stands_for: snapshot.map(|snapshot| snapshot.stands_for().clone()),
         ..WalkOptions::default()
     };
     Ok(Walk::new(root, options)?)

@@ -81,6 +81,9 @@ fn last_word(job: u64, error: BackupError) -> Option<FromAgent> {
         BackupError::Rule(_) | BackupError::CutParams(_) | BackupError::Cutter(_) => {
             Code::SourceInvalid
         }
+        BackupError::Script(_) => Code::ScriptRefused,
+        BackupError::Pre { .. } => Code::ScriptFailed,
+        BackupError::Noted(_) => Code::StateUnusable,
         BackupError::Thread(_) | BackupError::ReaderDied => Code::Internal,
     };
     let refusal = JobRefusal { job, refusal: Failure::of(code, &error).into() };

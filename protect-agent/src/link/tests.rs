@@ -1,10 +1,14 @@
 //! Whole sessions over a pipe in memory, against a small server that keeps everything it is told and
 //! believes nothing: it hashes every chunk and follows the rules of the windows.
 
+mod frozen;
 mod server;
 
 use super::*;
 use crate::backup::DataReads;
+use crate::notes::Notes;
+use crate::script::Scripts;
+use crate::snapshot::Snapshots;
 use crate::status::SharedStatus;
 use keelhold_wire::{Codec, Mode, Runs};
 use server::{Point, Server, Session};
@@ -30,11 +34,19 @@ impl Bench {
             keep_out: Vec::new(),
             clock: Arc::new(Still(secs)),
             reads: DataReads::by_ring(),
+            snapshots: Snapshots::new(true, Notes::new(&dir.path().join("snapshots"))),
+            scripts: Scripts {
+                directory: dir.path().join("scripts"),
+                notes: Notes::new(&dir.path().join("owed")),
+            },
         };
         let config = Config {
             restore_root: dir.path().join("restore"),
             restore_original: false,
             reconnect_max: crate::backoff::LONGEST,
+            script_directory: dir.path().join("scripts"),
+            snapshots: true,
+            metered: None,
         };
         let surroundings = Surroundings {
             context,

@@ -140,6 +140,9 @@ mod tests {
 
     fn decide(target: &str, original: bool, allowed: bool) -> Result<Order, OrderError> {
         let config = Config {
+            script_directory: "/".into(),
+            snapshots: true,
+            metered: None,
             restore_root: PathBuf::from("/srv/restore"),
             restore_original: allowed,
             reconnect_max: crate::backoff::LONGEST,

@@ -1,6 +1,7 @@
 //! What is known about a file system: its type, whether it is the kernel's own, and how far its ctime
 //! can be trusted.
 
+use crate::mount_table::{self, Mount};
 use keelhold_chunk::Timestamp;
 use std::collections::HashMap;
 use std::os::fd::AsFd;
@@ -96,7 +97,7 @@ impl FileSystem {
     /// Shows the kernel's state, or recovery points: never part of a backup.
     #[must_use]
     pub fn is_kernel(&self) -> bool {
-        self.name == OWN_MOUNT || KERNEL.contains(&self.name.as_str())
+        is_kernel(&self.name)
     }
 
     /// How long after a change another one may leave the same ctime, on a file system where `ctime`
@@ -123,6 +124,10 @@ impl FileSystem {
     }
 }
 
+pub(crate) fn is_kernel(name: &str) -> bool {
+    name == OWN_MOUNT || KERNEL.contains(&name)
+}
+
 /// The types of what is mounted, by device number.
 #[derive(Debug, Default)]
 pub(crate) struct Mounts {
@@ -132,23 +137,11 @@ pub(crate) struct Mounts {
 impl Mounts {
     /// Without a readable mount table only `statfs` is asked.
     pub(crate) fn read() -> Self {
-        let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
-        Self::parse(&table)
+        Self::of(mount_table::read())
     }
 
-    /// proc(5): `36 35 98:0 /root /mount options [optional …] - type source super-options`.
-    fn parse(table: &[u8]) -> Self {
-        let mut names = HashMap::new();
-        for line in String::from_utf8_lossy(table).lines() {
-            let device = line.split(' ').nth(2).and_then(|number| number.split_once(':'));
-            let name = line.split(" - ").nth(1).and_then(|rest| rest.split(' ').next());
-            let (Some((major, minor)), Some(name)) = (device, name) else {
-                continue;
-            };
-            if let (Ok(major), Ok(minor)) = (major.parse(), minor.parse()) {
-                names.insert(rustix::fs::makedev(major, minor), name.to_owned());
-            }
-        }
+    fn of(mounts: Vec<Mount>) -> Self {
+        let names = mounts.into_iter().map(|mount| (mount.device, mount.file_system)).collect();
         Self { names }
     }
 
@@ -174,9 +167,9 @@ mod tests {
 
     #[test]
     fn the_mount_table_is_read() {
-        let mounts = Mounts::parse(
+        let mounts = Mounts::of(mount_table::parse(
             b"22 1 254:0 / / rw - ext3 /dev/vda rw\n23 22 0:5 / /dev rw shared:1 - devtmpfs x rw\nbad\n",
-        );
+        ));
         let root = std::fs::File::open("/").unwrap();
         let name = |major, minor| mounts.file_system(rustix::fs::makedev(major, minor), &root);
         assert_eq!(name(254, 0).name, "ext4");

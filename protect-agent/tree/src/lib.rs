@@ -5,6 +5,7 @@
 //! - [`read`]: an entry's attributes and content on demand. An entry whose [`Identity`] is the one of
 //!   the basis needs neither: whatever changes content, attributes or extended attributes moves ctime.
 //! - [`mod@write`]: puts entries back below a target directory and never outside it.
+//! - [`btrfs`]: snapshots of subvolumes; [`mount_table`]: what is mounted.
 //! - [`listing`]: what a tree holds, and how two differ; a second opinion that shares no walking code.
 //! - [`torture`]: a tree of every odd thing a Linux file system can hold.
 //! - [`removal`]: a tree of one's own taken away, by paths; of restores it is no part.
@@ -16,13 +17,13 @@
 //! `/proc` must be mounted: it is the way to extended attributes of what cannot be opened (symbolic
 //! links, sockets, devices) without following a path.
 
-#![forbid(unsafe_code)]
-
 mod attributes;
+pub mod btrfs;
 mod dirs;
 pub mod filesystem;
 mod identity;
 pub mod listing;
+pub mod mount_table;
 pub mod read;
 pub mod removal;
 pub mod rules;
@@ -38,7 +39,7 @@ pub use identity::{EntryKind, Identity, Stat};
 pub use read::{Extent, OpenFile};
 pub use rules::{RuleError, Rules};
 pub use skipped::{Errno, Skipped, SkippedReason};
-pub use walk::{Entry, Found, Walk, WalkError, WalkOptions};
+pub use walk::{Entry, Found, Hidden, StandsFor, Walk, WalkError, WalkOptions};
 pub use write::{
     Created, FileWriter, OnClash, Place, Report, TreeWriter, Unwritten, UnwrittenReason,
     WriteError, WriteOptions,

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use keelhold_chunk::{DecodeError, Reader, Writer};
 
+use crate::demands::{Demands, Reached, put_addition, take_addition};
 use crate::field::{Field, codes, fields, put_list, put_text, take_bytes, take_list, take_text};
 use crate::hello::Refusal;
 use crate::limits::{CUT_PARAMS_LEN_MAX, EXCLUDE_COUNT_MAX, EXCLUDE_LEN_MAX, NAME_LEN_MAX};
@@ -30,6 +31,8 @@ pub struct StartBackup {
     /// Ordinals of the basis whose content must be read whatever the shortcut says. More than a
     /// message holds is sent as fewer, wider runs: reading too much is never wrong.
     pub read_again: Runs,
+    /// From version 2 on.
+    pub demands: Demands,
 }
 
 impl Field for StartBackup {
@@ -45,6 +48,7 @@ impl Field for StartBackup {
         self.mode.put(writer);
         self.basis.put(writer);
         self.read_again.put(writer);
+        put_addition(writer, &self.demands);
     }
 
     fn take(reader: &mut Reader<'_>, body: &Bytes) -> Result<Self, DecodeError> {
@@ -60,6 +64,7 @@ impl Field for StartBackup {
             mode: Field::take(reader, body)?,
             basis: Field::take(reader, body)?,
             read_again: Field::take(reader, body)?,
+            demands: take_addition(reader, body)?,
         };
         if start.inline_max as usize > INLINE_LEN_MAX {
             return Err(reader.undefined("inline limit", u64::from(start.inline_max)));
@@ -203,13 +208,26 @@ fields!(JobRefusal { job, refusal });
 
 /// The stream is complete: all items are sent, every reference is answered, every wanted chunk is
 /// sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finish {
     pub job: u64,
     pub stats: BackupStats,
+    /// From version 2 on.
+    pub reached: Reached,
 }
 
-fields!(Finish { job, stats });
+impl Field for Finish {
+    fn put(&self, writer: &mut Writer) {
+        self.job.put(writer);
+        self.stats.put(writer);
+        put_addition(writer, &self.reached);
+    }
+
+    fn take(reader: &mut Reader<'_>, body: &Bytes) -> Result<Self, DecodeError> {
+        let (job, stats) = (u64::take(reader, body)?, BackupStats::take(reader, body)?);
+        Ok(Self { job, stats, reached: take_addition(reader, body)? })
+    }
+}
 
 /// What the agent counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

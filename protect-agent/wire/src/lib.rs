@@ -27,6 +27,7 @@
 pub mod address;
 pub mod backup;
 pub mod control;
+pub mod demands;
 pub mod enroll;
 pub mod error;
 mod field;
@@ -36,6 +37,7 @@ pub mod io;
 pub mod items;
 pub mod limits;
 pub mod message;
+pub mod mounts;
 pub mod pin;
 pub mod refs;
 pub mod restore;
@@ -49,12 +51,14 @@ pub use backup::{
     SkippedEntry, Source, SourceKind, StartBackup, Started, TreeSource,
 };
 pub use control::{Answer, Ask, Outcome, Renew, Renewed, Wish};
+pub use demands::{Condition, Consistency, Demands, LinkCost, Log, Power, Reached};
 pub use enroll::{Enroll, Enrolled};
 pub use error::WireError;
 pub use hello::{Hello, Ping, Pong, Refusal, Welcome};
 pub use io::{ReceiveError, Receiver, Sender};
 pub use items::{Content, Extent, Item, Items};
 pub use message::{FromAgent, FromNewcomer, FromServer, Message, ToNewcomer};
+pub use mounts::{FileSystems, MountedFileSystem};
 pub use pin::CaPin;
 pub use refs::{Codec, Credit, Frame, Run, Runs, Want};
 pub use restore::{ItemsEnd, OnClash, RestoreStats, Restored, StartRestore};

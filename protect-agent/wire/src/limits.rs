@@ -64,6 +64,14 @@ pub const TEXT_LEN_MAX: usize = 2 << 10;
 pub const ROOT_LEN_MAX: usize = 4 << 10;
 /// Skipped entries in one message.
 pub const SKIPPED_COUNT_MAX: usize = 256;
+/// Lines in one message of a job's log.
+pub const LOG_LINE_COUNT_MAX: usize = 64;
+/// What a finished backup may name as lacking beside files.
+pub const SHORTFALL_COUNT_MAX: usize = 16;
+/// Longest time a script may be given.
+pub const SCRIPT_SECONDS_MAX: u32 = 1_800;
+/// Mounted file systems in one message.
+pub const FILE_SYSTEM_COUNT_MAX: usize = 128;
 /// Encoded cut parameters.
 pub const CUT_PARAMS_LEN_MAX: usize = 256;
 /// Certificates and certificate requests in DER.

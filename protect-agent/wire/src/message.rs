@@ -7,12 +7,14 @@ use crate::backup::{
     Cancel, Committed, Finish, JobRefusal, Progress, Skipped, StartBackup, Started,
 };
 use crate::control::{Answer, Ask, Renew, Renewed};
+use crate::demands::{Condition, Log};
 use crate::enroll::{Enroll, Enrolled};
 use crate::error::WireError;
 use crate::field::Field;
 use crate::header::Header;
 use crate::hello::{Hello, Ping, Pong, Refusal, Welcome};
 use crate::items::Items;
+use crate::mounts::FileSystems;
 use crate::refs::{Credit, Frame, Want};
 use crate::restore::{ItemsEnd, Restored, StartRestore};
 
@@ -87,12 +89,15 @@ messages! {
         Pong(Pong) = 0x05,
         Ask(Ask) = 0x06,
         Renew(Renew) = 0x08,
+        Condition(Condition) = 0x0a,
+        FileSystems(FileSystems) = 0x0b,
         Started(Started) = 0x11,
         Declined(JobRefusal) = 0x12,
         Finish(Finish) = 0x13,
         Aborted(JobRefusal) = 0x17,
         Skipped(Skipped) = 0x18,
         Progress(Progress) = 0x19,
+        Log(Log) = 0x1a,
         Items(Items) = 0x20,
         Want(Want) = 0x21,
         Frame(Frame) = 0x22,
@@ -148,14 +153,19 @@ impl FromAgent {
             Self::Finish(body) => body.job,
             Self::Skipped(body) => body.job,
             Self::Progress(body) => body.job,
+            Self::Log(body) => body.job,
             Self::Items(body) => body.job,
             Self::Want(body) => body.job,
             Self::Frame(body) => body.job,
             Self::Credit(body) => body.job,
             Self::Restored(body) => body.job,
-            Self::Hello(_) | Self::Ping(_) | Self::Pong(_) | Self::Ask(_) | Self::Renew(_) => {
-                return None;
-            }
+            Self::Hello(_)
+            | Self::Ping(_)
+            | Self::Pong(_)
+            | Self::Ask(_)
+            | Self::Renew(_)
+            | Self::Condition(_)
+            | Self::FileSystems(_) => return None,
         })
     }
 }

@@ -19,11 +19,14 @@ pub enum Version {
     /// Entries are offers; wants, frames and credits in both directions; *read again* at the start
     /// of a session; enrolment by token; restores through the agent; renewal of certificates.
     V1 = 1,
+    /// Demands in `StartBackup` and what was reached in `Finish`: consistency, scripts. `Log`,
+    /// `Condition` and `FileSystems`.
+    V2 = 2,
 }
 
 impl Version {
     pub const OLDEST: Self = Self::V1;
-    pub const NEWEST: Self = Self::V1;
+    pub const NEWEST: Self = Self::V2;
 
     #[must_use]
     pub fn number(self) -> u16 {
@@ -34,6 +37,7 @@ impl Version {
     pub fn from_number(number: u16) -> Option<Self> {
         match number {
             1 => Some(Self::V1),
+            2 => Some(Self::V2),
             _ => None,
         }
     }
@@ -60,9 +64,10 @@ mod tests {
     #[test]
     fn the_newest_common_version_is_chosen() {
         assert_eq!(Version::choose(1, 1), Some(Version::V1));
-        assert_eq!(Version::choose(1, 9), Some(Version::V1));
+        assert_eq!(Version::choose(1, 9), Some(Version::V2));
         assert_eq!(Version::choose(0, 1), Some(Version::V1));
-        assert_eq!(Version::choose(2, 9), None);
+        assert_eq!(Version::choose(2, 2), Some(Version::V2));
+        assert_eq!(Version::choose(3, 9), None);
         assert_eq!(Version::choose(9, 1), None);
     }
 }

@@ -5,6 +5,7 @@ mod big_tree;
 mod cuts;
 mod encrypted;
 mod forget;
+mod frozen;
 mod full;
 mod groups;
 mod hidden;

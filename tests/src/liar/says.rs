@@ -88,7 +88,11 @@ impl Liar {
     pub fn finish(&mut self) {
         let job = self.job();
         let stats = BackupStats { files: 1, ..BackupStats::default() };
-        self.say(&FromAgent::Finish(Finish { job, stats }));
+        self.say(&FromAgent::Finish(Finish {
+            job,
+            stats,
+            reached: keelhold_wire::Reached::default(),
+        }));
     }
 
     /// A whole stream of these items, from its beginning to its end.

@@ -16,6 +16,7 @@ pub(in crate::backup) fn settings(tree: &Path) -> Settings {
     let at = keelhold_chunk::Timestamp { secs: 1 << 33, nanos: 0 };
     let file_system = FileSystem { name: "ext4".to_owned() };
     Settings {
+        view: crate::backup::view::View::default(),
         id_key: IdKey::new([2; 32]),
         cutter: Cutter::Content(ContentCutter::new(&params).unwrap()),
         inline_max: 100,

@@ -9,9 +9,9 @@ use keelhold_chunk::cut::CutParams;
 use keelhold_chunk::{Attributes, ChunkId, IdKey, Kind, Writer};
 use keelhold_wire::header::HEADER_LEN;
 use keelhold_wire::{
-    BackupStats, Basis, Codec, Committed, Content, Credit, Extent, Frame, FromAgent, FromServer,
-    Item, Message, Mode, Receiver, Runs, Sender, SkippedEntry, Source, SourceKind, StartBackup,
-    TreeSource, Want, Welcome,
+    BackupStats, Basis, Codec, Committed, Content, Credit, Demands, Extent, Frame, FromAgent,
+    FromServer, Item, Message, Mode, Reached, Receiver, Runs, Sender, SkippedEntry, Source,
+    SourceKind, StartBackup, TreeSource, Want, Welcome,
 };
 use tokio::io::{AsyncWriteExt, DuplexStream};
 
@@ -27,6 +27,7 @@ pub(super) struct Session {
     pub(super) basis: Option<Basis>,
     pub(super) read_again: Runs,
     pub(super) mode: Mode,
+    pub(super) demands: Demands,
     /// Hang up after so many bytes.
     pub(super) cut_after: Option<u64>,
 }
@@ -44,6 +45,8 @@ pub(super) struct Point {
     pub(super) entries: Vec<Entry>,
     pub(super) skipped: Vec<SkippedEntry>,
     pub(super) stats: BackupStats,
+    pub(super) reached: Reached,
+    pub(super) log: Vec<String>,
     pub(super) bytes_received: u64,
     pub(super) frame_count: u64,
     pub(super) trusted_by_the_file_system: bool,
@@ -64,11 +67,18 @@ struct Intake {
     frame_bytes: u64,
     frame_count: u64,
     skipped: Vec<SkippedEntry>,
+    log: Vec<String>,
 }
 
 impl Default for Session {
     fn default() -> Self {
-        Self { basis: None, read_again: Runs::new(), mode: Mode::Backup, cut_after: None }
+        Self {
+            basis: None,
+            read_again: Runs::new(),
+            mode: Mode::Backup,
+            demands: Demands::default(),
+            cut_after: None,
+        }
     }
 }
 
@@ -89,7 +99,7 @@ impl Server {
         let hello = receiver.receive::<FromAgent>().await.unwrap().unwrap();
         assert!(matches!(hello, FromAgent::Hello(_)));
         let welcome = Welcome {
-            version: 1,
+            version: 2,
             server_version: "test".to_owned(),
             machine_name: "test".to_owned(),
             now: 0,
@@ -100,7 +110,7 @@ impl Server {
         }
         let mut intake = Intake::new();
         let mut sender = Sender::new(writer);
-        let stats = loop {
+        let (stats, reached) = loop {
             if session.cut_after.is_some_and(|limit| receiver.received() > limit) {
                 return Err("cut".to_owned());
             }
@@ -109,7 +119,7 @@ impl Server {
                 Some(FromAgent::Declined(no) | FromAgent::Aborted(no)) => {
                     return Err(format!("{} {}", no.refusal.label(), no.refusal.message));
                 }
-                Some(FromAgent::Finish(finish)) => break finish.stats,
+                Some(FromAgent::Finish(finish)) => break (finish.stats, finish.reached),
                 Some(message) => message,
             };
             for answer in self.take(&mut intake, message) {
@@ -136,6 +146,8 @@ impl Server {
             entries,
             skipped: intake.skipped,
             stats,
+            reached,
+            log: intake.log,
             bytes_received: receiver.received(),
             frame_count: intake.frame_count,
             trusted_by_the_file_system,
@@ -161,13 +173,21 @@ impl Server {
             mode: session.mode,
             basis: session.basis,
             read_again: session.read_again.clone(),
+            demands: session.demands.clone(),
         }
     }
 
     fn take(&mut self, intake: &mut Intake, message: FromAgent) -> Vec<FromServer> {
         let body_len = (message.to_bytes().len() - HEADER_LEN) as u64;
         match message {
-            FromAgent::Started(_) | FromAgent::Progress(_) => return Vec::new(),
+            FromAgent::Started(_)
+            | FromAgent::Progress(_)
+            | FromAgent::Condition(_)
+            | FromAgent::FileSystems(_) => return Vec::new(),
+            FromAgent::Log(log) => {
+                intake.log.extend(log.lines);
+                return Vec::new();
+            }
             FromAgent::Skipped(skipped) => {
                 intake.skipped.extend(skipped.entries);
                 return Vec::new();
@@ -311,6 +331,7 @@ impl Intake {
             frame_bytes: 0,
             frame_count: 0,
             skipped: Vec::new(),
+            log: Vec::new(),
         }
     }
 

@@ -161,6 +161,9 @@ impl Listing {
                 return items.push(skip(reason));
             }
         };
+        if is_directory && decide.is_own_place(&stat) {
+            return decide.count_excluded(1);
+        }
         let border = decide.border(&self.branch.dir, listed.inode, &stat, dir, name);
         if border.is_some() && !is_directory {
             return items.extend(border.map(skip));

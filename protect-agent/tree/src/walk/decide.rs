@@ -1,6 +1,7 @@
 //! What a walk enters and what it leaves out.
 
 use super::WalkOptions;
+use crate::btrfs;
 use crate::dirs::Dir;
 use crate::filesystem::Mounts;
 use crate::identity::Stat;
@@ -16,15 +17,57 @@ pub(crate) struct Decide {
     pub(crate) options: WalkOptions,
     mounts: Mounts,
     keep_out: HashSet<(u64, u64)>,
+    own_places: HashSet<(u64, u64)>,
+    root_device: u64,
     pub(crate) excluded_count: AtomicU64,
 }
 
 impl Decide {
-    pub(crate) fn new(options: WalkOptions, mounts: Mounts) -> Self {
+    pub(crate) fn new(options: WalkOptions, mounts: Mounts, root_device: u64) -> Self {
+        let live = options.stands_for.as_ref().map(|live| live.device);
         // What is not there cannot be entered.
-        let inode = |path| rustix::fs::stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino));
-        let keep_out = options.keep_out.iter().filter_map(inode).collect();
-        Self { options, mounts, keep_out, excluded_count: AtomicU64::new(0) }
+        let inode = |path: &std::path::PathBuf| {
+            rustix::fs::stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino))
+        };
+        // A snapshot has the same inodes under another device.
+        let here =
+            |(device, inode)| (if Some(device) == live { root_device } else { device }, inode);
+        let inodes = |paths: &[std::path::PathBuf]| -> HashSet<(u64, u64)> {
+            paths.iter().filter_map(inode).map(here).collect()
+        };
+        let (keep_out, own_places) = (inodes(&options.keep_out), inodes(&options.own_places));
+        let excluded_count = AtomicU64::new(0);
+        Self { options, mounts, keep_out, own_places, root_device, excluded_count }
+    }
+
+    /// A place of the backup's own that is as if it were not there.
+    pub(crate) fn is_own_place(&self, stat: &Stat) -> bool {
+        let identity = &stat.identity;
+        !self.own_places.is_empty() && self.own_places.contains(&(identity.device, identity.inode))
+    }
+
+    /// In a snapshot: where the live tree has a mount or another subvolume.
+    fn border_of_live(&self, parent: &Dir, stat: &Stat, name: &[u8]) -> Option<SkippedReason> {
+        let live = self.options.stands_for.as_ref()?;
+        let (identity, file_system) = (&stat.identity, String::from("btrfs subvolume"));
+        let in_snapshot = identity.device == self.root_device;
+        if in_snapshot && stat.is_directory() && btrfs::is_empty_subvolume(identity.inode) {
+            return Some(SkippedReason::OtherFileSystem { file_system });
+        }
+        let named = |path: &Vec<u8>| crate::dirs::split(path).1 == name;
+        if !live.hidden.keys().any(named) {
+            return None;
+        }
+        let hidden = live.hidden.get(&parent.path_of(name))?;
+        if hidden.inode == Some(identity.inode) {
+            return None;
+        }
+        let file_system = hidden.file_system.clone();
+        Some(if crate::filesystem::is_kernel(&file_system) {
+            SkippedReason::KernelFileSystem { file_system }
+        } else {
+            SkippedReason::OtherFileSystem { file_system }
+        })
     }
 
     pub(crate) fn count_excluded(&self, count: usize) {
@@ -69,6 +112,9 @@ impl Decide {
         let identity = &stat.identity;
         if self.keep_out.contains(&(identity.device, identity.inode)) {
             return Some(SkippedReason::KeptOut);
+        }
+        if let Some(border) = self.border_of_live(parent, stat, name) {
+            return Some(border);
         }
         let elsewhere = stat.mount_root && identity.inode != listed_inode;
         let crossed = if stat.is_directory() {

@@ -30,6 +30,7 @@ use decide::Decide;
 use reader::Reader;
 use rustix::fs::{Mode, OFlags};
 use schedule::Schedule;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -48,9 +49,30 @@ pub struct WalkOptions {
     pub no_dump: bool,
     /// Directories never entered, by inode: the pool, the backup's own state.
     pub keep_out: Vec<PathBuf>,
+    /// Directories that are as if they were not there, by inode: where source snapshots lie.
+    pub own_places: Vec<PathBuf>,
+    /// The root is a snapshot of this.
+    pub stands_for: Option<StandsFor>,
     pub threads: usize,
     /// Entries that may wait to be taken.
     pub read_ahead: usize,
+}
+
+/// The live tree whose snapshot is walked. A snapshot shows what lies *under* a mount, and nothing of
+/// another subvolume: the walk ends at both, as it does in the live tree.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StandsFor {
+    pub device: u64,
+    /// What is mounted below the live root, by path from there.
+    pub hidden: HashMap<Vec<u8>, Hidden>,
+}
+
+/// A mount that a snapshot does not show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hidden {
+    pub file_system: String,
+    /// What is mounted is this directory or file of the live tree itself, if it is one of its own.
+    pub inode: Option<u64>,
 }
 
 impl Default for WalkOptions {
@@ -62,6 +84,8 @@ impl Default for WalkOptions {
             ignore_files: true,
             no_dump: true,
             keep_out: Vec::new(),
+            own_places: Vec::new(),
+            stands_for: None,
             threads: 8,
             read_ahead: 32 << 10,
         }
@@ -169,7 +193,7 @@ impl Walk {
         }
         let root = Dir::root(fd).map_err(opened)?;
         let (thread_count, read_ahead) = (options.threads, options.read_ahead);
-        let decide = Decide::new(options, mounts);
+        let decide = Decide::new(options, mounts, stat.identity.device);
         let schedule = Arc::new(Schedule::new(decide, read_ahead));
         let branch = Arc::new(Branch::root(root.clone()));
         let entry = Entry { dir: root.clone(), path: Vec::new(), stat };

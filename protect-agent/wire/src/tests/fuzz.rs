@@ -66,6 +66,8 @@ fn bodies() -> Vec<(u8, Vec<u8>)> {
     }
     let mut all: Vec<(u8, Vec<u8>)> = samples::from_agent().iter().map(body).collect();
     all.extend(samples::from_server().iter().map(body));
+    all.extend(samples::from_agent_2().iter().map(body));
+    all.extend(samples::from_server_2().iter().map(body));
     all.extend(samples::to_newcomer().iter().map(body));
     all.push(body(&samples::enroll()));
     all

@@ -32,7 +32,7 @@ fn compare_or_bless(name: &str, said: &[Said]) {
         std::fs::write(&path, &text).unwrap();
     }
     let golden = std::fs::read_to_string(&path).unwrap();
-    assert_eq!(text, golden, "the encoding of version 1 has changed");
+    assert_eq!(text, golden, "the encoding of a version has changed");
     assert_eq!(transcript::read(&golden).unwrap(), said);
 }
 
@@ -43,6 +43,24 @@ fn version_1_is_what_it_was() {
     let agent = samples::from_agent().into_iter().map(Said::Agent);
     let server = samples::from_server().into_iter().map(Said::Server);
     compare_or_bless("messages-1.txt", &agent.chain(server).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_version_2_added_is_what_it_was() {
+    let agent = samples::from_agent_2().into_iter().map(Said::Agent);
+    let server = samples::from_server_2().into_iter().map(Said::Server);
+    compare_or_bless("messages-2.txt", &agent.chain(server).collect::<Vec<_>>());
+}
+
+/// An addition that says what its absence says is malformed: one message, one encoding.
+#[test]
+fn an_addition_that_says_nothing_is_refused() {
+    for message in samples::from_server() {
+        let FromServer::StartBackup(_) = &message else { continue };
+        let mut body = message.to_bytes()[crate::header::HEADER_LEN..].to_vec();
+        body.extend_from_slice(&[0, 0, 0, 0]);
+        assert!(FromServer::from_body(message.kind(), &body.into()).is_err());
+    }
 }
 
 /// A small backup from the greeting to the point.

@@ -70,6 +70,7 @@ pub(super) fn start_backup() -> StartBackup {
         mode: Mode::Check,
         basis: Some(Basis { id: [7; 16], entries: 190_000 }),
         read_again: runs(&[3, 4, 5, 100]),
+        demands: Demands::default(),
     }
 }
 
@@ -124,7 +125,7 @@ pub(super) fn from_agent() -> Vec<FromAgent> {
         FromAgent::Renew(Renew { request: vec![0x30, 0x82] }),
         FromAgent::Started(Started { job }),
         FromAgent::Declined(no()),
-        FromAgent::Finish(Finish { job, stats: stats() }),
+        FromAgent::Finish(Finish { job, stats: stats(), reached: Reached::default() }),
         FromAgent::Aborted(no()),
         FromAgent::Skipped(Skipped { job, entries: vec![skipped(), skipped()] }),
         FromAgent::Progress(Progress { job, entries: 1, files: 2, bytes: 3 }),
@@ -174,6 +175,46 @@ pub(super) fn from_server() -> Vec<FromServer> {
         }),
         FromServer::ItemsEnd(ItemsEnd { job, entries: 4 }),
     ]
+}
+
+/// What version 2 added.
+pub(super) fn from_agent_2() -> Vec<FromAgent> {
+    let job = 7;
+    let shortfalls = vec!["the post script ended with 1".to_owned()];
+    let reached = Reached { consistency: Consistency::Application, shortfalls };
+    let mounted = |point: &[u8], uuid: Option<&str>| MountedFileSystem {
+        point: point.to_vec(),
+        kind: "btrfs".to_owned(),
+        uuid: uuid.map(str::to_owned),
+        bytes: 1 << 40,
+        bytes_used: 3 << 30,
+    };
+    vec![
+        FromAgent::Condition(Condition::default()),
+        FromAgent::Condition(Condition {
+            power: Power::Battery,
+            charge: Some(73),
+            link: LinkCost::Metered,
+            slept_seconds: 86_400,
+        }),
+        FromAgent::FileSystems(FileSystems {
+            list: vec![mounted(b"/", Some("0f2c-9a")), mounted(b"/sr\xff", None)],
+            unnamed: 2,
+        }),
+        FromAgent::Log(Log { job, lines: vec!["pre: flushed".to_owned(), String::new()] }),
+        FromAgent::Finish(Finish { job, stats: stats(), reached }),
+    ]
+}
+
+/// What version 2 added.
+pub(super) fn from_server_2() -> Vec<FromServer> {
+    let demands = Demands {
+        consistency_min: Consistency::Crash,
+        pre: Some(b"/etc/keelhold/scripts/pre".to_vec()),
+        post: None,
+        script_seconds: 60,
+    };
+    vec![FromServer::StartBackup(StartBackup { demands, ..start_backup() })]
 }
 
 pub(super) fn enroll() -> FromNewcomer {
