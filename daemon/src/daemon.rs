@@ -16,7 +16,7 @@ use crate::record::{
     AUTHORITY, AuthorityRecord, FINISHED_JOBS, MachineRecord, NOTE_PREFIX, SourceName,
     SourceRecord, source_key,
 };
-use crate::server::{End, Task};
+use crate::server::{End, Task, Terms, Throttle};
 use crate::settings::Settings;
 use crate::source::{self, Names};
 use crate::store::{Store, StoreError};
@@ -41,6 +41,8 @@ pub struct Daemon {
     pub upkeep: Upkeep,
     pub scrub: crate::scrub::Scrub,
     pub schedule: crate::schedule::Schedule,
+    /// What groups' machines send together.
+    pub throttle: Throttle,
     /// The groups in force, once somebody asked.
     pub(crate) groups_known: tokio::sync::Mutex<Option<Arc<crate::group::Groups>>>,
     /// Points are forgotten and kept one by one: what was asked before is still so.
@@ -92,6 +94,7 @@ impl Daemon {
             upkeep,
             scrub: crate::scrub::Scrub::default(),
             schedule: crate::schedule::Schedule::default(),
+            throttle: Throttle::default(),
             groups_known: tokio::sync::Mutex::default(),
             catalog,
             url,
@@ -248,7 +251,11 @@ impl Daemon {
         let gone = || Failure::new(Code::SourceUnknown, "the source of the job is gone");
         let source = record.filter(|source| !source.removed).ok_or_else(gone)?;
         let name = self.names().await?.source(&source.id);
-        let task = Task { job, source, order, name, quota_left: None };
+        let (names, groups) = (self.names().await?, self.groups().await?);
+        let stated = groups.of_source(&source, &names);
+        let wire = self.connected.wire(&source.machine).unwrap_or(1);
+        let terms = Terms::of(stated, &self.settings, wire);
+        let task = Task { job, source, order, name, quota_left: None, terms };
         let quota_left = crate::room::admit(self, &task).await;
         Ok((task, quota_left))
     }

@@ -4,10 +4,11 @@ use super::{Groups, Stated};
 use crate::api::types;
 use crate::clock::rfc3339;
 use crate::daemon::Daemon;
+use crate::point_facts::path_text;
 use crate::source::Names;
 use keelhold_disk::units::UnixNanos;
 use keelhold_policy::calendar::Calendar;
-use keelhold_policy::goal::{Consistency, Group, Sync};
+use keelhold_policy::goal::{ANY_MACHINE, Consistency, Cover, Group, Sync};
 use keelhold_policy::retain::Tag;
 
 /// Its goals in words, a line each.
@@ -35,6 +36,19 @@ fn goals(group: &Group) -> Vec<String> {
 }
 
 impl Daemon {
+    /// MACHINE:PATH of what this group's rules found and do not protect.
+    fn shown_not_covered(&self, stated: &Stated, groups: &Groups, names: &Names) -> Vec<String> {
+        let rule = |machine: &str| {
+            stated.group.members.iter().any(|member| {
+                let is_rule = matches!(member.cover, Cover::FileSystems { .. });
+                is_rule && (member.machine == machine || member.machine == ANY_MACHINE)
+            })
+        };
+        let found = self.not_covered(groups, names).into_iter();
+        let shown = found.filter(|found| rule(&found.machine));
+        shown.map(|found| format!("{}:{}", found.machine, path_text(&found.root).0)).collect()
+    }
+
     pub(super) fn show_group(
         &self,
         stated: &Stated,
@@ -53,7 +67,7 @@ impl Daemon {
             zone: zone.iana_name().unwrap_or("the appliance's").to_owned(),
             goals: goals(&stated.group),
             sources: sources.iter().map(|source| names.source(&source.id)).collect(),
-            not_covered: Vec::new(),
+            not_covered: self.shown_not_covered(stated, groups, names),
             text: record.text.clone(),
         }
     }

@@ -5,6 +5,7 @@
 //! else that which has a rule for every machine.
 
 mod apply;
+mod cover;
 mod describe;
 mod preview;
 mod rename;

@@ -2,6 +2,7 @@
 //! which is either dead and has not noticed, or somebody else with the same key.
 
 use crate::job::JobId;
+use keelhold_wire::{Condition, FileSystems};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
@@ -18,8 +19,20 @@ pub enum Command {
 struct Connection {
     number: u64,
     version: String,
+    /// The newest version of the wire it speaks.
+    wire: u32,
+    condition: Condition,
+    file_systems: Option<FileSystems>,
     commands: mpsc::UnboundedSender<Command>,
     end: watch::Sender<bool>,
+}
+
+/// What a connected machine has mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mounted {
+    pub machine: String,
+    /// Paths of the mount points.
+    pub roots: Vec<Vec<u8>>,
 }
 
 #[derive(Debug, Default)]
@@ -49,13 +62,21 @@ impl Connected {
     }
 
     /// Enters a connection, ending the machine's older one.
-    pub fn enter(&self, machine: &str, version: &str) -> Place {
+    pub fn enter(&self, machine: &str, version: &str, wire: u32) -> Place {
         let (commands, asked) = mpsc::unbounded_channel();
         let (end, ended) = watch::channel(false);
         let mut table = self.table();
         let number = table.next;
         table.next += 1;
-        let connection = Connection { number, version: version.to_owned(), commands, end };
+        let connection = Connection {
+            number,
+            version: version.to_owned(),
+            wire,
+            condition: Condition::default(),
+            file_systems: None,
+            commands,
+            end,
+        };
         let older = table.machines.insert(machine.to_owned(), connection);
         if let Some(older) = &older {
             older.end.send_replace(true);
@@ -96,6 +117,42 @@ impl Connected {
         self.table().machines.get(machine).map(|connection| connection.version.clone())
     }
 
+    /// The newest version of the wire a connected machine speaks.
+    #[must_use]
+    pub fn wire(&self, machine: &str) -> Option<u32> {
+        self.table().machines.get(machine).map(|connection| connection.wire)
+    }
+
+    /// How a connected machine stands, as far as it said.
+    #[must_use]
+    pub fn condition(&self, machine: &str) -> Option<Condition> {
+        self.table().machines.get(machine).map(|connection| connection.condition)
+    }
+
+    pub fn stands(&self, machine: &str, condition: Condition) {
+        if let Some(connection) = self.table().machines.get_mut(machine) {
+            connection.condition = condition;
+        }
+    }
+
+    pub fn has_mounted(&self, machine: &str, file_systems: FileSystems) {
+        if let Some(connection) = self.table().machines.get_mut(machine) {
+            connection.file_systems = Some(file_systems);
+        }
+    }
+
+    /// What machines have mounted, of those that said.
+    #[must_use]
+    pub fn mounted(&self) -> Vec<Mounted> {
+        let table = self.table();
+        let of = |(machine, connection): (&String, &Connection)| {
+            let list = &connection.file_systems.as_ref()?.list;
+            let roots = list.iter().map(|each| each.point.to_vec()).collect();
+            Some(Mounted { machine: machine.clone(), roots })
+        };
+        table.machines.iter().filter_map(of).collect()
+    }
+
     #[must_use]
     pub fn count(&self) -> usize {
         self.table().machines.len()
@@ -116,9 +173,9 @@ mod tests {
     #[test]
     fn a_newer_connection_ends_the_older() {
         let connected = Connected::default();
-        let older = connected.enter("m", "1");
+        let older = connected.enter("m", "1", 2);
         assert!(!older.replaced_another && !*older.end.borrow());
-        let mut newer = connected.enter("m", "2");
+        let mut newer = connected.enter("m", "2", 2);
         assert!(newer.replaced_another && *older.end.borrow());
         connected.leave(&older);
         assert!(connected.command("m", Command::Run(7)));

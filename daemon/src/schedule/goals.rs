@@ -11,23 +11,14 @@ use keelhold_policy::schedule::{Goals, Group, Source, Sync, Window, default_dead
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// Every so often, from midnight on, by the wall clock of the group's zone.
-fn every(length: SignedDuration) -> Option<Calendar> {
-    let minutes = length.as_mins();
-    if minutes < 1 {
-        return None;
-    }
-    let times = (0..24 * 60).step_by(usize::try_from(minutes).ok()?);
-    let times = times.map(|minute| format!(" {:02}:{:02}", minute / 60, minute % 60));
-    Calendar::parse(&format!("daily{}", times.collect::<String>())).ok()
-}
-
 fn group(stated: &Stated, sources: &[&SourceRecord], settings: &Settings, now: Timestamp) -> Group {
     let goal = &stated.group;
     let points = Calendar::joined(goal.short_term.points.iter().cloned());
     let sync = match goal.short_term.sync {
         goal::Sync::BeforePoint => None,
-        goal::Sync::Every(length) => every(length.duration()),
+        goal::Sync::Every(length) => {
+            u16::try_from(length.duration().as_mins()).ok().and_then(Calendar::every)
+        }
     };
     let duration = |length: Option<goal::Length>| length.map(goal::Length::duration);
     let by_schedule = || points.as_ref().or(sync.as_ref()).map(|of| default_deadline(of, now));
@@ -65,24 +56,4 @@ pub fn goals(groups: &Groups, names: &Names, settings: &Settings, now: Timestamp
         group(stated, members, settings, now)
     };
     Goals { groups: groups.iter().map(of).collect(), slots: settings.job_slots }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use jiff::tz::TimeZone;
-
-    #[test]
-    fn every_so_often_is_counted_from_midnight() {
-        let from: Timestamp = "2026-11-22T23:50:00Z".parse().unwrap();
-        for (minutes, count, first) in [(15, 96, "00:00"), (45, 32, "00:00"), (1_440, 1, "00:00")] {
-            let calendar = every(SignedDuration::from_mins(minutes)).unwrap();
-            let end = from.saturating_add(DAY).unwrap();
-            let day: Vec<Timestamp> =
-                calendar.iter(&TimeZone::UTC, from).take_while(|at| *at <= end).collect();
-            assert_eq!(day.len(), count, "{minutes}");
-            assert!(day[0].to_string().contains(&format!("T{first}")), "{}", day[0]);
-        }
-        assert!(every(SignedDuration::ZERO).is_none());
-    }
 }

@@ -16,6 +16,7 @@ use keelhold_disk::units::UnixNanos;
 use keelhold_policy::schedule::{
     Facts, History, Kind, Machines, Now, Outcome, Wait, WaitReason, decide,
 };
+use keelhold_wire::{LinkCost, Power};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -126,9 +127,14 @@ impl State {
 impl Daemon {
     fn machines_now(&self, groups: &keelhold_policy::schedule::Goals) -> Machines {
         let members = groups.groups.iter().flat_map(|group| &group.members);
-        let facts = |machine: &str| Facts {
-            connected: self.connected.version(machine).is_some(),
-            ..Facts::default()
+        let facts = |machine: &str| {
+            let condition = self.connected.condition(machine);
+            Facts {
+                connected: condition.is_some(),
+                on_battery: condition.is_some_and(|of| of.power == Power::Battery),
+                metered: condition.is_some_and(|of| of.link == LinkCost::Metered),
+                asleep_since: None,
+            }
         };
         members.map(|member| (member.machine.clone(), facts(&member.machine))).collect()
     }
@@ -144,7 +150,10 @@ impl Daemon {
             }
             self.schedule.state().history = Some(history);
         }
-        let (names, groups) = (self.names().await?, self.groups().await?);
+        let (mut names, groups) = (self.names().await?, self.groups().await?);
+        if self.join_file_systems(&groups, &names).await? {
+            names = self.names().await?;
+        }
         let goals = goals::goals(&groups, &names, &self.settings, now.wall);
         let machines = self.machines_now(&goals);
         let (decision, before, history, with_clock) = {

@@ -77,7 +77,8 @@ pub async fn serve(
         Err(_) => return tracing::info!(machine = machine.name, "greeting took too long"),
     };
     drop(stranger);
-    let mut place = daemon.connected.enter(&machine.id, &hello.agent_version);
+    let mut place = daemon.connected.enter(&machine.id, &hello.agent_version, hello.version_max);
+    daemon.schedule.wake();
     if place.replaced_another {
         tracing::warn!(machine = machine.name, "connected again while it seemed to be connected");
     }
@@ -241,7 +242,15 @@ impl Connection {
                     Err(error) => return Err(chain(&error)),
                 }
             }
-            FromAgent::Pong(_) | FromAgent::Condition(_) | FromAgent::FileSystems(_) => {
+            FromAgent::Pong(_) => return Ok(()),
+            FromAgent::Condition(condition) => {
+                self.daemon.connected.stands(&self.machine.id, condition);
+                self.daemon.schedule.wake();
+                return Ok(());
+            }
+            FromAgent::FileSystems(file_systems) => {
+                self.daemon.connected.has_mounted(&self.machine.id, file_systems);
+                self.daemon.schedule.wake();
                 return Ok(());
             }
             _ => return Err(String::from("a second greeting")),

@@ -12,9 +12,13 @@ mod outbox;
 mod restore;
 mod session;
 mod strangers;
+mod terms;
+mod throttle;
 pub mod tls;
 
 pub use session::{End, Task};
+pub use terms::Terms;
+pub use throttle::Throttle;
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use super::budget::{Arrivals, Arrived};
 use super::intake::{Breach, Intake};
 use super::lanes::{self, Done, FrameWork, ItemWork};
 use super::outbox::{Gone, Outbox};
+use super::terms::Terms;
 use crate::api::types::{BackupResult, Outcome, Progress};
 use crate::daemon::Daemon;
 use crate::failure::{Code, Failure};
@@ -26,8 +27,8 @@ use keelhold_disk::pool::PointInfo;
 use keelhold_disk::units::{DomainId, SessionId, SourceId, UnixNanos};
 use keelhold_wire::header::HEADER_LEN;
 use keelhold_wire::{
-    Basis, Cancel, Codec, Credit, Demands, Finish, FromAgent, FromServer, JobRefusal, Message as _,
-    Mode, StartBackup, Want,
+    Basis, Cancel, Codec, Credit, Finish, FromAgent, FromServer, JobRefusal, Message as _, Mode,
+    StartBackup, Want,
 };
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -59,6 +60,7 @@ pub struct Task {
     pub name: String,
     /// Bytes that the machine's quota leaves.
     pub quota_left: Option<u64>,
+    pub terms: Terms,
 }
 
 enum Stop {
@@ -117,6 +119,8 @@ pub struct Session<'a> {
     skipped: SkippedList,
     not_covered: SkippedList,
     bytes_sent: u64,
+    /// Nothing more is taken before: the bandwidth of its group.
+    resume_at: tokio::time::Instant,
 }
 
 /// Runs a backup to its end, as far as this connection carries it.
@@ -204,7 +208,7 @@ impl<'a> Session<'a> {
             mode: if task.order.check { Mode::Check } else { Mode::Backup },
             basis: basis.as_ref().map(|basis| Basis { id: basis.id.0, entries: basis.entries }),
             read_again,
-            demands: Demands::default(),
+            demands: task.terms.demands.clone(),
         };
         if let Some(basis) = &basis {
             daemon.jobs.expect(task.job, basis.entries);
@@ -234,6 +238,7 @@ impl<'a> Session<'a> {
             skipped: SkippedList::default(),
             not_covered: SkippedList::default(),
             bytes_sent: 0,
+            resume_at: tokio::time::Instant::now(),
         })
     }
 
@@ -247,8 +252,10 @@ impl<'a> Session<'a> {
         let Asked { mut cancel, mut pause } =
             self.daemon.jobs.asked(self.task.job).ok_or(Stop::Cancelled)?;
         while !self.is_complete() {
+            let held = self.resume_at > tokio::time::Instant::now();
             tokio::select! {
-                arrived = arrivals.recv() => match arrived {
+                () = tokio::time::sleep_until(self.resume_at), if held => {}
+                arrived = arrivals.recv(), if !held => match arrived {
                     Some(arrived) => self.take(arrived).await?,
                     None => return Err(Stop::Away),
                 },
@@ -300,6 +307,7 @@ impl<'a> Session<'a> {
             }
             FromAgent::Frame(frame) => {
                 let chunks = self.intake.frame(&frame)?;
+                self.hold_back(body_len);
                 let _ = self.frames.send(FrameWork { frame, chunks, body_len, permit });
             }
             FromAgent::Skipped(list) => self.note_skipped(list.entries),
@@ -323,6 +331,15 @@ impl<'a> Session<'a> {
             other => return Err(Breach::Misplaced { name: other.name() }.into()),
         }
         Ok(())
+    }
+
+    /// After a frame of so many bytes, as its group's bandwidth asks.
+    fn hold_back(&mut self, len: u64) {
+        if let Some(limits) = &self.task.terms.limits {
+            let wall = crate::retention::point::timestamp(self.daemon.store.clock.now());
+            let now = tokio::time::Instant::now();
+            self.resume_at = self.daemon.throttle.took(limits, len, wall, now);
+        }
     }
 
     /// Asks the pool which of the offered chunks it has, and the agent for the others.

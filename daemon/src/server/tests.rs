@@ -149,6 +149,7 @@ impl House {
             order: crate::job::Order::default(),
             name: String::from("machine/tree"),
             quota_left: None,
+            terms: super::Terms::default(),
         };
         let end = tokio::spawn(async move {
             let end = session::run(&daemon, &task, &outbox, &mut arrivals, &mut stopping).await;

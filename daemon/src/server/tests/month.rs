@@ -146,7 +146,7 @@ impl Fleet {
                     connected.leave(&place);
                     None
                 }
-                None => Some(connected.enter(&id_of(number), "1")),
+                None => Some(connected.enter(&id_of(number), "1", 1)),
             };
         }
     }
