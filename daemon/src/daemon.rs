@@ -4,6 +4,7 @@ use crate::api::types;
 use crate::authority::{Authority, AuthorityError};
 use crate::catalog::{Catalog, PointRow, View};
 use crate::clock::{SharedClock, rfc3339};
+use crate::disks::KnownDisks;
 use crate::failure::{Code, Failure, chain};
 use crate::id_text;
 use crate::job::{FinishedJob, JobId, Jobs};
@@ -23,7 +24,6 @@ use crate::store::{Store, StoreError};
 use crate::upkeep::Upkeep;
 use keelhold_disk::pool::PointInfo;
 use keelhold_disk::units::PointId;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
@@ -40,6 +40,8 @@ pub struct Daemon {
     pub settings: Settings,
     pub upkeep: Upkeep,
     pub scrub: crate::scrub::Scrub,
+    pub heal: crate::heal::Heal,
+    pub disks: KnownDisks,
     /// Points are forgotten and kept one by one: what was asked before is still so.
     pub forgetting: tokio::sync::Mutex<()>,
     /// Whoever holds it brings the catalog up to what the pool has.
@@ -63,14 +65,14 @@ impl Daemon {
     pub async fn open(
         pool: PoolHandle,
         clock: SharedClock,
-        catalog: &Path,
+        disks: KnownDisks,
         url: String,
         settings: Settings,
         stopping: watch::Receiver<bool>,
     ) -> Result<Self, Failure> {
         let store = Store::new(pool, clock);
         let authority = authority(&store).await?;
-        let catalog = Catalog::open(catalog).map_err(of_catalog)?;
+        let catalog = Catalog::open(&disks.state().catalog()).map_err(of_catalog)?;
         let view = view(&store).await?;
         if catalog.position().as_deref() != Some(view.position.as_str()) {
             tracing::info!(points = view.points.len(), "catalog made anew from the pool");
@@ -85,6 +87,8 @@ impl Daemon {
             jobs: Arc::new(jobs),
             upkeep,
             scrub: crate::scrub::Scrub::default(),
+            heal: crate::heal::Heal::default(),
+            disks,
             catalog,
             url,
             stopping,

@@ -7,6 +7,7 @@
 //! | `source/ID` | [`SourceRecord`] | a data source, removed ones included |
 //! | `token/HASH` | [`TokenRecord`] | an enrolment token, by the hash of its secret |
 //! | `job/NUMBER` | [`JobRecord`] | a job that is not over |
+//! | `disk-job` | [`DiskJobRecord`] | the change of the pool's disks that is not over |
 //! | `note/POINT` | text | a note somebody attached to a point |
 //! | `jobs` | [`JobCounter`] | the last job number given |
 //! | `clock` | witnessed time | written now and then, so that a crash loses little of it |
@@ -18,14 +19,17 @@ mod name;
 
 pub use name::{NameError, SourceName, check_name};
 
+use crate::api::types::DiskChange;
 use serde::{Deserialize, Serialize};
 
+pub const SOURCE_PREFIX: &str = "source/";
 pub const NOTE_PREFIX: &str = "note/";
 pub const AUTHORITY: &str = "ca";
 pub const JOB_COUNTER: &str = "jobs";
 pub const FINISHED_JOBS: &str = "jobs";
 pub const CLOCK: &str = "clock";
 pub const SCRUB: &str = "scrub";
+pub const DISK_JOB: &str = "disk-job";
 /// Series of what was done, by whom.
 pub const AUDIT: &str = "audit";
 
@@ -36,7 +40,7 @@ pub fn machine_key(id: &str) -> String {
 
 #[must_use]
 pub fn source_key(id: &str) -> String {
-    format!("source/{id}")
+    format!("{SOURCE_PREFIX}{id}")
 }
 
 #[must_use]
@@ -149,6 +153,22 @@ pub struct JobRecord {
     pub created_at: i64,
     #[serde(default)]
     pub started_at: Option<i64>,
+}
+
+/// A change of the pool's disks. There is one at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskJobRecord {
+    pub id: u64,
+    pub change: DiskChange,
+    /// The id of the disk that leaves.
+    pub left: Option<String>,
+    /// Path of the disk that joins, and the size its file is made with.
+    pub path_hex: Option<String>,
+    pub bytes: Option<u64>,
+    /// The disk that joins was looked at and is free: from now on it may carry what was begun.
+    #[serde(default)]
+    pub begun: bool,
+    pub created_at: i64,
 }
 
 #[cfg(test)]

@@ -323,7 +323,7 @@ async fn run_job(
             let _ = daemon.jobs.start(job).await;
             restore::run(daemon, job, &plan, outbox, &mut arrivals, &mut stopping).await;
         }
-        Some(Work::Reclaim) | None => {}
+        Some(Work::Reclaim | Work::Disks) | None => {}
     }
 }
 
