@@ -30,6 +30,8 @@ use tokio::sync::oneshot;
 /// Runs being put together or on their way to the disks: enough to keep several disks busy.
 const RUN_MEMORY: usize = 8 * RUN_BUFFER_LEN;
 
+/// So much of each end of a half-made file must be zeroes.
+const BLANK_LEN: u64 = 256 << 10;
 const IN_USE_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// A disk somebody named, with the size it is to be made with.
@@ -275,6 +277,16 @@ pub struct MadeFiles {
 }
 
 impl MadeFiles {
+    /// A file that was made, and is not needed after all.
+    pub fn remove(path: PathBuf) {
+        drop(Self { paths: vec![path] });
+    }
+
+    /// As long as this lives the file may still be needed, and then not.
+    pub fn take_back(&mut self, path: PathBuf) {
+        self.paths = vec![path];
+    }
+
     /// They belong to a pool now.
     pub fn keep(&mut self) {
         self.paths.clear();
@@ -342,8 +354,12 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Opens the disk, or makes its file. Waits for the kernel: not for a thread that must not.
-    pub fn open(spec: &DiskSpec) -> Result<Self, Failure> {
+    /// Opens the disk, or makes its file; one that was half made by a daemon that was stopped is
+    /// made anew. Waits for the kernel: not for a thread that must not.
+    pub fn open(spec: &DiskSpec, half_made: bool) -> Result<Self, Failure> {
+        if half_made && is_blank(&spec.path).unwrap_or(false) {
+            MadeFiles::remove(spec.path.clone());
+        }
         let mut made = MadeFiles::default();
         let disk = open_or_make(spec, &mut made)?;
         Ok(Self { disk, made })
@@ -354,6 +370,21 @@ impl Candidate {
     pub fn split(self) -> (OpenedDisk, MadeFiles) {
         (self.disk, self.made)
     }
+}
+
+/// Whether a file has nothing but zeroes at its two ends.
+fn is_blank(path: &Path) -> std::io::Result<bool> {
+    use std::os::unix::fs::FileExt as _;
+    let file = std::fs::File::open(path)?;
+    let len = file.metadata()?.len();
+    let mut end = vec![0; usize::try_from(len.min(BLANK_LEN)).unwrap_or(0)];
+    for offset in [0, len.saturating_sub(BLANK_LEN)] {
+        file.read_exact_at(&mut end, offset)?;
+        if end.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn open_or_make(spec: &DiskSpec, made: &mut MadeFiles) -> Result<OpenedDisk, Failure> {

@@ -55,9 +55,14 @@ impl DiskPaths {
     /// Where disks of the pool may be.
     #[must_use]
     pub fn to_open(&self) -> Vec<PathBuf> {
-        let mut paths: Vec<PathBuf> = self.disks.iter().map(|disk| disk.path.clone()).collect();
-        let joining = self.joining.iter().filter(|path| !paths.contains(path) && path.exists());
-        paths.extend(joining.cloned().collect::<Vec<_>>());
+        let mut paths: Vec<PathBuf> = Vec::new();
+        let joining = self.joining.iter().filter(|path| path.exists());
+        // A disk that is exchanged at its own place stands there twice for a while.
+        for path in self.disks.iter().map(|disk| &disk.path).chain(joining) {
+            if !paths.contains(path) {
+                paths.push(path.clone());
+            }
+        }
         paths
     }
 }

@@ -36,7 +36,7 @@ impl Daemon {
             let order = order(self, request).await?;
             let record = self.jobs.accept_disks(order).await?;
             let started = Started { job: record.id, joined: false };
-            tokio::spawn(run(Arc::clone(self), record));
+            tokio::spawn(run(Arc::clone(self), record, "started"));
             Ok(started)
         };
         let begun = begun.await;
@@ -61,7 +61,7 @@ impl Daemon {
             }
             Ok(Some(record)) => {
                 self.jobs.resume_disks(&record);
-                tokio::spawn(run(Arc::clone(self), record));
+                tokio::spawn(run(Arc::clone(self), record, "goes on after a stop of the daemon"));
             }
             Ok(None) => self.disks.settle(&self.store.pool).await,
             Err(error) => tracing::error!(error = chain(&error), "a change of disks is forgotten"),
@@ -97,6 +97,7 @@ async fn order(daemon: &Daemon, request: &DiskRequest) -> Result<DiskJobRecord, 
         left,
         path_hex,
         bytes: request.bytes,
+        making: false,
         begun: false,
         created_at: daemon.store.clock.now().0,
     })
@@ -135,12 +136,12 @@ struct Done {
     drained: Option<keelhold_disk::pool::DrainReport>,
 }
 
-async fn run(daemon: Arc<Daemon>, record: DiskJobRecord) {
+async fn run(daemon: Arc<Daemon>, record: DiskJobRecord, how: &'static str) {
     let job = record.id;
     if let Err(error) = daemon.jobs.start(job).await {
         tracing::warn!(job, error = chain(&error), "start not noted");
     }
-    daemon.jobs.log(job, if record.begun { "goes on" } else { "started" });
+    daemon.jobs.log(job, how);
     let (began, mut stopping) = (Instant::now(), daemon.stopping.clone());
     let done = tokio::select! {
         done = work::change(&daemon, &record) => done,

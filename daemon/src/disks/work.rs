@@ -6,7 +6,7 @@ use crate::daemon::Daemon;
 use crate::failure::{Code, Failure};
 use crate::job::JobId;
 use crate::pool_failure::{of_closed, of_member};
-use crate::pool_open::{Candidate, DiskSpec, refuse_joining};
+use crate::pool_open::{Candidate, DiskSpec, MadeFiles, refuse_joining};
 use crate::pool_thread::{Attach, LivePool};
 use crate::record::DiskJobRecord;
 use keelhold_disk::device::probe::OpenedDisk;
@@ -86,16 +86,11 @@ async fn join(
     for disk in disks(daemon).await? {
         refuse_own(&disk, &path)?;
     }
-    // Once it was begun, a file that was to be made is there.
-    let create_len = record.bytes.filter(|_| !record.begun).map(|len| len - len % 4096);
-    let spec = DiskSpec { path: path.clone(), create_len };
-    let opened = tokio::task::spawn_blocking(move || Candidate::open(&spec)).await;
-    let opened = opened.map_err(|error| Failure::of(Code::Internal, &error))??;
-    let (disk, mut made) = opened.split();
+    let (disk, mut made) = candidate(daemon, record, &path).await?;
     let (vetted, is_vetted) = oneshot::channel();
     let (go, may_go) = oneshot::channel();
-    let order =
-        Order { path: path.clone(), begun: record.begun, left, now: daemon.store.pool.now() };
+    let now = daemon.store.pool.now();
+    let order = Order { path: path.clone(), begun: record.begun, left, now };
     let work = daemon.store.pool.call_attaching(move |pool, attach| async move {
         order.carry_out(pool, &attach, disk, (vetted, may_go)).await
     });
@@ -103,6 +98,8 @@ async fn join(
         if is_vetted.await.is_ok() {
             daemon.disks.joining(&path)?;
             keep(daemon, &DiskJobRecord { begun: true, ..record.clone() }).await?;
+            // Whoever stops waiting from now on must not take the file away.
+            made.keep();
             let _ = go.send(());
         }
         Ok(())
@@ -112,12 +109,30 @@ async fn join(
         prepared.and(done.map_err(of_closed)?)
     };
     let done = watched(daemon, record.id, left, both).await;
+    let was_made = record.bytes.is_some() && !record.begun;
+    let failed = matches!(&done, Err(failure) if failure.code != Code::Stopping);
     // Whether it failed before or after it joined, the pool knows.
-    let is_member = disks(daemon).await?.iter().any(|disk| is_member_at(disk, &path));
-    if is_member || matches!(&done, Err(failure) if failure.code == Code::Stopping) {
-        made.keep();
+    if failed && was_made && !disks(daemon).await?.iter().any(|disk| is_member_at(disk, &path)) {
+        made.take_back(path);
     }
     done
+}
+
+/// The disk that is to join, opened or made.
+async fn candidate(
+    daemon: &Daemon,
+    record: &DiskJobRecord,
+    path: &Path,
+) -> Result<(OpenedDisk, MadeFiles), Failure> {
+    // Once it was begun, a file that was to be made is there.
+    let create_len = record.bytes.filter(|_| !record.begun).map(|len| len - len % 4096);
+    if create_len.is_some() && !record.making && !path.exists() {
+        keep(daemon, &DiskJobRecord { making: true, ..record.clone() }).await?;
+    }
+    let spec = DiskSpec { path: path.to_owned(), create_len };
+    let half_made = create_len.is_some() && record.making;
+    let opened = tokio::task::spawn_blocking(move || Candidate::open(&spec, half_made)).await;
+    Ok(opened.map_err(|error| Failure::of(Code::Internal, &error))??.split())
 }
 
 /// A path that the pool itself holds.

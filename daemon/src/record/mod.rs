@@ -165,6 +165,9 @@ pub struct DiskJobRecord {
     /// Path of the disk that joins, and the size its file is made with.
     pub path_hex: Option<String>,
     pub bytes: Option<u64>,
+    /// There was nothing at the path where its file is to be made: what is there is ours.
+    #[serde(default)]
+    pub making: bool,
     /// The disk that joins was looked at and is free: from now on it may carry what was begun.
     #[serde(default)]
     pub begun: bool,
