@@ -192,6 +192,8 @@ mod tests {
         assert!(default_excludes && exclude.is_empty() && !source.removed);
         let token = r#"{"machine":"a","expires_at":5}"#;
         assert!(!serde_json::from_str::<TokenRecord>(token).unwrap().used);
+        let change = r#"{"id":1,"change":"add-disk","left":null,"path_hex":"2f","bytes":null,"created_at":5}"#;
+        assert!(!serde_json::from_str::<DiskJobRecord>(change).unwrap().begun);
         let job = r#"{"id":1,"source":"a","check":false,"created_at":5}"#;
         assert!(serde_json::from_str::<JobRecord>(job).unwrap().started_at.is_none());
     }

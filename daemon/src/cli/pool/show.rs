@@ -36,7 +36,8 @@ pub fn pool_lines(status: &types::PoolStatus) -> Vec<String> {
     if status.chunks_lost > 0 {
         lines.push(format!("damaged in every copy: {} chunks", count(status.chunks_lost)));
     }
-    lines.extend(status.disks.iter().map(disk_line));
+    let in_use = status.disks.iter().filter(|disk| disk.state != "retired");
+    lines.extend(in_use.map(disk_line));
     lines
 }
 
