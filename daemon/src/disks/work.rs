@@ -71,7 +71,7 @@ async fn drain(
 ) -> Result<Done, Failure> {
     let now = daemon.store.pool.now();
     let work = daemon.store.pool.call(move |pool| async move { pool.drain_disk(left, now).await });
-    let drained = watched(daemon, job, Some(left), async { Ok(work.await.map_err(of_closed)?) });
+    let drained = watched(daemon, job, Some(left), async { work.await.map_err(of_closed) });
     let drained = drained.await?.map_err(|error| of_member(&error))?;
     Ok(Done { joined, drained: Some(drained) })
 }
