@@ -4,6 +4,7 @@ use crate::api::types;
 use crate::authority::{Authority, AuthorityError};
 use crate::catalog::{Catalog, PointRow, View};
 use crate::clock::{SharedClock, parse_time, rfc3339};
+use crate::disks::KnownDisks;
 use crate::failure::{Code, Failure, chain};
 use crate::id_text;
 use crate::job::{FinishedJob, JobId, Jobs, Order};
@@ -23,7 +24,6 @@ use crate::store::{Store, StoreError};
 use crate::upkeep::Upkeep;
 use keelhold_disk::pool::PointInfo;
 use keelhold_disk::units::PointId;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
@@ -45,6 +45,8 @@ pub struct Daemon {
     pub throttle: Throttle,
     /// The groups in force, once somebody asked.
     pub(crate) groups_known: tokio::sync::Mutex<Option<Arc<crate::group::Groups>>>,
+    pub heal: crate::heal::Heal,
+    pub disks: KnownDisks,
     /// Points are forgotten and kept one by one: what was asked before is still so.
     pub forgetting: tokio::sync::Mutex<()>,
     /// Whoever holds it brings the catalog up to what the pool has.
@@ -68,7 +70,7 @@ impl Daemon {
     pub async fn open(
         pool: PoolHandle,
         clock: SharedClock,
-        catalog: &Path,
+        disks: KnownDisks,
         url: String,
         settings: Settings,
         stopping: watch::Receiver<bool>,
@@ -78,7 +80,7 @@ impl Daemon {
         if settings.default_group {
             crate::group::make_default(&store).await?;
         }
-        let catalog = Catalog::open(catalog).map_err(of_catalog)?;
+        let catalog = Catalog::open(&disks.state().catalog()).map_err(of_catalog)?;
         let view = view(&store).await?;
         if catalog.position().as_deref() != Some(view.position.as_str()) {
             tracing::info!(points = view.points.len(), "catalog made anew from the pool");
@@ -96,6 +98,8 @@ impl Daemon {
             schedule: crate::schedule::Schedule::default(),
             throttle: Throttle::default(),
             groups_known: tokio::sync::Mutex::default(),
+            heal: crate::heal::Heal::default(),
+            disks,
             catalog,
             url,
             stopping,

@@ -113,6 +113,22 @@ codes! {
         "forget points that are not needed and run `keelhold pool reclaim --wait`, or add a disk";
     ReclaimBrake = "0212", Refused, "far more would be given up than was expected",
         "nothing was given up; run `keelhold pool check` on the disks, and if all is well `keelhold pool reclaim --confirm`";
+    DiskUnknown = "0213", Failed, "the pool has no such disk",
+        "`keelhold pool status` shows the disks with their ids and paths";
+    DiskTooSmall = "0214", Refused, "the disk is too small for what it is to take",
+        "choose a larger disk; the message says what is needed";
+    DisksTooMany = "0215", Refused, "the pool has had as many disks as it can have",
+        "make a new pool on larger disks, and keep this one as long as its points are needed";
+    DiskLast = "0216", Refused, "it is the only disk that new data can be put on",
+        "add another with `keelhold pool add-disk PATH`, or replace it with `keelhold pool replace-disk DISK PATH`";
+    DisksTooFew = "0217", Refused, "the pool would have fewer disks than it keeps copies",
+        "add a disk first with `keelhold pool add-disk PATH`, or replace this one with `keelhold pool replace-disk DISK PATH`";
+    DiskNoRoom = "0218", Refused, "the other disks have no room for what is on this one",
+        "add a disk with `keelhold pool add-disk PATH`, or forget points and run `keelhold pool reclaim --wait`; then run it again: what was moved stays moved";
+    DisksChanging = "0219", Refused, "another change of the pool's disks is under way",
+        "wait for its job (`keelhold job list`), then run it again";
+    ScrubStopped = "0220", Failed, "the scrub ended before its pass did",
+        "run it again: it goes on where it stopped; `keelhold pool status` shows what it found so far";
     KeyNeeded = "0221", Refused, "the pool is encrypted and its key was not given",
         "name it with --key-file FILE; for the daemon set key_file under [pool] in config.toml, or give the credential pool-key";
     KeyWrong = "0222", Refused, "the key does not open this pool",

@@ -9,7 +9,8 @@
 //! | [`job`], [`restore`], [`point`] | work, and what it works on |
 //! | [`machine`], [`source`], [`record`], [`store`] | who and what is protected, kept in the pool |
 //! | [`pool_thread`], [`pool_open`], [`pool_work`], [`key_file`] | the pool's own thread and the way to it |
-//! | [`forget`], [`reclaim`], [`scrub`], [`upkeep`], [`room`], [`trend`] | what goes, what comes back, and when |
+//! | [`forget`], [`reclaim`], [`upkeep`], [`room`], [`trend`] | what goes, what comes back, and when |
+//! | [`scrub`], [`heal`], [`disks`] | damage found, copies made again, disks that join and leave |
 //! | [`audit`] | who did it |
 //! | [`catalog`] | a view of the pool that can be thrown away |
 //! | [`demo`] | the main job, shown |
@@ -27,9 +28,11 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod demo;
+pub mod disks;
 pub mod failure;
 pub mod forget;
 pub mod group;
+pub mod heal;
 pub mod id_text;
 pub mod job;
 pub mod key_file;

@@ -5,7 +5,8 @@ use crate::pool_thread::PoolClosed;
 use crate::size_text::size;
 use crate::store::StoreError;
 use keelhold_disk::error::{
-    CommitError, CreateError, ForgetError, IngestError, OpenError, ReadError, ReclaimError,
+    CommitError, CreateError, ForgetError, IngestError, MemberError, MoveError, OpenError,
+    ReadError, ReclaimError,
 };
 use keelhold_disk::pool::PageError;
 use keelhold_disk::tree::{BuildError, ReadError as ReadTreeError};
@@ -70,6 +71,34 @@ pub fn of_reclaim(error: &ReclaimError) -> Failure {
         }
         ReclaimError::Commit(error) => of_commit(error),
     }
+}
+
+#[must_use]
+pub fn of_member(error: &MemberError) -> Failure {
+    let code = match error {
+        MemberError::NoDisk { .. } => Code::DiskUnknown,
+        MemberError::InUse { .. } => Code::DiskOccupied,
+        MemberError::TooSmall { .. } => Code::DiskTooSmall,
+        MemberError::TooMany { .. } => Code::DisksTooMany,
+        MemberError::LastDisk { .. } => Code::DiskLast,
+        MemberError::TooFewDisks { .. } => Code::DisksTooFew,
+        MemberError::NoRoom { needed, free } => {
+            let (needed, free) = (size(*needed), size(*free));
+            let text = format!("{needed} must move and the other disks have room for {free}");
+            return Failure::new(Code::DiskNoRoom, text);
+        }
+        MemberError::Device { .. } => Code::DiskUnusable,
+        MemberError::OnlyCopy { .. } => Code::PoolDamaged,
+        MemberError::InService { .. } => Code::Internal,
+        MemberError::Unreadable { source } => return of_open(source),
+        MemberError::Commit(error) | MemberError::Move(MoveError::Commit(error)) => {
+            return of_commit(error);
+        }
+        MemberError::Move(MoveError::Read(error)) => return of_read(error),
+        // What was moved is moved: it goes on when there is room again.
+        MemberError::Move(MoveError::NoRoom | MoveError::Gone) => Code::DiskNoRoom,
+    };
+    Failure::of(code, error)
 }
 
 /// Errors of taking in what an agent sends. What the agent is to blame for is a breach.

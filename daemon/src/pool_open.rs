@@ -3,8 +3,9 @@
 use crate::clock::SharedClock;
 use crate::failure::{Code, Failure, chain};
 use crate::pool_failure::{of_commit, of_create, of_open};
-use crate::pool_thread::{LivePool, PoolHandle, TaskQueue};
+use crate::pool_thread::{Attach, LivePool, PoolHandle, TaskQueue};
 use crate::pool_work::ThreadWork;
+use crate::state_dir::DiskPaths;
 use keelhold_disk::buffer::BufferPool;
 use keelhold_disk::device::backend::{AnyDevice, Backend, Choice};
 use keelhold_disk::device::probe::{
@@ -13,14 +14,15 @@ use keelhold_disk::device::probe::{
 use keelhold_disk::exec::{Executor, Fifo, Spawner};
 use keelhold_disk::mutants::Mutants;
 use keelhold_disk::pool::{
-    CreateOptions, Entropy, Inspector, LabelFound, OutsideReport, RUN_BUFFER_LEN, Surroundings,
-    read_label,
+    CreateOptions, DiskState, Entropy, Inspector, LabelFound, OutsideReport, RUN_BUFFER_LEN,
+    Surroundings, read_label,
 };
 use keelhold_disk::seal::WrappingKey;
 use keelhold_disk::units::{DiskId, PoolId, UnixNanos};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
@@ -28,6 +30,8 @@ use tokio::sync::oneshot;
 /// Runs being put together or on their way to the disks: enough to keep several disks busy.
 const RUN_MEMORY: usize = 8 * RUN_BUFFER_LEN;
 
+/// So much of each end of a half-made file must be zeroes.
+const BLANK_LEN: u64 = 256 << 10;
 const IN_USE_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// A disk somebody named, with the size it is to be made with.
@@ -121,6 +125,14 @@ fn keep_out_of_core_dumps() {
     }
 }
 
+fn attach(backend: &Backend<ThreadWork>, disk: OpenedDisk) -> AnyDevice<ThreadWork> {
+    if !disk.geometry().direct {
+        let disk = disk.geometry().name.to_string();
+        tracing::warn!(disk, "direct I/O refused by the file system, written through its cache");
+    }
+    backend.attach(disk)
+}
+
 impl Bench {
     fn surroundings(&self) -> Surroundings<ThreadWork> {
         Surroundings {
@@ -134,36 +146,49 @@ impl Bench {
     }
 
     fn attach(&self, disk: OpenedDisk) -> AnyDevice<ThreadWork> {
-        if !disk.geometry().direct {
-            let disk = disk.geometry().name.to_string();
-            tracing::warn!(
-                disk,
-                "direct I/O refused by the file system, written through its cache"
-            );
-        }
-        self.backend.attach(disk)
+        attach(&self.backend, disk)
     }
 
     fn open_disks(&self, paths: &[PathBuf]) -> Result<Vec<AnyDevice<ThreadWork>>, Failure> {
         paths.iter().map(|path| Ok(self.attach(open_patiently(path)?))).collect()
     }
 
-    /// Those of the pool's disks that can be opened: one that is away is no reason to stop backing up,
-    /// and the pool says whether it can do without.
-    fn disks_there(&self, paths: &[PathBuf]) -> Result<Vec<AnyDevice<ThreadWork>>, Failure> {
-        let (mut devices, mut failure) = (Vec::new(), None);
+    /// Those of the disks that can be opened and carry a label of the pool: one that is away, or
+    /// was overwritten, is no reason to stop backing up, and the pool says whether it can do without.
+    async fn disks_there(
+        &self,
+        paths: &[PathBuf],
+        pool: Option<&str>,
+    ) -> Result<Vec<AnyDevice<ThreadWork>>, Failure> {
+        let (mut devices, mut others, mut failure) = (Vec::new(), Vec::new(), None);
         for path in paths {
-            match open_patiently(path) {
-                Ok(disk) => devices.push(self.attach(disk)),
+            let shown = path.display();
+            let device = match open_patiently(path) {
+                Ok(disk) => self.attach(disk),
                 Err(found) if matches!(found.code, Code::DiskMissing | Code::DiskUnusable) => {
-                    tracing::error!(path = %path.display(), "a disk of the pool is missing");
+                    tracing::error!(path = %shown, why = found.message, "a disk is missing");
                     failure = failure.or(Some(found));
+                    continue;
                 }
                 Err(found) => return Err(found),
+            };
+            let ours = match read_label(&device).await {
+                Ok(LabelFound::Ours(label)) => {
+                    pool.is_none_or(|pool| label.pool.to_string() == pool)
+                }
+                _ => false,
+            };
+            if ours {
+                devices.push(device);
+            } else {
+                tracing::error!(path = %shown, "no disk of the pool is here any more");
+                others.push(device);
             }
         }
         match failure {
-            Some(failure) if devices.is_empty() => Err(failure),
+            Some(failure) if devices.is_empty() && others.is_empty() => Err(failure),
+            // What they are instead is said by whoever opens them.
+            _ if devices.is_empty() => Ok(others),
             _ => Ok(devices),
         }
     }
@@ -178,18 +203,7 @@ impl Bench {
         let mut devices = Vec::new();
         let mut made = MadeFiles::default();
         for spec in specs {
-            let disk = match spec.create_len {
-                Some(len) => {
-                    let disk = create_file(&spec.path, len).map_err(|error| of_disk(&error))?;
-                    made.paths.push(spec.path.clone());
-                    disk
-                }
-                None => open_patiently(&spec.path).map_err(|failure| match failure.code {
-                    Code::DiskMissing => failure.hint("give it a size to make a file: PATH:10GiB"),
-                    _ => failure,
-                })?,
-            };
-            let device = self.attach(disk);
+            let device = self.attach(open_or_make(spec, &mut made)?);
             if spec.create_len.is_none() {
                 refuse_contents(&spec.path, &device).await?;
             }
@@ -200,22 +214,31 @@ impl Bench {
         let pool = created.map_err(|error| of_create(&error))?;
         let id = pool.id();
         pool.close(clock.now()).await.map_err(|error| of_commit(&error))?;
-        made.paths.clear();
+        made.keep();
         let paths: Vec<PathBuf> = specs.iter().map(|spec| spec.path.clone()).collect();
         Ok((id, found(&devices, &paths).await?))
     }
 
-    /// Who the disks are, and a check that they belong to one pool.
-    pub async fn identify(&self, paths: &[PathBuf]) -> Result<(PoolId, Vec<FoundDisk>), Failure> {
+    /// Who the disks are, a check that they belong to one pool, and which of it are not among them.
+    pub async fn identify(
+        &self,
+        paths: &[PathBuf],
+    ) -> Result<(PoolId, Vec<FoundDisk>, Vec<DiskId>), Failure> {
         let devices = self.open_disks(paths)?;
         let pool = LivePool::open_read_only(devices.clone(), self.surroundings()).await;
         let pool = pool.map_err(|error| of_open(&error))?;
-        Ok((pool.id(), found(&devices, paths).await?))
+        let mut members = pool.status().disks;
+        members.retain(|disk| disk.state != DiskState::Retired);
+        let mut found = found(&devices, paths).await?;
+        found.retain(|found| members.iter().any(|disk| disk.id == found.id));
+        members.retain(|disk| disk.geometry.is_none());
+        Ok((pool.id(), found, members.into_iter().map(|disk| disk.id).collect()))
     }
 
-    /// No time is told to the pool here: what passed while it was closed, nobody witnessed.
-    pub async fn open(&self, paths: &[PathBuf]) -> Result<LivePool, Failure> {
-        let devices = self.disks_there(paths)?;
+    /// Opens the pool, this one if its id is given. No time is told to it here: what passed while it
+    /// was closed, nobody witnessed.
+    pub async fn open(&self, paths: &[PathBuf], pool: Option<&str>) -> Result<LivePool, Failure> {
+        let devices = self.disks_there(paths, pool).await?;
         let pool = LivePool::open(devices, self.surroundings(), UnixNanos(i64::MIN)).await;
         pool.map_err(|error| of_open(&error))
     }
@@ -249,8 +272,25 @@ impl Bench {
 
 /// Files made for a pool that did not come to be are taken away again.
 #[derive(Debug, Default)]
-struct MadeFiles {
+pub struct MadeFiles {
     paths: Vec<PathBuf>,
+}
+
+impl MadeFiles {
+    /// A file that was made, and is not needed after all.
+    pub fn remove(path: PathBuf) {
+        drop(Self { paths: vec![path] });
+    }
+
+    /// As long as this lives the file may still be needed, and then not.
+    pub fn take_back(&mut self, path: PathBuf) {
+        self.paths = vec![path];
+    }
+
+    /// They belong to a pool now.
+    pub fn keep(&mut self) {
+        self.paths.clear();
+    }
 }
 
 impl Drop for MadeFiles {
@@ -269,19 +309,94 @@ async fn refuse_contents(path: &Path, device: &AnyDevice<ThreadWork>) -> Result<
     match read_label(device).await.map_err(|error| of_open(&error))? {
         LabelFound::Ours(label) => {
             let id = label.disk;
-            return occupied(format!("{path} is disk {id} of Keelhold pool {}", label.pool));
+            occupied(format!("{path} is disk {id} of Keelhold pool {}", label.pool))
         }
         LabelFound::Damaged { .. } => {
-            return occupied(format!("{path} carries the damaged label of a Keelhold pool"));
+            occupied(format!("{path} carries the damaged label of a Keelhold pool"))
         }
-        LabelFound::None => {}
+        LabelFound::None => match look(device).await? {
+            Contents::Empty => Ok(()),
+            Contents::Known(what) => occupied(format!("{path} carries {what}")),
+            Contents::Unknown => occupied(format!("{path} is not empty")),
+        },
     }
-    let unusable = |error| Failure::of(Code::DiskUnusable, &error);
-    match contents(device).await.map_err(unusable)? {
-        Contents::Empty => Ok(()),
-        Contents::Known(what) => occupied(format!("{path} carries {what}")),
-        Contents::Unknown => occupied(format!("{path} is not empty")),
+}
+
+async fn look(device: &AnyDevice<ThreadWork>) -> Result<Contents, Failure> {
+    contents(device).await.map_err(|error| Failure::of(Code::DiskUnusable, &error))
+}
+
+/// Whether a disk may join a pool that is open: it is empty, or left the pool. One on which joining was
+/// `begun` before and stopped by the end of a daemon may carry half a label.
+pub async fn refuse_joining(
+    pool: &LivePool,
+    path: &Path,
+    device: &AnyDevice<ThreadWork>,
+    begun: bool,
+) -> Result<(), Failure> {
+    let is_member = |id: DiskId| {
+        let disks = pool.status().disks;
+        disks.iter().any(|disk| disk.id == id && disk.state != DiskState::Retired)
+    };
+    match read_label(device).await.map_err(|error| of_open(&error))? {
+        LabelFound::Ours(label) if label.pool == pool.id() && !is_member(label.disk) => Ok(()),
+        LabelFound::Damaged { .. } if begun => Ok(()),
+        LabelFound::None if begun && matches!(look(device).await?, Contents::Unknown) => Ok(()),
+        _ => refuse_contents(path, device).await,
     }
+}
+
+/// A disk that may join, and whether its file was made for it.
+#[derive(Debug)]
+pub struct Candidate {
+    pub disk: OpenedDisk,
+    made: MadeFiles,
+}
+
+impl Candidate {
+    /// Opens the disk, or makes its file; one that was half made by a daemon that was stopped is
+    /// made anew. Waits for the kernel: not for a thread that must not.
+    pub fn open(spec: &DiskSpec, half_made: bool) -> Result<Self, Failure> {
+        if half_made && is_blank(&spec.path).unwrap_or(false) {
+            MadeFiles::remove(spec.path.clone());
+        }
+        let mut made = MadeFiles::default();
+        let disk = open_or_make(spec, &mut made)?;
+        Ok(Self { disk, made })
+    }
+
+    /// The disk, and what takes a file that was made for it away again unless it is told to stay.
+    #[must_use]
+    pub fn split(self) -> (OpenedDisk, MadeFiles) {
+        (self.disk, self.made)
+    }
+}
+
+/// Whether a file has nothing but zeroes at its two ends.
+fn is_blank(path: &Path) -> std::io::Result<bool> {
+    use std::os::unix::fs::FileExt as _;
+    let file = std::fs::File::open(path)?;
+    let len = file.metadata()?.len();
+    let mut end = vec![0; usize::try_from(len.min(BLANK_LEN)).unwrap_or(0)];
+    for offset in [0, len.saturating_sub(BLANK_LEN)] {
+        file.read_exact_at(&mut end, offset)?;
+        if end.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn open_or_make(spec: &DiskSpec, made: &mut MadeFiles) -> Result<OpenedDisk, Failure> {
+    let Some(len) = spec.create_len else {
+        return open_patiently(&spec.path).map_err(|failure| match failure.code {
+            Code::DiskMissing => failure.hint("give it a size to make a file: PATH:10GiB"),
+            _ => failure,
+        });
+    };
+    let disk = create_file(&spec.path, len).map_err(|error| of_disk(&error))?;
+    made.paths.push(spec.path.clone());
+    Ok(disk)
 }
 
 async fn found(
@@ -309,7 +424,7 @@ pub struct RunningPool {
 
 /// Opens the pool on a thread of its own, which ends when the last handle is gone.
 pub async fn start(
-    paths: Vec<PathBuf>,
+    disks: DiskPaths,
     workers: usize,
     key: Option<WrappingKey>,
     clock: SharedClock,
@@ -321,7 +436,7 @@ pub async fn start(
         .spawn(move || {
             // Neither half of the pool's state nor a half-done request may outlive a panic here.
             let guard = AbortOnPanic;
-            own_pool(&paths, (workers, key), queue, opened);
+            own_pool(&disks, (workers, key), queue, opened);
             std::mem::forget(guard);
         })
         .map_err(|error| Failure::of(Code::Internal, &error))?;
@@ -339,20 +454,22 @@ impl Drop for AbortOnPanic {
 }
 
 fn own_pool(
-    paths: &[PathBuf],
+    disks: &DiskPaths,
     (workers, key): (usize, Option<WrappingKey>),
     queue: TaskQueue,
     opened: oneshot::Sender<Result<(), Failure>>,
 ) {
     let mut opened = Some(opened);
     let ended = on_bench(workers, key, async |bench: Bench| {
-        let pool = bench.open(paths).await?;
+        let pool = bench.open(&disks.to_open(), Some(&disks.pool)).await?;
         let time = Arc::clone(&queue.time);
         time.begin(pool.witnessed());
         if let Some(opened) = opened.take() {
             let _ = opened.send(Ok(()));
         }
-        queue.serve(&pool, &bench.spawner).await;
+        let (backend, spawner) = (bench.backend.clone(), bench.spawner.clone());
+        let attach: Attach = Rc::new(move |disk| attach(&backend, disk));
+        queue.serve(&pool, &attach, &spawner).await;
         pool.close(time.now()).await.map_err(|error| of_commit(&error))
     });
     match (ended, opened) {

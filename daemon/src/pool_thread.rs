@@ -10,16 +10,21 @@ use crate::clock::{SharedClock, Witness};
 use crate::pool_work::ThreadWork;
 use futures_util::future::LocalBoxFuture;
 use keelhold_disk::device::backend::AnyDevice;
+use keelhold_disk::device::probe::OpenedDisk;
 use keelhold_disk::exec::Spawner;
 use keelhold_disk::units::UnixNanos;
 use std::future::Future;
+use std::rc::Rc;
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 pub type LivePool = keelhold_disk::Pool<AnyDevice<ThreadWork>, ThreadWork>;
 
-type Task = Box<dyn FnOnce(LivePool) -> LocalBoxFuture<'static, ()> + Send>;
+/// Makes a device of the pool's thread out of an opened disk.
+pub type Attach = Rc<dyn Fn(OpenedDisk) -> AnyDevice<ThreadWork>>;
+
+type Task = Box<dyn FnOnce(LivePool, &Attach) -> LocalBoxFuture<'static, ()> + Send>;
 
 /// Requests on their way to the pool before callers are held back.
 const QUEUE_LEN: usize = 256;
@@ -43,11 +48,22 @@ impl PoolHandle {
         Fut: Future<Output = T> + 'static,
         T: Send + 'static,
     {
+        self.call_attaching(|pool, _| job(pool)).await
+    }
+
+    /// As [`call`](Self::call), for a job that brings a disk.
+    pub async fn call_attaching<T, F, Fut>(&self, job: F) -> Result<T, PoolClosed>
+    where
+        F: FnOnce(LivePool, Attach) -> Fut + Send + 'static,
+        Fut: Future<Output = T> + 'static,
+        T: Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
-        let task: Task = Box::new(move |pool| {
+        let task: Task = Box::new(move |pool, attach| {
+            let attach = Rc::clone(attach);
             Box::pin(async move {
                 // Nobody waiting any more is no reason to stop.
-                let _ = answer.send(job(pool).await);
+                let _ = answer.send(job(pool, attach).await);
             })
         });
         self.tasks.send(task).await.map_err(|_| PoolClosed)?;
@@ -78,9 +94,9 @@ pub struct TaskQueue {
 
 impl TaskQueue {
     /// Starts every task that is asked for, until no handle is left.
-    pub async fn serve(mut self, pool: &LivePool, spawner: &Spawner) {
+    pub async fn serve(mut self, pool: &LivePool, attach: &Attach, spawner: &Spawner) {
         while let Some(task) = self.queue.recv().await {
-            drop(spawner.spawn(task(pool.clone())));
+            drop(spawner.spawn(task(pool.clone(), attach)));
         }
     }
 }

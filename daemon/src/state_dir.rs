@@ -46,6 +46,25 @@ pub struct StateLock {
 pub struct DiskPaths {
     pub pool: String,
     pub disks: Vec<DiskPath>,
+    /// Where a disk is that is about to join: it may be of the pool already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joining: Option<PathBuf>,
+}
+
+impl DiskPaths {
+    /// Where disks of the pool may be.
+    #[must_use]
+    pub fn to_open(&self) -> Vec<PathBuf> {
+        let mut paths: Vec<PathBuf> = Vec::new();
+        let joining = self.joining.iter().filter(|path| path.exists());
+        // A disk that is exchanged at its own place stands there twice for a while.
+        for path in self.disks.iter().map(|disk| &disk.path).chain(joining) {
+            if !paths.contains(path) {
+                paths.push(path.clone());
+            }
+        }
+        paths
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,7 +184,7 @@ mod tests {
         let state = temporary();
         assert_eq!(state.disks().unwrap(), None);
         let disk = DiskPath { id: "x".into(), path: "/dev/sdz".into() };
-        let paths = DiskPaths { pool: "p".into(), disks: vec![disk] };
+        let paths = DiskPaths { pool: "p".into(), disks: vec![disk], joining: None };
         state.set_disks(&paths).unwrap();
         assert_eq!(state.disks().unwrap(), Some(paths));
         std::fs::write(state.path().join("disks.json"), b"{").unwrap();

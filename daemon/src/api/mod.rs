@@ -10,6 +10,7 @@ mod protect;
 mod space;
 mod status;
 pub mod types;
+mod verdict;
 
 pub use status::full_line;
 
@@ -51,6 +52,7 @@ fn router(daemon: SharedDaemon) -> Router<()> {
         .route("/jobs/{job}/follow", get(jobs::follow))
         .route("/pool/trash", get(space::trash))
         .route("/pool/reclaim", post(space::reclaim))
+        .route("/pool/disks", post(space::disks))
         .route("/pool/scrub", post(space::scrub))
         .route("/machines/{name}/quota", post(space::quota))
         .route("/audit", get(space::audit))

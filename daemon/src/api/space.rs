@@ -4,8 +4,8 @@ use super::SharedDaemon;
 use super::answer::{Answer, body};
 use super::points::details_of;
 use super::types::{
-    AuditEntry, ForgetForecast, ForgetRequest, Forgotten, Machine, NewPin, NewQuota, PointDetails,
-    ReclaimRequest, ScrubStatus, Started, Trash,
+    AuditEntry, DiskRequest, ForgetForecast, ForgetRequest, Forgotten, Machine, NewPin, NewQuota,
+    PointDetails, ReclaimRequest, ScrubStatus, Started, Trash,
 };
 use crate::audit::Actor;
 use crate::reclaim;
@@ -94,6 +94,16 @@ pub async fn reclaim(
 /// A whole pass without pauses, behind the one that runs.
 pub async fn scrub(State(daemon): State<SharedDaemon>) -> Answer<ScrubStatus> {
     Ok(Json(daemon.scrub.ask()))
+}
+
+/// A disk joins or leaves.
+pub async fn disks(
+    State(daemon): State<SharedDaemon>,
+    ConnectInfo(actor): Who,
+    bytes: Bytes,
+) -> Answer<Started> {
+    let request: DiskRequest = body(&bytes)?;
+    Ok(Json(daemon.change_disks(&actor, &request).await?))
 }
 
 pub async fn quota(

@@ -3,6 +3,7 @@
 use super::SharedDaemon;
 use super::answer::Answer;
 use super::types::{CatalogStatus, Disk, FullForecast, Outcome, PoolStatus, Source, Status};
+use super::verdict::{Sources, Verdict, verdict};
 use crate::clock::rfc3339;
 use crate::failure::Failure;
 use crate::point_facts::PointFacts;
@@ -14,6 +15,10 @@ use keelhold_disk::pool::{DiskState, DiskStatus};
 
 /// Jobs that the forecast is made from.
 const HISTORY_COUNT: usize = 5_000;
+/// Reads waiting on a disk, more than on another, from which on it is called slow.
+const SLOW_AHEAD: u32 = 4;
+/// Lines behind the sentence.
+const LINES_MAX: usize = 12;
 
 pub async fn pool(State(daemon): State<SharedDaemon>) -> Answer<PoolStatus> {
     Ok(Json(pool_status(&daemon).await?))
@@ -24,24 +29,15 @@ fn ratio(of: u64, by: u64) -> f64 {
 }
 
 async fn pool_status(daemon: &SharedDaemon) -> Result<PoolStatus, Failure> {
-    let status = daemon.store.pool.call(|pool| async move { pool.status() }).await;
-    let status = status.map_err(of_closed)?;
+    let ask =
+        |pool: crate::pool_thread::LivePool| async move { (pool.status(), pool.lost().len()) };
+    let (status, chunks_lost) = daemon.store.pool.call(ask).await.map_err(of_closed)?;
     let points = daemon.points().await?;
     let facts: Vec<PointFacts> =
         points.iter().map(|point| PointFacts::parse(&point.attributes)).collect();
     let bytes_plain = facts.iter().map(|facts| facts.bytes_new).sum();
     let bytes_stored = facts.iter().map(|facts| facts.bytes_stored).sum();
-    let disks = status
-        .disks
-        .iter()
-        .map(|disk| Disk {
-            id: disk.id.to_string(),
-            path: disk.geometry.as_ref().map_or_else(String::new, |found| found.name.to_string()),
-            state: disk_state(&status, disk).to_owned(),
-            bytes_total: disk.geometry.as_ref().map_or(0, |found| found.len),
-            direct: disk.geometry.as_ref().is_some_and(|found| found.direct),
-        })
-        .collect();
+    let disks = status.disks.iter().map(|disk| disk_of(daemon, &status, disk)).collect();
     let room = status.bytes_free.saturating_sub(status.bytes_reserved) + status.bytes_dead;
     let jobs = daemon.catalog.jobs(HISTORY_COUNT);
     Ok(PoolStatus {
@@ -56,6 +52,11 @@ async fn pool_status(daemon: &SharedDaemon) -> Result<PoolStatus, Failure> {
         chunks: status.chunks,
         points: points.iter().filter(|point| point.trashed_until.is_none()).count() as u64,
         index_bytes: status.index_bytes,
+        copies: status.copies,
+        writable: status.fenced.is_none(),
+        bytes_single: status.bytes_single,
+        bytes_unreadable: status.bytes_unreadable,
+        chunks_lost,
         disks,
         scrub: daemon.scrub.status(),
         reclaim: daemon.upkeep.status(daemon).await?,
@@ -63,16 +64,48 @@ async fn pool_status(daemon: &SharedDaemon) -> Result<PoolStatus, Failure> {
     })
 }
 
-fn disk_state(pool: &keelhold_disk::pool::PoolStatus, disk: &DiskStatus) -> &'static str {
-    if pool.fenced == Some(disk.id) {
-        return "fenced";
+fn disk_of(
+    daemon: &SharedDaemon,
+    pool: &keelhold_disk::pool::PoolStatus,
+    disk: &DiskStatus,
+) -> Disk {
+    let id = disk.id.to_string();
+    let known = || daemon.disks.path(&id).map(|path| path.display().to_string());
+    let there = disk.geometry.as_ref().map(|found| found.name.to_string());
+    Disk {
+        path: there.or_else(known).unwrap_or_default(),
+        state: disk_state(pool, disk).to_owned(),
+        bytes_total: disk.geometry.as_ref().map_or(0, |found| found.len),
+        direct: disk.geometry.as_ref().is_some_and(|found| found.direct),
+        bytes_used: disk.bytes_used,
+        bytes_single: disk.bytes_single,
+        read_errors: disk.read_errors,
+        mismatches: disk.mismatches,
+        write_errors: disk.write_errors,
+        id,
     }
+}
+
+fn disk_state(pool: &keelhold_disk::pool::PoolStatus, disk: &DiskStatus) -> &'static str {
+    let in_use = |other: &&DiskStatus| other.state == DiskState::Online && other.geometry.is_some();
+    let others = || pool.disks.iter().filter(in_use).filter(|other| other.id != disk.id);
     match disk.state {
-        DiskState::Failed if disk.geometry.is_none() => "missing",
-        DiskState::Failed => "failed",
-        DiskState::Online => "ok",
-        DiskState::Draining => "draining",
         DiskState::Retired => "retired",
+        _ if disk.geometry.is_none() => "missing",
+        DiskState::Failed => "fenced",
+        DiskState::Draining => "draining",
+        // With as many disks as copies, what is on one alone is missing on the other.
+        DiskState::Online
+            if pool.copies > 1
+                && others().count() < usize::from(pool.copies)
+                && others().any(|other| other.bytes_single > 0) =>
+        {
+            "stale"
+        }
+        DiskState::Online if others().any(|other| disk.reading > other.reading + SLOW_AHEAD) => {
+            "slow"
+        }
+        DiskState::Online => "ok",
     }
 }
 
@@ -87,28 +120,30 @@ pub async fn status(State(daemon): State<SharedDaemon>) -> Answer<Status> {
     let is_good = |source: &&Source| source.last_result == Some(Outcome::Ok);
     let protected = sources.iter().filter(|source| source.points > 0).count() as u64;
     let good = sources.iter().filter(is_good).count() as u64;
-    let fenced =
-        pool.disks.iter().any(|disk| !matches!(&*disk.state, "ok" | "draining" | "retired"));
-    let (sentence, at_risk) = sentence(sources.len() as u64, protected, good, fenced);
+    let all = sources.len() as u64;
+    let Verdict { sentence, at_risk, lines: help } =
+        verdict(&pool, Sources { all, protected, good });
     let connected = machines.iter().filter(|machine| machine.connected).count() as u64;
     let running = daemon.jobs.running() as u64;
-    let mut lines = vec![
+    let mut lines = help;
+    lines.extend([
         format!("pool: {} of {} used", size(pool.bytes_used), size(pool.bytes_total)),
         full_line(&pool.forecast),
         format!("machines: {connected} of {} connected", machines.len()),
         format!("points: {}; jobs running: {running}", pool.points),
         format!("agents connect to {}", daemon.url),
-    ];
+    ]);
     if pool.reclaim.state == "braked" {
         let text =
             "reclaim found far more to give up than it expected and waits: `keelhold job list`";
         lines.push(text.to_owned());
     }
-    let open = sources.iter().filter(|source| !is_good(source)).take(6);
+    let open = sources.iter().filter(|source| !is_good(source));
     lines.extend(open.map(|source| {
         let state = source.last_result.map_or("no point yet", Outcome::word);
         format!("{}/{}: {state}", source.machine, source.name)
     }));
+    lines.truncate(LINES_MAX);
     Ok(Json(Status {
         sentence,
         at_risk,
@@ -133,45 +168,5 @@ pub fn full_line(forecast: &FullForecast) -> String {
     match &forecast.full_on {
         Some(day) => format!("full on {day} if it goes on growing by {per_day} a day"),
         None => format!("when it is full: {}", forecast.state),
-    }
-}
-
-/// Am I protected? One sentence, and whether something needs a hand.
-fn sentence(sources: u64, protected: u64, good: u64, fenced: bool) -> (String, bool) {
-    if fenced {
-        let text = "At risk: a disk of the pool failed, nothing new can be protected.";
-        return (text.to_owned(), true);
-    }
-    if sources == 0 {
-        let text = "Nothing is protected yet: add a source with `keelhold source add`.";
-        return (text.to_owned(), true);
-    }
-    if protected < sources {
-        let open = sources - protected;
-        return (format!("At risk: {open} of {sources} sources have no recovery point."), true);
-    }
-    if good < sources {
-        let open = sources - good;
-        return (
-            format!(
-                "Protected in part: the newest point of {open} of {sources} sources lacks something."
-            ),
-            true,
-        );
-    }
-    (format!("Protected: all {sources} sources have a complete recovery point."), false)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_sentence_says_whether_to_worry() {
-        assert!(sentence(0, 0, 0, false).1);
-        assert!(sentence(3, 2, 2, false).0.contains("1 of 3"));
-        assert!(sentence(3, 3, 2, false).1);
-        assert!(!sentence(3, 3, 3, false).1);
-        assert!(sentence(3, 3, 3, true).1);
     }
 }

@@ -1,10 +1,12 @@
 //! The types of `/api/v1`. The command line prints them as they are with `--json`; their field names
 //! are a contract. Times are RFC 3339 in UTC, sizes are bytes.
 
+mod disks;
 mod group;
 mod space;
 
 use crate::failure::WireFailure;
+pub use disks::*;
 pub use group::*;
 use serde::{Deserialize, Serialize};
 pub use space::*;
@@ -96,6 +98,7 @@ pub enum JobResult {
     Backup(BackupResult),
     Restore(RestoreResult),
     Reclaim(ReclaimResult),
+    Disk(DiskResult),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +110,12 @@ pub enum JobKind {
     Check,
     Restore,
     Reclaim,
+    #[serde(rename = "add-disk")]
+    AddDisk,
+    #[serde(rename = "drain-disk")]
+    DrainDisk,
+    #[serde(rename = "replace-disk")]
+    ReplaceDisk,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,7 +136,8 @@ pub struct Progress {
     pub bytes_read: u64,
     pub bytes_sent: u64,
     pub bytes_written: u64,
-    /// Of a reclaim: containers that are to be looked at, and those that were.
+    /// Of a reclaim: containers that are to be looked at, and those that were; of a disk that leaves:
+    /// those that are to be moved, and those that were.
     #[serde(default)]
     pub containers: u64,
     #[serde(default)]
@@ -400,35 +410,20 @@ pub struct PoolStatus {
     pub chunks: u64,
     pub points: u64,
     pub index_bytes: u64,
+    /// Disks every byte is kept on.
+    pub copies: u16,
+    /// False once a failure ended all writing until the next start.
+    pub writable: bool,
+    /// Bytes that have fewer copies than they should, and those no copy of which can be read because
+    /// their disks are missing.
+    pub bytes_single: u64,
+    pub bytes_unreadable: u64,
+    /// Chunks that scrub found damaged in every copy and nobody has sent again.
+    pub chunks_lost: u64,
     pub disks: Vec<Disk>,
     pub scrub: ScrubStatus,
     pub reclaim: ReclaimStatus,
     pub forecast: FullForecast,
-}
-
-/// Where scrub stands. Passes are counted from 0.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ScrubStatus {
-    pub state: String,
-    /// End of the last whole pass, and what it found.
-    pub last_at: Option<String>,
-    pub last_found: u64,
-    pub pass: u64,
-    /// The pass up to whose end there is no pause.
-    pub until_pass: Option<u64>,
-    pub bytes_read: u64,
-    /// Damaged places the running pass has found so far.
-    pub found: u64,
-    pub damage: Vec<String>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Disk {
-    pub id: String,
-    pub path: String,
-    pub state: String,
-    pub bytes_total: u64,
-    pub direct: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

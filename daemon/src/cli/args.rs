@@ -151,6 +151,40 @@ pub enum Pool {
         #[arg(long)]
         wait: bool,
     },
+    /// Take one more disk into the pool; what is stored stays where it is
+    AddDisk {
+        /// An empty block device or file; with a size the file is made and preallocated
+        #[arg(value_name = "PATH[:SIZE]")]
+        disk: String,
+        /// Do not wait for the end of the job
+        #[arg(long)]
+        background: bool,
+    },
+    /// Move everything off a disk and take it out of the pool, beside running backups
+    ///
+    /// The disk may be missing if what it had is kept on another one. A stop of the daemon interrupts
+    /// the job; the next start goes on with it.
+    DrainDisk {
+        /// The disk's id or path, as `keelhold pool status` prints them
+        #[arg(value_name = "DISK")]
+        disk: String,
+        /// Do not wait for the end of the job
+        #[arg(long)]
+        background: bool,
+    },
+    /// Take a new disk into the pool, move there what an old one has or should have, and take the old
+    /// one out; it may be missing if what it had is kept on another one
+    ReplaceDisk {
+        /// The old disk's id or path, as `keelhold pool status` prints them
+        #[arg(value_name = "DISK")]
+        disk: String,
+        /// An empty block device or file; with a size the file is made and preallocated
+        #[arg(value_name = "PATH[:SIZE]")]
+        new: String,
+        /// Do not wait for the end of the job
+        #[arg(long)]
+        background: bool,
+    },
     /// Take over an existing pool, on this or another machine (needs no daemon)
     Import(PoolDisks),
     /// Read and prove every structure and every chunk; changes nothing (needs no daemon). Of an
@@ -507,7 +541,8 @@ mod tests {
             &["vault", "status"][..],
             &["serve", "--web", "x"],
             &["point", "pin", "x"],
-            &["pool", "drain-disk", "x"],
+            &["pool", "drain-disk"],
+            &["pool", "replace-disk", "x"],
         ] {
             let line = std::iter::once("keelhold").chain(args.iter().copied());
             let error = Cli::try_parse_from(line).unwrap_err();

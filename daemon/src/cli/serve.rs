@@ -5,10 +5,9 @@ use super::args::Serve;
 use super::pool::of_state;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, ConfigError};
+use crate::disks::KnownDisks;
 use crate::failure::{Code, Exit, Failure, chain};
-use crate::state_dir::DiskPaths;
 use crate::{api, daemon::Daemon, key_file, pool_open, server};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -47,32 +46,31 @@ pub async fn serve(context: &Context, args: Serve) -> Result<Exit, Failure> {
         let place = state.path().display();
         Failure::new(Code::NoPool, format!("there is no pool in {place}"))
     })?;
-    let paths = present(&disks)?;
     let key = key_file::of_service(config.key_file.as_deref())?;
     let mut terminate =
         signal(SignalKind::terminate()).map_err(|error| Failure::of(Code::Internal, &error))?;
     let listener = server::listen::bind(config.agents).await?;
     let bound = listener.local_addr().map_err(|error| Failure::of(Code::ListenFailed, &error))?;
     let clock: SharedClock = Arc::new(SystemClock);
-    let pool = pool_open::start(paths, config.workers, key, Arc::clone(&clock)).await?;
+    let pool = pool_open::start(disks.clone(), config.workers, key, Arc::clone(&clock)).await?;
     let (stop, stopping) = watch::channel(false);
     let url = config.url(bound);
-    let (catalog, settings) = (state.catalog(), config.settings);
-    let daemon =
-        Daemon::open(pool.handle, clock, &catalog, url, settings, stopping.clone()).await?;
+    let (disks, settings) = (KnownDisks::new(state.clone(), disks), config.settings);
+    let daemon = Daemon::open(pool.handle, clock, disks, url, settings, stopping.clone()).await?;
     let daemon = Arc::new(daemon);
+    daemon.resume_disks().await;
     let socket = api::bind(state)?;
     tracing::info!(agents = daemon.url, "ready");
     let api = tokio::spawn(api::serve(Arc::clone(&daemon), socket, stopping.clone()));
-    let (of_upkeep, of_scrub) = (Arc::clone(&daemon), Arc::clone(&daemon));
-    let (stops_upkeep, stops_scrub) = (stopping.clone(), stopping.clone());
-    let (of_schedule, stops_schedule) = (Arc::clone(&daemon), stopping.clone());
+    let (for_upkeep, stops_upkeep) = (Arc::clone(&daemon), stopping.clone());
     let upkeep = tokio::spawn(async move {
-        let scrub = tokio::spawn(crate::scrub::run(of_scrub, stops_scrub));
-        let schedule = tokio::spawn(crate::schedule::run(of_schedule, stops_schedule));
-        crate::upkeep::run(of_upkeep, stops_upkeep).await;
-        let _ = schedule.await;
-        let _ = scrub.await;
+        let (daemon, stopping) = (for_upkeep, stops_upkeep);
+        let _ = tokio::join!(
+            crate::scrub::run(Arc::clone(&daemon), stopping.clone()),
+            crate::heal::run(Arc::clone(&daemon), stopping.clone()),
+            crate::schedule::run(Arc::clone(&daemon), stopping.clone()),
+            crate::upkeep::run(daemon, stopping),
+        );
     });
     let agents = tokio::spawn(server::listen::serve(Arc::clone(&daemon), listener, stopping));
     tokio::select! {
@@ -83,17 +81,6 @@ pub async fn serve(context: &Context, args: Serve) -> Result<Exit, Failure> {
     stop.send_replace(true);
     stop_all(daemon, api, upkeep, agents, pool.thread).await;
     Ok(Exit::Ok)
-}
-
-/// Every disk must be where it was last seen, or the pool is not opened at all.
-fn present(disks: &DiskPaths) -> Result<Vec<PathBuf>, Failure> {
-    for disk in &disks.disks {
-        if !disk.path.exists() {
-            let text = format!("disk {} of the pool is not at {}", disk.id, disk.path.display());
-            return Err(Failure::new(Code::DiskMissing, text));
-        }
-    }
-    Ok(disks.disks.iter().map(|disk| disk.path.clone()).collect())
 }
 
 async fn stop_all(

@@ -4,8 +4,8 @@ use super::Context;
 use super::client::Client;
 use crate::api::address::Address;
 use crate::api::types::{
-    BackupRequest, BackupResult, Job, JobEvent, JobKind, JobResult, JobState, Outcome, Pace,
-    ReclaimResult, RestoreResult, Started,
+    BackupRequest, BackupResult, DiskResult, Job, JobEvent, JobKind, JobResult, JobState, Outcome,
+    Pace, ReclaimResult, RestoreResult, Started,
 };
 use crate::failure::{Code, Exit, Failure};
 use crate::record::SourceName;
@@ -86,7 +86,7 @@ fn progress_line(job: &Job) -> String {
         JobState::Parked => format!("job {id} is parked until its machine is back"),
         JobState::Running | JobState::Done => {
             let done = &job.progress;
-            if job.kind == JobKind::Reclaim {
+            if !matches!(job.kind, JobKind::Backup | JobKind::Check | JobKind::Restore) {
                 let (at, of) = (count(done.containers_done), count(done.containers));
                 return format!("job {id}: {at} of {of} containers");
             }
@@ -118,6 +118,7 @@ fn show_result(context: &Context, job: &Job) -> Result<Exit, Failure> {
         Some(JobResult::Backup(result)) => context.printer.show(result, backup_lines)?,
         Some(JobResult::Reclaim(result)) => context.printer.show(result, reclaim_lines)?,
         Some(JobResult::Restore(result)) => context.printer.show(result, restore_lines)?,
+        Some(JobResult::Disk(result)) => context.printer.show(result, disk_lines)?,
         None => context.printer.show(job, |_| Vec::new())?,
     }
     if let Some(error) = &job.error {
@@ -187,6 +188,21 @@ fn reclaim_lines(result: &ReclaimResult) -> Vec<String> {
         lines.push(format!("{left} stay as dead shares of containers too full to be worth moving"));
     }
     lines.extend(result.damaged.iter().take(20).map(|what| format!("damaged, left: {what}")));
+    lines
+}
+
+fn disk_lines(result: &DiskResult) -> Vec<String> {
+    let mut lines = Vec::new();
+    lines.extend(result.joined.iter().map(|id| format!("disk {id} is of the pool now")));
+    if let Some(id) = &result.left {
+        let (moved, bytes) = (count(result.copies_moved), size(result.bytes_moved));
+        lines.push(format!("{moved} containers moved, {bytes}; {:.1} s", result.seconds));
+        lines.push(match result.retired {
+            true => format!("disk {id} is of the pool no more and may be taken away"),
+            false => format!("disk {id} stays: what no copy can give is still on it"),
+        });
+    }
+    lines.extend(result.unmoved.iter().take(20).map(|what| format!("not moved: {what}")));
     lines
 }
 

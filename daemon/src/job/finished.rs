@@ -29,6 +29,7 @@ impl FinishedJob {
                 result.failed.truncate(NAMED_MAX);
             }
             Some(JobResult::Reclaim(result)) => result.damaged.truncate(NAMED_MAX),
+            Some(JobResult::Disk(result)) => result.unmoved.truncate(NAMED_MAX),
             None => {}
         }
         serde_json::to_vec(&kept).unwrap_or_default()

@@ -7,13 +7,15 @@ pub use turns::{Asked, Notice};
 use super::pace::Moving;
 use super::{FinishedJob, JobId, LOG_LINES_MAX, Order};
 use crate::api::types::{
-    Job, JobKind, JobResult, JobState, LogLine, OnClash, Outcome, Progress, Started,
+    DiskChange, Job, JobKind, JobResult, JobState, LogLine, OnClash, Outcome, Progress, Started,
 };
 use crate::catalog::Catalog;
 use crate::clock::rfc3339;
 use crate::failure::{Code, Failure};
 use crate::point_facts::PointFacts;
-use crate::record::{FINISHED_JOBS, JOB_COUNTER, JobCounter, JobRecord, job_key};
+use crate::record::{
+    DISK_JOB, DiskJobRecord, FINISHED_JOBS, JOB_COUNTER, JobCounter, JobRecord, job_key,
+};
 use crate::source::Names;
 use crate::store::{Change, Store, StoreError};
 use keelhold_disk::units::{PointId, UnixNanos};
@@ -31,7 +33,7 @@ pub enum JobError {
     Unknown { job: JobId },
     #[error("job {job} is over")]
     Over { job: JobId },
-    #[error("job {job} gives space back and goes on to its end")]
+    #[error("job {job} moves what is stored and goes on to its end")]
     Whole { job: JobId },
     #[error("the pool did not take or give a record")]
     Store(#[from] StoreError),
@@ -69,6 +71,7 @@ pub enum Work {
     Restore(RestorePlan),
     /// Of the daemon itself.
     Reclaim,
+    Disks,
 }
 
 #[derive(Debug)]
@@ -280,6 +283,43 @@ impl Jobs {
         Ok(id)
     }
 
+    /// Accepts a change of the pool's disks; it is the caller's. Gives its record with its number.
+    pub async fn accept_disks(&self, order: DiskJobRecord) -> Result<DiskJobRecord, Failure> {
+        let _turn = self.accepting.lock().await;
+        let under_way = {
+            let table = self.table();
+            let found = table.live.values().find(|live| matches!(live.work, Work::Disks));
+            found.map(|live| live.job.id)
+        };
+        if let Some(job) = under_way {
+            let text = format!("job {job} changes the disks of the pool");
+            return Err(Failure::new(Code::DisksChanging, text));
+        }
+        let accept = async {
+            let mut change = self.store.change().await;
+            let record = DiskJobRecord { id: self.next_id(&mut change).await?, ..order };
+            change.put(DISK_JOB.to_owned(), &record)?;
+            change.commit().await?;
+            Ok(record)
+        };
+        let record =
+            accept.await.map_err(|error: StoreError| crate::pool_failure::of_store(&error))?;
+        self.resume_disks(&record);
+        Ok(record)
+    }
+
+    /// Takes up the change of the pool's disks that is not over; it is the caller's.
+    pub fn resume_disks(&self, record: &DiskJobRecord) {
+        let kind = match record.change {
+            DiskChange::AddDisk => JobKind::AddDisk,
+            DiskChange::DrainDisk => JobKind::DrainDisk,
+            DiskChange::ReplaceDisk => JobKind::ReplaceDisk,
+        };
+        let job = new_job(record.id, kind, String::from("pool"), UnixNanos(record.created_at));
+        self.insert(job, Work::Disks, None);
+        self.take(record.id);
+    }
+
     /// A job that lives and dies with the daemon.
     async fn accept_unkept(
         &self,
@@ -310,7 +350,7 @@ impl Jobs {
     pub fn order(&self, job: JobId) -> Option<Order> {
         match self.work(job)? {
             Work::Backup { order, .. } => Some(order),
-            Work::Restore(_) | Work::Reclaim => None,
+            Work::Restore(_) | Work::Reclaim | Work::Disks => None,
         }
     }
 
@@ -393,7 +433,7 @@ impl Jobs {
             drop(table);
             return Err(self.missing(job));
         };
-        if matches!(live.work, Work::Reclaim) {
+        if matches!(live.work, Work::Reclaim | Work::Disks) {
             return Err(JobError::Whole { job });
         }
         live.cancel.send_replace(true);
@@ -457,8 +497,12 @@ impl Jobs {
         let id = finished.job.id;
         self.store.append(FINISHED_JOBS, finished.to_entry()).await?;
         let mut change = self.store.change().await;
-        if self.store.record::<JobRecord>(&job_key(id)).await?.is_some() {
-            change.remove(job_key(id));
+        let name = match finished.job.kind {
+            JobKind::AddDisk | JobKind::DrainDisk | JobKind::ReplaceDisk => DISK_JOB.to_owned(),
+            _ => job_key(id),
+        };
+        if self.store.record::<serde_json::Value>(&name).await?.is_some() {
+            change.remove(name);
             change.commit().await?;
         }
         self.catalog.put_job(finished.clone());

@@ -9,6 +9,7 @@
 //! | `job/NUMBER` | [`JobRecord`] | a job that is not over |
 //! | `group/NAME` | [`GroupRecord`] | a protection group |
 //! | `schedule/ID` | history of `keelhold_policy::schedule` | where the schedule of a source stands |
+//! | `disk-job` | [`DiskJobRecord`] | the change of the pool's disks that is not over |
 //! | `note/POINT` | text | a note somebody attached to a point |
 //! | `jobs` | [`JobCounter`] | the last job number given |
 //! | `clock` | witnessed time | written now and then, so that a crash loses little of it |
@@ -20,9 +21,11 @@ mod name;
 
 pub use name::{NameError, SourceName, check_name};
 
+use crate::api::types::DiskChange;
 use crate::job::Order;
 use serde::{Deserialize, Serialize};
 
+pub const SOURCE_PREFIX: &str = "source/";
 pub const NOTE_PREFIX: &str = "note/";
 pub const AUTHORITY: &str = "ca";
 pub const JOB_COUNTER: &str = "jobs";
@@ -33,6 +36,7 @@ pub const SCRUB: &str = "scrub";
 pub const SCHEDULE: &str = "schedule";
 /// Series of every text of a group that was ever in force.
 pub const GROUPS: &str = "groups";
+pub const DISK_JOB: &str = "disk-job";
 /// Series of what was done, by whom.
 pub const AUDIT: &str = "audit";
 
@@ -43,7 +47,7 @@ pub fn machine_key(id: &str) -> String {
 
 #[must_use]
 pub fn source_key(id: &str) -> String {
-    format!("source/{id}")
+    format!("{SOURCE_PREFIX}{id}")
 }
 
 #[must_use]
@@ -203,6 +207,25 @@ pub struct JobRecord {
     pub started_at: Option<i64>,
 }
 
+/// A change of the pool's disks. There is one at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskJobRecord {
+    pub id: u64,
+    pub change: DiskChange,
+    /// The id of the disk that leaves.
+    pub left: Option<String>,
+    /// Path of the disk that joins, and the size its file is made with.
+    pub path_hex: Option<String>,
+    pub bytes: Option<u64>,
+    /// There was nothing at the path where its file is to be made: what is there is ours.
+    #[serde(default)]
+    pub making: bool,
+    /// The disk that joins was looked at and is free: from now on it may carry what was begun.
+    #[serde(default)]
+    pub begun: bool,
+    pub created_at: i64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,6 +244,8 @@ mod tests {
         assert!(default_excludes && exclude.is_empty() && !source.removed);
         let token = r#"{"machine":"a","expires_at":5}"#;
         assert!(!serde_json::from_str::<TokenRecord>(token).unwrap().used);
+        let change = r#"{"id":1,"change":"add-disk","left":null,"path_hex":"2f","bytes":null,"created_at":5}"#;
+        assert!(!serde_json::from_str::<DiskJobRecord>(change).unwrap().begun);
         let job = r#"{"id":1,"source":"a","check":false,"created_at":5}"#;
         assert!(serde_json::from_str::<JobRecord>(job).unwrap().started_at.is_none());
     }

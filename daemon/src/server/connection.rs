@@ -5,7 +5,7 @@
 
 use super::budget::{Arrivals, Inlet};
 use super::outbox::{Outbox, write_out};
-use super::session::{End, Task};
+use super::session::{End, Task, refuse_job};
 use super::strangers;
 use super::{restore, session};
 use crate::daemon::Daemon;
@@ -20,8 +20,8 @@ use crate::record::MachineRecord;
 use crate::room;
 use keelhold_wire::limits::{GREETING_SECONDS, IDLE_SECONDS, JOB_COUNT_MAX, PING_SECONDS};
 use keelhold_wire::{
-    Answer, FromAgent, FromServer, Hello, JobRefusal, Outcome, Ping, Pong, Receiver, Refusal,
-    Renewed, Sender, Version, Welcome, Wish,
+    Answer, FromAgent, FromServer, Hello, Outcome, Ping, Pong, Receiver, Refusal, Renewed, Sender,
+    Version, Welcome, Wish,
 };
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -334,14 +334,8 @@ pub(super) async fn run_job(
             let _ = daemon.jobs.start(job).await;
             restore::run(daemon, job, &plan, outbox, &mut arrivals, &mut stopping).await;
         }
-        Some(Work::Reclaim) | None => {}
+        Some(Work::Reclaim | Work::Disks) | None => {}
     }
-}
-
-async fn refuse_job(task: &Task, failure: Failure, outbox: &Outbox) -> End {
-    let refusal = JobRefusal { job: task.job, refusal: failure.refusal() };
-    let _ = outbox.send(FromServer::Failed(refusal)).await;
-    session::over(task, failure)
 }
 
 /// A backup that finds the pool full waits while room is made, and goes on where it stopped.

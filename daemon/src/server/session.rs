@@ -134,11 +134,7 @@ pub async fn run(
     let (done, mut dones) = mpsc::unbounded_channel();
     let mut session = match Session::begin(daemon, task, outbox, &done).await {
         Ok(session) => session,
-        Err(failure) => {
-            let refusal = JobRefusal { job: task.job, refusal: failure.refusal() };
-            let _ = outbox.send(FromServer::Failed(refusal)).await;
-            return over(task, failure);
-        }
+        Err(failure) => return refuse_job(task, failure, outbox).await,
     };
     let stop = match session.drive(arrivals, &mut dones, &done, stopping).await {
         Ok(()) => match session.commit().await {
@@ -150,8 +146,15 @@ pub async fn run(
     session.stop(stop, arrivals).await
 }
 
+/// Ends a backup that made no point, and tells the agent why.
+pub async fn refuse_job(task: &Task, failure: Failure, outbox: &Outbox) -> End {
+    let refusal = JobRefusal { job: task.job, refusal: failure.refusal() };
+    let _ = outbox.send(FromServer::Failed(refusal)).await;
+    over(task, failure)
+}
+
 /// The end of a backup that made no point.
-pub fn over(task: &Task, failure: Failure) -> End {
+fn over(task: &Task, failure: Failure) -> End {
     let result = BackupResult {
         result: Outcome::Failed,
         job: task.job,
@@ -489,9 +492,8 @@ impl<'a> Session<'a> {
                 Failure::new(Code::Cancelled, format!("job {} was cancelled", self.task.job))
             }
         };
-        let refusal = JobRefusal { job: self.task.job, refusal: failure.refusal() };
-        let _ = self.outbox.send(FromServer::Failed(refusal)).await;
-        let End::Over { outcome, mut result, failure } = over(self.task, failure) else {
+        let refused = refuse_job(self.task, failure, self.outbox).await;
+        let End::Over { outcome, mut result, failure } = refused else {
             return End::Parked;
         };
         result.bytes_sent = self.bytes_sent;

@@ -11,6 +11,7 @@ use super::session::{self, End, Task};
 use crate::api::types::Outcome;
 use crate::clock::{SharedClock, SystemClock};
 use crate::daemon::Daemon;
+use crate::disks::KnownDisks;
 use crate::failure::Code;
 use crate::job::JobId;
 use crate::pool_open::{Bench, DiskSpec, on_bench, start};
@@ -18,6 +19,7 @@ use crate::record::{
     MachineRecord, MachineState, SourceKind, SourceRecord, machine_key, source_key,
 };
 use crate::settings::Settings;
+use crate::state_dir::{DiskPath, DiskPaths, StateDir};
 use bytes::Bytes;
 use keelhold_chunk::{Attributes, IdKey, Kind, Timestamp};
 use keelhold_wire::header::{HEADER_LEN, Header};
@@ -58,14 +60,24 @@ async fn house_by(name: &str, clock: SharedClock) -> House {
             bench.create(&specs, keelhold_disk::pool::CreateOptions::default(), &of_pool).await
         })
     };
-    tokio::task::spawn_blocking(make).await.unwrap().unwrap();
-    let pool = start(vec![disk.path], 1, None, Arc::clone(&clock)).await.unwrap();
+    let (pool, found) = tokio::task::spawn_blocking(make).await.unwrap().unwrap();
+    let (pool, path) = (pool.to_string(), disk.path);
+    let known = found.iter().map(|found| DiskPath { id: found.id.to_string(), path: path.clone() });
+    let disks = DiskPaths { pool, disks: known.collect(), joining: None };
+    let state = StateDir::new(dir.clone());
+    let pool = start(disks.clone(), 1, None, Arc::clone(&clock)).await.unwrap();
     let (stop, stopping) = watch::channel(false);
     let url = String::from("keelhold://nowhere:1");
-    let daemon =
-        Daemon::open(pool.handle, clock, &dir.join("catalog"), url, Settings::default(), stopping)
-            .await
-            .unwrap();
+    let daemon = Daemon::open(
+        pool.handle,
+        clock,
+        KnownDisks::new(state, disks),
+        url,
+        Settings::default(),
+        stopping,
+    )
+    .await
+    .unwrap();
     for number in [b'a', b'b'] {
         let id = crate::id_text::encode(&[number; 16]);
         let machine = MachineRecord {

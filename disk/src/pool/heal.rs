@@ -21,20 +21,36 @@ pub struct HealReport {
     pub found_sound: u64,
     /// What has no sound copy, or no disk with room: it stays as it is, and is tried again.
     pub unhealed: Vec<MoveError>,
+    /// Where the next part begins; none once all of them were looked at.
+    pub next: Option<u32>,
 }
 
 impl<D: Device, W: Work> Pool<D, W> {
     /// Makes copies anew that gave a fault, and those that are missing, as far as there are disks
     /// for them. [`verify`](Self::verify) finds what nobody has read. Backups go on meanwhile.
     pub async fn heal(&self) -> Result<HealReport, CommitError> {
+        self.heal_part(0, usize::MAX).await
+    }
+
+    /// As [`heal`](Self::heal), at most so many containers from one on: whoever calls decides the
+    /// pace. Structures are healed with the first part.
+    pub async fn heal_part(&self, from: u32, most: usize) -> Result<HealReport, CommitError> {
         let inner = &self.inner;
         let mut report = HealReport::default();
-        inner.heal_structures().await?;
-        let noted = inner.noted.copies();
-        let short: BTreeSet<u32> =
-            inner.short_containers().iter().map(|row| row.container).collect();
-        let containers: BTreeSet<u32> =
-            noted.iter().map(|(container, _)| *container).chain(short.iter().copied()).collect();
+        if from == 0 {
+            inner.heal_structures().await?;
+        }
+        let mut noted = inner.noted.copies();
+        let mut short = inner.short_containers();
+        let mut containers: BTreeSet<u32> = noted.iter().map(|(container, _)| *container).collect();
+        containers.extend(&short);
+        containers.retain(|container| *container >= from);
+        if let Some(next) = containers.iter().nth(most).copied() {
+            containers.split_off(&next);
+            report.next = Some(next);
+        }
+        noted.retain(|(container, _)| containers.contains(container));
+        short.retain(|container| containers.contains(container));
         let runs = match inner.settled_runs(&containers).await {
             Ok(runs) => runs,
             Err(MoveError::Commit(error)) => return Err(error),
@@ -83,14 +99,14 @@ impl HealReport {
 impl<D: Device, W: Work> Inner<D, W> {
     /// Containers with fewer copies on disks that are there than the policy asks for and the disks
     /// allow.
-    fn short_containers(&self) -> Vec<ContainerRow> {
+    pub(super) fn short_containers(&self) -> BTreeSet<u32> {
         let wanted = usize::from(self.fixed.copies).min(self.taking_disks().len());
-        let mut rows = self.data_rows();
-        rows.retain(|row| {
+        let is_short = |row: &ContainerRow| {
             let there = row.slots.iter().filter(|slot| self.disk_of(*slot).is_there()).count();
             there > 0 && there < wanted
-        });
-        rows
+        };
+        let rows = self.data_rows().into_iter();
+        rows.filter(is_short).map(|row| row.container).collect()
     }
 
     /// The disk that should have a copy of the container and is not there.

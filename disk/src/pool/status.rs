@@ -47,8 +47,12 @@ pub struct PoolStatus {
     /// be read.
     pub bytes_single: u64,
     pub bytes_unreadable: u64,
-    /// Copies that gave faults and wait to be healed.
+    /// Copies that gave faults and wait to be healed, and copies that are missing though there is a
+    /// disk for them.
     pub copies_to_heal: u64,
+    pub copies_missing: u64,
+    /// A structure of the pool itself gave a fault and waits to be healed.
+    pub structures_to_heal: bool,
     pub disks: Vec<DiskStatus>,
 }
 
@@ -66,6 +70,12 @@ pub struct DiskStatus {
     pub write_errors: u64,
     pub bytes_total: u64,
     pub bytes_used: u64,
+    /// Bytes in containers whose only copy that can be asked for is here.
+    pub bytes_single: u64,
+    /// Containers of data with a copy here.
+    pub containers: u64,
+    /// Reads under way.
+    pub reading: u32,
 }
 
 /// A point, without its content.
@@ -147,23 +157,31 @@ impl<D: Device, W: Work> Pool<D, W> {
         }
         let members = inner.disks();
         let mut used = vec![0; members.len()];
+        let (mut only_here, mut holds) = (used.clone(), used.clone());
         let (mut single, mut unreadable) = (0, 0);
         for container in tables.containers.values() {
             let bytes = u64::from(container.row.used_blocks) * crate::units::BLOCK_U64;
             let slots = container.row.slots;
             slots.iter().for_each(|slot| used[usize::from(slot.disk)] += bytes);
-            let there = slots.iter().filter(|slot| members[usize::from(slot.disk)].is_there());
-            match there.count() {
-                _ if container.row.purpose == Purpose::State => {}
-                0 => unreadable += bytes,
-                1 if inner.fixed.copies > 1 => single += bytes,
+            if container.row.purpose == Purpose::State {
+                continue;
+            }
+            slots.iter().for_each(|slot| holds[usize::from(slot.disk)] += 1);
+            let there = slots.iter().map(|slot| usize::from(slot.disk));
+            let there: Vec<usize> = there.filter(|disk| members[*disk].is_there()).collect();
+            match there[..] {
+                [] => unreadable += bytes,
+                [disk] if inner.fixed.copies > 1 => {
+                    single += bytes;
+                    only_here[disk] += bytes;
+                }
                 _ => {}
             }
         }
         let disks: Vec<DiskStatus> = members
             .iter()
-            .zip(used)
-            .map(|(disk, bytes_used)| DiskStatus {
+            .zip(used.into_iter().zip(only_here).zip(holds))
+            .map(|(disk, ((bytes_used, bytes_single), containers))| DiskStatus {
                 id: disk.id,
                 state: disk.state.get(),
                 geometry: disk.device.as_ref().map(Device::geometry),
@@ -177,6 +195,9 @@ impl<D: Device, W: Work> Pool<D, W> {
                     _ => disk.zones.container_count * container_len,
                 },
                 bytes_used,
+                bytes_single,
+                containers,
+                reading: disk.reading.get(),
             })
             .collect();
         let away = members.iter().any(|disk| disk.state.get() == DiskState::Failed);
@@ -206,6 +227,8 @@ impl<D: Device, W: Work> Pool<D, W> {
             bytes_single: single,
             bytes_unreadable: unreadable,
             copies_to_heal: inner.noted.copies().len() as u64,
+            copies_missing: inner.short_containers().len() as u64,
+            structures_to_heal: inner.noted.has_structures(),
             disks,
         }
     }

@@ -63,8 +63,8 @@ struct Database {
 impl Database {
     fn start(tree: &Path) -> Self {
         let open = |name: &str| {
-            let file = File::options().create(true).truncate(false).write(true);
-            let file = { file }.open(tree.join(name)).unwrap();
+            let mut how = File::options();
+            let file = how.create(true).truncate(false).write(true).open(tree.join(name)).unwrap();
             file.write_all_at(&[0; 8], 0).unwrap();
             file
         };

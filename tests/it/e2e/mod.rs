@@ -3,6 +3,7 @@
 mod attacks;
 mod big_tree;
 mod cuts;
+mod disks;
 mod encrypted;
 mod forget;
 mod frozen;

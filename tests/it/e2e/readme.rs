@@ -33,7 +33,11 @@ impl Reader<'_> {
     /// The word as it is on this machine.
     fn word(&self, word: &str) -> String {
         match (word, &self.invitation) {
+            ("/dev/sdb", _) if self.appliance.pool.exists() => {
+                self.appliance.pool.display().to_string()
+            }
             ("/dev/sdb", _) => format!("{}:512MiB", self.appliance.pool.display()),
+            ("/dev/sdc" | "/dev/sdd", _) => self.path(word.trim_start_matches("/dev/")),
             ("/home" | "/srv/restored", _) => self.path(word.trim_start_matches('/')),
             ("keelhold://appliance:7447", Some((url, _))) => url.clone(),
             ("KH1-…", Some((_, token))) => token.clone(),
@@ -116,6 +120,10 @@ fn put_tree(at: &Path) {
 fn every_command_of_the_readme_does_what_it_says() {
     let scratch = Scratch::new("readme");
     put_tree(&scratch.path().join("home"));
+    for disk in ["sdc", "sdd"] {
+        let disk = std::fs::File::create(scratch.path().join(disk)).unwrap();
+        disk.set_len(512 << 20).unwrap();
+    }
     let appliance = Appliance::new(&scratch);
     let mut reader = Reader { scratch: &scratch, appliance, invitation: None };
     let commands = commands();

@@ -37,6 +37,12 @@ fn what_rots_is_named_by_scrub_and_healed_by_the_next_backup() {
     assert_eq!(scrub.code, 3, "{scrub:?}");
     let damage = scrub.json["damage"].as_array().unwrap();
     assert!(damage[0].as_str().unwrap().contains("1 points touched"), "{damage:?}");
+    let status = appliance.ask(&["status"]);
+    assert_eq!(status.code, 3, "damage is a risk: {status:?}");
+    assert!(
+        status.json["sentence"].as_str().unwrap().contains("damaged in every copy"),
+        "{status:?}"
+    );
     let target = scratch.path().join("before");
     let broken = appliance.ask(&["restore", "m/t@latest", "--to", &target.display().to_string()]);
     assert_eq!(broken.json["failed"].as_array().map(Vec::len), Some(1), "{broken:?}");
@@ -55,6 +61,7 @@ fn what_rots_is_named_by_scrub_and_healed_by_the_next_backup() {
         let differences = compare(&tree, &target).unwrap();
         assert!(differences.is_empty(), "{differences:?}");
     }
+    assert_eq!(appliance.ask(&["status"]).code, 0, "what was sent again is no risk");
     let last = appliance.ask(&["pool", "scrub", "--wait"]).ok();
     assert_eq!(last["last_found"], 0, "{last}");
 }

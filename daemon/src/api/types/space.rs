@@ -147,3 +147,27 @@ pub struct NewQuota {
     /// None takes it off.
     pub bytes: Option<u64>,
 }
+
+/// Where scrub stands. Passes are counted from 0.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ScrubStatus {
+    pub state: String,
+    /// End of the last whole pass, and what it found.
+    pub last_at: Option<String>,
+    pub last_found: u64,
+    pub pass: u64,
+    /// The pass up to whose end there is no pause.
+    pub until_pass: Option<u64>,
+    pub bytes_read: u64,
+    /// Damaged places the running pass has found so far.
+    pub found: u64,
+    /// Of the places of the last pass and of this one, those that were mended from another copy.
+    pub healed: u64,
+    /// Damaged places that are there still and cost no chunk: structures, and disks that refuse to read.
+    pub open: u64,
+    /// Damaged places that are not mended, and how many points each touches.
+    pub damage: Vec<String>,
+    /// Why the last step was not done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<WireFailure>,
+}

@@ -129,7 +129,7 @@ impl Jobs {
         let held = table.live.values().filter(|live| live.held && !live.assigned);
         let of_source = held.filter_map(|live| match &live.work {
             Work::Backup { source, .. } => Some((live.job.id, source.clone())),
-            Work::Restore(_) | Work::Reclaim => None,
+            Work::Restore(_) | Work::Reclaim | Work::Disks => None,
         });
         of_source.collect()
     }

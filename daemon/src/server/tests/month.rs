@@ -70,7 +70,11 @@ async fn answer(mut messages: Messages, inlet: Inlet, job: JobId, salt: u64) {
         let said = [
             FromAgent::Started(Started { job }),
             FromAgent::Items(Items { job, seq: 1, items }),
-            FromAgent::Finish(Finish { job, stats: BackupStats::default() }),
+            FromAgent::Finish(Finish {
+                job,
+                stats: BackupStats::default(),
+                reached: Default::default(),
+            }),
         ];
         for message in said {
             let len = message.to_bytes().len() as u64;

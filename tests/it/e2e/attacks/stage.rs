@@ -8,6 +8,7 @@ use keelhold_daemon::authority::Authority;
 use keelhold_daemon::clock::{SharedClock, SystemClock};
 use keelhold_daemon::pool_open;
 use keelhold_daemon::record::{AUTHORITY, AuthorityRecord};
+use keelhold_daemon::state_dir::StateDir;
 use keelhold_daemon::store::Store;
 use keelhold_tests::appliance::{Appliance, Scratch};
 use keelhold_tests::liar::{Ending, Liar, Papers, noise};
@@ -47,7 +48,7 @@ impl Stage {
             let _ = appliance.ask(&["source", "add", "thief", name, "--tree", "/"]).ok();
         }
         appliance.stop_daemon();
-        let authority = authority(&appliance.pool);
+        let authority = authority(&appliance.state);
         appliance.start_daemon();
         appliance.agent_connected();
         let machines = appliance.ask(&["machine", "list"]).ok();
@@ -124,12 +125,12 @@ impl Stage {
 }
 
 /// Read out of the pool while no daemon has it.
-fn authority(pool: &Path) -> Authority {
+fn authority(state: &Path) -> Authority {
+    let disks = StateDir::new(state.to_owned()).disks().unwrap().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (record, thread) = runtime.block_on(async {
         let clock: SharedClock = Arc::new(SystemClock);
-        let pool =
-            pool_open::start(vec![pool.to_owned()], 1, None, Arc::clone(&clock)).await.unwrap();
+        let pool = pool_open::start(disks, 1, None, Arc::clone(&clock)).await.unwrap();
         let store = Store::new(pool.handle, clock);
         let record: Option<AuthorityRecord> = store.record(AUTHORITY).await.unwrap();
         (record.unwrap(), pool.thread)

@@ -1,6 +1,10 @@
 //! `keelhold pool …`, `status` and `catalog rebuild`. Those that work on the disks themselves do so in
 //! this process, and only while no daemon has them.
 
+mod disks;
+mod scrub;
+mod show;
+
 use super::Context;
 use super::args::{Pool, PoolCreate, PoolDisks, PoolKey, PoolRotateKey};
 use super::check;
@@ -11,11 +15,12 @@ use crate::failure::{Code, Exit, Failure};
 use crate::key_file;
 use crate::pool_failure::of_commit;
 use crate::pool_open::{Bench, DiskSpec, FoundDisk, on_bench};
-use crate::size_text::{count, parse_size, size, split_path_size};
+use crate::size_text::{parse_size, split_path_size};
 use crate::state_dir::{DiskPath, DiskPaths, StateError, StateLock};
+use disks::Order;
 use keelhold_disk::pool::CreateOptions;
 use keelhold_disk::seal::WrappingKey;
-use keelhold_disk::units::PoolId;
+use keelhold_disk::units::{DiskId, PoolId};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,49 +33,34 @@ pub async fn run(context: &Context, verb: Pool) -> Result<Exit, Failure> {
         Pool::Status => {
             let address = Address::new("/pool");
             let status: types::PoolStatus = context.client().await?.get(&address).await?;
-            context.printer.show(&status, pool_lines)?;
+            context.printer.show(&status, show::pool_lines)?;
             Ok(Exit::Ok)
         }
         Pool::Reclaim { wait, empty_trash, confirm } => {
             super::forget::reclaim(context, wait, empty_trash, confirm).await
         }
-        Pool::Scrub { wait } => scrub(context, wait).await,
+        Pool::Scrub { wait } => scrub::run(context, wait).await,
+        Pool::AddDisk { disk, background } => {
+            let order =
+                Order { change: types::DiskChange::AddDisk, leaves: None, joins: Some(&disk) };
+            disks::change(context, &order, background).await
+        }
+        Pool::DrainDisk { disk, background } => {
+            let order =
+                Order { change: types::DiskChange::DrainDisk, leaves: Some(&disk), joins: None };
+            disks::change(context, &order, background).await
+        }
+        Pool::ReplaceDisk { disk, new, background } => {
+            let change = types::DiskChange::ReplaceDisk;
+            let order = Order { change, leaves: Some(&disk), joins: Some(&new) };
+            disks::change(context, &order, background).await
+        }
         Pool::Create(args) => create(context, &args),
         Pool::Import(args) => import(context, &args),
         Pool::Check(args) => check::run(context, &args),
         Pool::RotateKey(args) => rotate_key(context, &args),
         Pool::Inspect(args) => super::inspect::run(context, &args),
     }
-}
-
-/// How often a scrub is looked at that somebody waits for.
-const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
-
-async fn scrub(context: &Context, wait: bool) -> Result<Exit, Failure> {
-    let mut client = context.client().await?;
-    let begun: types::ScrubStatus = client.post(&Address::new("/pool/scrub"), &()).await?;
-    let until = begun.until_pass.unwrap_or(begun.pass);
-    let mut now = begun;
-    while wait && now.pass <= until && now.state == "running" {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let status: types::PoolStatus = client.get(&Address::new("/pool")).await?;
-        now = status.scrub;
-    }
-    context.printer.show(&now, scrub_lines)?;
-    Ok(if wait && now.last_found > 0 { Exit::Partial } else { Exit::Ok })
-}
-
-fn scrub_lines(scrub: &types::ScrubStatus) -> Vec<String> {
-    let last = scrub.last_at.as_deref().unwrap_or("never");
-    let mut lines = vec![format!(
-        "scrub: {}; last whole pass: {last}, damaged places: {}; this pass: {} read, {} damaged",
-        scrub.state,
-        scrub.last_found,
-        size(scrub.bytes_read),
-        scrub.found
-    )];
-    lines.extend(scrub.damage.iter().map(|place| format!("  {place}")));
-    lines
 }
 
 pub fn of_state(error: &StateError) -> Failure {
@@ -88,7 +78,8 @@ fn lock(context: &Context) -> Result<StateLock, Failure> {
 
 fn remember(context: &Context, pool: PoolId, disks: &[FoundDisk]) -> Result<(), Failure> {
     let path = |disk: &FoundDisk| DiskPath { id: disk.id.to_string(), path: disk.path.clone() };
-    let paths = DiskPaths { pool: pool.to_string(), disks: disks.iter().map(path).collect() };
+    let disks = disks.iter().map(path).collect();
+    let paths = DiskPaths { pool: pool.to_string(), disks, joining: None };
     context.state.set_disks(&paths).map_err(|error| of_state(&error))
 }
 
@@ -121,14 +112,14 @@ fn create(context: &Context, args: &PoolCreate) -> Result<Exit, Failure> {
     let (pool, disks) =
         on_bench(WORKERS, key, async |bench: Bench| bench.create(&specs, options, &clock).await)?;
     remember(context, pool, &disks)?;
-    show_disks(context, "pool made", pool, &disks)
+    show_disks(context, "pool made", pool, &disks, &[])
 }
 
 fn import(context: &Context, args: &PoolDisks) -> Result<Exit, Failure> {
     let key = args.key.read()?;
     let _lock = lock(context)?;
     let identify = async |bench: Bench| bench.identify(&args.disks).await;
-    let (pool, disks) = on_bench(WORKERS, key, identify)?;
+    let (pool, disks, missing) = on_bench(WORKERS, key, identify)?;
     let known = context.state.disks().map_err(|error| of_state(&error))?;
     let text = pool.to_string();
     if let Some(known) = known.filter(|known| known.pool != text) {
@@ -137,7 +128,7 @@ fn import(context: &Context, args: &PoolDisks) -> Result<Exit, Failure> {
         return Err(Failure::new(Code::PoolExists, what));
     }
     remember(context, pool, &disks)?;
-    show_disks(context, "pool taken over", pool, &disks)
+    show_disks(context, "pool taken over", pool, &disks, &missing)
 }
 
 fn show_disks(
@@ -145,17 +136,23 @@ fn show_disks(
     what: &str,
     pool: PoolId,
     disks: &[FoundDisk],
+    missing: &[DiskId],
 ) -> Result<Exit, Failure> {
     let disk = |disk: &FoundDisk| json!({ "id": disk.id.to_string(), "path": disk.path });
     let pool = pool.to_string();
-    let value = json!({ "pool": pool, "disks": disks.iter().map(disk).collect::<Vec<_>>() });
+    let missing: Vec<String> = missing.iter().map(DiskId::to_string).collect();
+    let disks_json: Vec<_> = disks.iter().map(disk).collect();
+    let value = json!({ "pool": pool, "disks": disks_json, "missing": missing });
     context.printer.show(&value, |_| {
         let disk = |disk: &FoundDisk| format!("disk {} at {}", disk.id, disk.path.display());
         let head = format!("{what}: {pool}");
         let next = String::from("start the daemon with: keelhold serve");
-        std::iter::once(head).chain(disks.iter().map(disk)).chain([next]).collect()
+        let gone = missing.iter().map(|id| {
+            format!("disk {id} of the pool is missing: name it with --disk, too, if there is one")
+        });
+        std::iter::once(head).chain(disks.iter().map(disk)).chain(gone).chain([next]).collect()
     })?;
-    Ok(Exit::Ok)
+    Ok(if missing.is_empty() { Exit::Ok } else { Exit::Partial })
 }
 
 impl PoolKey {
@@ -178,7 +175,7 @@ fn rotate_key(context: &Context, args: &PoolRotateKey) -> Result<Exit, Failure> 
         named => named.to_vec(),
     };
     let (pool, number) = on_bench(WORKERS, Some(old), async |bench: Bench| {
-        let pool = bench.open(&paths).await?;
+        let pool = bench.open(&paths, None).await?;
         // No time passed that anybody witnessed.
         let rotated = pool.rotate_key(&new, pool.witnessed()).await;
         let number = rotated.map_err(|error| of_commit(&error))?;
@@ -194,53 +191,6 @@ fn rotate_key(context: &Context, args: &PoolRotateKey) -> Result<Exit, Failure> 
         ]
     })?;
     Ok(Exit::Ok)
-}
-
-fn pool_lines(status: &types::PoolStatus) -> Vec<String> {
-    let mut lines = vec![
-        format!("pool {}", status.id),
-        format!(
-            "{} of {} used, {} free ({} of it reserved)",
-            size(status.bytes_used),
-            size(status.bytes_total),
-            size(status.bytes_free),
-            size(status.bytes_reserved)
-        ),
-        format!(
-            "{} points of {} in {} chunks; dedup {:.2}, compression {:.2}",
-            status.points,
-            size(status.bytes_logical),
-            count(status.chunks),
-            status.dedup_ratio,
-            status.compression_ratio
-        ),
-        format!("index: {}", size(status.index_bytes)),
-    ];
-    lines.extend(scrub_lines(&status.scrub));
-    lines.extend(reclaim_lines(&status.reclaim));
-    lines.push(crate::api::full_line(&status.forecast));
-    lines.extend(status.disks.iter().map(|disk| {
-        let way = if disk.direct { "direct" } else { "cached" };
-        let (id, path, state) = (&disk.id, &disk.path, &disk.state);
-        format!("disk {id} at {path}: {state}, {}, {way}", size(disk.bytes_total))
-    }));
-    lines
-}
-
-fn reclaim_lines(reclaim: &types::ReclaimStatus) -> Vec<String> {
-    let mut lines = vec![format!(
-        "reclaim: {}; dead {}, expected to be {}, in the trash {}",
-        reclaim.state,
-        size(reclaim.bytes_dead),
-        size(reclaim.bytes_expected),
-        size(reclaim.bytes_trash)
-    )];
-    if let (Some(at), Some(last)) = (&reclaim.last_at, &reclaim.last) {
-        let (freed, left) = (size(last.bytes_freed), size(last.bytes_left));
-        lines.push(format!("  last at {at} ({}): {freed} freed, {left} left", last.why));
-    }
-    lines.extend(reclaim.next_at.iter().map(|at| format!("  next leaves the trash at {at}")));
-    lines
 }
 
 pub async fn status(context: &Context) -> Result<Exit, Failure> {

@@ -1,44 +1,50 @@
 //! Scrub as the daemon does it: a pass in some ten days beside everything else, at once when somebody
 //! asks, faster where damage was found. Where a pass stands is a record: a restart goes on.
 
+mod pace;
+
 use crate::api::types::ScrubStatus;
 use crate::clock::rfc3339;
 use crate::daemon::Daemon;
-use crate::failure::{Failure, chain};
+use crate::failure::{Failure, WireFailure, chain};
 use crate::pool_failure::{of_closed, of_commit};
 use crate::pool_thread::LivePool;
 use crate::raised::raised;
-use crate::record::SCRUB;
-use keelhold_disk::pool::{PointInfo, ScrubAt, ScrubReport};
+use crate::record::{SCRUB, SOURCE_PREFIX};
+use keelhold_disk::error::CommitError;
+use keelhold_disk::pool::{PointInfo, ScrubAt, ScrubReport, VerifyFinding};
 use keelhold_disk::tree::Touched;
 use keelhold_disk::units::SourceId;
 use keelhold_wire::Runs;
+use pace::{Facts, pace};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
-/// A pass by itself takes so many steps, one each pause: ten days.
-const STEPS: u64 = 10 * 24 * 60;
-const PAUSE: Duration = Duration::from_secs(60);
-/// Damage is local in space and time: how much faster a pass goes on once it found some.
-const SPRINT: u64 = 10;
-/// Steps between two records of where the pass stands.
+/// Steps between two records of where the pass stands, while somebody waits for it.
 const KEPT_EVERY: u64 = 60;
 /// Places named in the status.
 const NAMED_MAX: usize = 100;
 
 /// Where the pass stands, as it is written down.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 struct ScrubRecord {
     pass: u64,
     at: Stage,
     bytes_read: u64,
+    /// Damaged places, and those of them that were mended.
     found: u64,
-    /// Damaged places, and the points they touch.
+    healed: u64,
+    /// Places that were not mended, and the points they touch.
     damage: Vec<String>,
+    /// Of these, those that cost no chunk: whether they are there still, only reading them tells.
+    open: u64,
     last_at: Option<String>,
     last_found: u64,
+    last_healed: u64,
+    last_damage: Vec<String>,
+    last_open: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -85,6 +91,8 @@ struct State {
     now: ScrubRecord,
     /// Up to the end of this pass there is no pause.
     asked: Option<u64>,
+    /// Why the last step was not done.
+    error: Option<WireFailure>,
 }
 
 impl Scrub {
@@ -99,6 +107,7 @@ impl Scrub {
             let begun = !matches!(state.now.at, Stage::Structures);
             let pass = state.now.pass + u64::from(begun);
             state.asked = Some(state.asked.unwrap_or(pass).max(pass));
+            state.error = None;
         }
         self.wake.notify_one();
         self.status()
@@ -107,47 +116,66 @@ impl Scrub {
     #[must_use]
     pub fn status(&self) -> ScrubStatus {
         let state = self.state();
+        let now = &state.now;
+        let mut damage = now.last_damage.clone();
+        damage.extend(now.damage.iter().filter(|new| !now.last_damage.contains(new)).cloned());
         ScrubStatus {
             state: if state.asked.is_some() { "running" } else { "idle" }.to_owned(),
-            last_at: state.now.last_at.clone(),
-            pass: state.now.pass,
+            last_at: now.last_at.clone(),
+            pass: now.pass,
             until_pass: state.asked,
-            bytes_read: state.now.bytes_read,
-            found: state.now.found,
-            last_found: state.now.last_found,
-            damage: state.now.damage.clone(),
+            bytes_read: now.bytes_read,
+            found: now.found,
+            last_found: now.last_found,
+            healed: now.healed + now.last_healed,
+            open: now.open + now.last_open,
+            damage,
+            error: state.error.clone(),
         }
     }
 
-    /// One step is done; gives whether what is known now is worth writing down.
-    fn take(&self, report: &ScrubReport, bytes: u64, wall: String) -> bool {
+    /// One step is done; gives whether what is known now is worth writing down at once.
+    fn take(&self, step: &Step, wall: String) -> bool {
         let mut state = self.state();
+        state.error = None;
         let now = &mut state.now;
-        now.bytes_read += bytes;
-        now.found += report.found.findings.len() as u64;
-        for finding in &report.found.findings {
+        now.bytes_read += step.report.found.bytes_stored;
+        let found = step.report.found.findings.len() as u64;
+        now.found += found;
+        now.healed += found.saturating_sub(step.left.len() as u64);
+        for finding in &step.left {
+            now.open += u64::from(finding.chunks.is_empty() || !finding.error.is_corruption());
             let points = finding.points.len();
             let text = format!("{} ({points} points touched)", chain(&finding.error));
             if now.damage.len() < NAMED_MAX && !now.damage.contains(&text) {
                 now.damage.push(text);
             }
         }
-        if let Some(next) = report.next {
+        if let Some(next) = step.report.next {
             now.at = next.into();
-            return !report.found.findings.is_empty();
+            return found > 0;
         }
-        if now.found == 0 {
-            now.damage.clear();
-        }
-        let (pass, found) = (now.pass, now.found);
-        now.last_at = Some(wall);
-        (now.pass, now.last_found, now.found, now.bytes_read) = (pass + 1, found, 0, 0);
-        now.at = Stage::default();
+        let pass = now.pass;
+        *now = ScrubRecord {
+            pass: pass + 1,
+            last_at: Some(wall),
+            last_found: now.found,
+            last_healed: now.healed,
+            last_damage: std::mem::take(&mut now.damage),
+            last_open: now.open,
+            ..ScrubRecord::default()
+        };
         if state.asked.is_some_and(|asked| asked <= pass) {
             state.asked = None;
         }
         true
     }
+}
+
+/// What a step found, and what of it is there still behind healing.
+struct Step {
+    report: ScrubReport,
+    left: Vec<VerifyFinding>,
 }
 
 /// Scrubs until the daemon stops.
@@ -158,54 +186,73 @@ pub async fn run(daemon: Arc<Daemon>, mut stopping: watch::Receiver<bool>) {
     }
     let mut steps = 0;
     loop {
-        let asked = daemon.scrub.state().asked.is_some();
-        if !asked {
+        let Ok(facts) = facts(&daemon).await else {
+            return;
+        };
+        let (pause, budget) = pace(&facts);
+        if !facts.asked {
             tokio::select! {
-                () = tokio::time::sleep(PAUSE) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = daemon.scrub.wake.notified() => {}
                 () = raised(&mut stopping) => break,
             }
-        } else if *stopping.borrow() {
-            break;
         }
-        match step(&daemon).await {
+        let done = tokio::select! {
+            done = step(&daemon, budget) => done,
+            () = raised(&mut stopping) => break,
+        };
+        match done {
             Ok(worth) => {
                 steps += 1;
-                if worth || steps % KEPT_EVERY == 0 {
+                if worth || !facts.asked || steps % KEPT_EVERY == 0 {
                     keep(&daemon).await;
                 }
             }
             Err(failure) => {
                 tracing::warn!(error = %failure.message, "scrub");
-                daemon.scrub.state().asked = None;
+                let mut state = daemon.scrub.state();
+                (state.asked, state.error) = (None, Some(failure.to_wire()));
             }
         }
     }
     keep(&daemon).await;
 }
 
-async fn step(daemon: &Daemon) -> Result<bool, Failure> {
-    let (at, found) = {
-        let state = daemon.scrub.state();
-        (ScrubAt::from(state.now.at), state.now.found)
-    };
-    let pool = &daemon.store.pool;
-    let now = pool.now();
-    let work = move |pool: LivePool| async move {
-        let status = pool.status();
-        let pace = if found > 0 { SPRINT } else { 1 };
-        let budget = (status.bytes_used / STEPS * pace).max(1);
-        let report = pool.scrub(at, budget, now).await?;
-        Ok((report, status))
-    };
-    let done: Result<_, keelhold_disk::CommitError> = pool.call(work).await.map_err(of_closed)?;
-    let (report, _) = done.map_err(|error| of_commit(&error))?;
-    for finding in &report.found.findings {
+async fn facts(daemon: &Daemon) -> Result<Facts, Failure> {
+    let ask = |pool: LivePool| async move { (pool.status(), pool.records(SOURCE_PREFIX).len()) };
+    let (status, sources) = daemon.store.pool.call(ask).await.map_err(of_closed)?;
+    let state = daemon.scrub.state();
+    Ok(Facts {
+        containers: status.containers_data,
+        container_len: status.container_len,
+        sources: sources as u64,
+        found: state.now.found > 0,
+        asked: state.asked.is_some(),
+    })
+}
+
+async fn step(daemon: &Daemon, budget: u64) -> Result<bool, Failure> {
+    let at = ScrubAt::from(daemon.scrub.state().now.at);
+    let report = read(daemon, at, budget).await?;
+    let mut left = report.found.findings.clone();
+    for finding in &left {
         let points = finding.points.len();
         tracing::error!(error = chain(&finding.error), points, "damage found by scrub");
     }
-    let bytes = report.found.bytes_stored;
-    Ok(daemon.scrub.take(&report, bytes, rfc3339(daemon.store.clock.now())))
+    if !left.is_empty() {
+        crate::heal::round(daemon).await?;
+        // What healing says it did is believed when it was read.
+        left = read(daemon, at, budget).await?.found.findings;
+    }
+    Ok(daemon.scrub.take(&Step { report, left }, rfc3339(daemon.store.clock.now())))
+}
+
+async fn read(daemon: &Daemon, at: ScrubAt, budget: u64) -> Result<ScrubReport, Failure> {
+    let pool = &daemon.store.pool;
+    let now = pool.now();
+    let work = move |pool: LivePool| async move { pool.scrub(at, budget, now).await };
+    let done: Result<_, CommitError> = pool.call(work).await.map_err(of_closed)?;
+    done.map_err(|error| of_commit(&error))
 }
 
 async fn keep(daemon: &Daemon) {
