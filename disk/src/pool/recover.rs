@@ -7,7 +7,7 @@ use super::layout::state_slot;
 use super::refs::refs_of_recipe;
 use super::run::index_entries;
 use super::tables::{
-    COMPACTOR, Container, Effect, Pending, PointEffect, Record, Series, Session, Shares, Source,
+    Container, Effect, Pending, PointEffect, Record, Series, Session, Shares, Source,
 };
 use super::tables::{Tables, decode_set};
 use super::{Inner, Work, steps};
@@ -352,7 +352,7 @@ impl<D: Device, W: Work> Inner<D, W> {
             let tables = self.tables.borrow();
             index_entries(&tables.index, run.container, run.block, &directory)
         };
-        if row.session == COMPACTOR {
+        if row.moved {
             return Ok(Effect::Moved(entries));
         }
         self.tables.borrow_mut().index_run(&entries);

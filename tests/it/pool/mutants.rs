@@ -54,7 +54,8 @@ fn made_for(mutant: Mutant) -> Check {
         Mutant::FoundIsThere => {
             ("every moment", |mutants| reclaim::window::every_moment(mutants).map(drop))
         }
-        Mutant::SessionPins | Mutant::TrashPins | Mutant::FreeOnlyDead | Mutant::FreedRests => {
+        Mutant::SessionPins => ("PSA-2025-00019-1", reclaim::races::by_name),
+        Mutant::TrashPins | Mutant::FreeOnlyDead | Mutant::FreedRests => {
             ("reclaim races", |mutants| reclaim::races::races(0..300, mutants).map(drop))
         }
         Mutant::LostIsAsked => ("damages", |mutants| scrub::damages(0..60, mutants).map(drop)),
