@@ -67,6 +67,7 @@ mod status;
 mod steps;
 mod store;
 mod tables;
+mod tail;
 mod verify;
 
 use std::cell::{Cell, RefCell};

@@ -6,7 +6,9 @@ use keelhold_disk::sim::DeviceMutant;
 use super::crash::{Story, enumerate};
 use super::disks::{copies, halves, schedules};
 use super::verdict::{Verdict, survive};
-use super::{encrypted, flips, reclaim, roots, scrub, simulation, strangers, swapped};
+use super::{
+    encrypted, flips, image_within, reclaim, roots, scrub, simulation, strangers, swapped,
+};
 
 /// A check under a mutant, by name.
 type Check = (&'static str, fn(Mutants) -> Verdict);
@@ -61,6 +63,9 @@ fn made_for(mutant: Mutant) -> Check {
         Mutant::LostIsAsked => ("damages", |mutants| scrub::damages(0..60, mutants).map(drop)),
         Mutant::ReaderPins => ("held places", reclaim::space::held),
         Mutant::MovedIsProved => ("damage compacted", reclaim::damage::flipped_and_compacted),
+        Mutant::ContainerSalt => {
+            ("a pool image inside a backup", |mutants| image_within::forged(mutants).map(drop))
+        }
         Mutant::RunSalt => ("nonces", encrypted::nonces),
         Mutant::SealPlace => ("transplanted runs", encrypted::transplanted),
         Mutant::StaleDisk => ("stale disk", |mutants| seeds(12, halves::stale_never_wins, mutants)),
