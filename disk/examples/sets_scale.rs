@@ -1,26 +1,14 @@
 //! What the algebra of points costs at size: exclusive bytes of all points of many sources, and a
 //! commit and a forget in a long history of one large source.
 //!
-//! `cargo run --release -p keelhold-disk --example sets_scale`
+//! `cargo run --release -p keelhold-disk --features sim --example sets_scale`
 
 use std::time::Instant;
 
 use keelhold_disk::sets::{Chain, SetDelta};
+use keelhold_disk::sim::Rng;
 use keelhold_disk::units::PointId;
 use roaring::RoaringTreemap;
-
-/// SplitMix64 (<https://prng.di.unimi.it/splitmix64.c>).
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-}
 
 fn point(source: u64, number: u64) -> PointId {
     let mut id = [0; 16];
@@ -31,7 +19,7 @@ fn point(source: u64, number: u64) -> PointId {
 
 /// A source of `chunks` chunks and its chain: at each point so many are new and as many others gone,
 /// one in ten of the new ones being some that went before.
-fn history(dice: &mut Dice, chunks: u64, points: u64, changed: u64, next: &mut u64) -> Chain {
+fn history(dice: &mut Rng, chunks: u64, points: u64, changed: u64, next: &mut u64) -> Chain {
     let mut chain = Chain::default();
     let mut live: Vec<u64> = (*next..*next + chunks).collect();
     *next += chunks;
@@ -41,10 +29,10 @@ fn history(dice: &mut Dice, chunks: u64, points: u64, changed: u64, next: &mut u
     for number in 1..points {
         let mut step = SetDelta::default();
         for _ in 0..changed {
-            let at = (dice.next() % live.len() as u64) as usize;
-            let returns = dice.next().is_multiple_of(10) && !gone.is_empty();
+            let at = dice.index(live.len());
+            let returns = dice.below(10) == 0 && !gone.is_empty();
             let new = match returns {
-                true => gone.swap_remove((dice.next() % gone.len() as u64) as usize),
+                true => gone.swap_remove(dice.index(gone.len())),
                 false => {
                     *next += 1;
                     *next - 1
@@ -65,7 +53,7 @@ fn history(dice: &mut Dice, chunks: u64, points: u64, changed: u64, next: &mut u
 }
 
 fn many_sources() {
-    let (mut dice, mut next) = (Dice(1), 1);
+    let (mut dice, mut next) = (Rng::new(1), 1);
     let chains: Vec<Chain> =
         (0..200).map(|_| history(&mut dice, 80_000, 100, 800, &mut next)).collect();
     let memory: usize = chains.iter().map(Chain::byte_len).sum();
@@ -85,7 +73,7 @@ fn many_sources() {
 }
 
 fn one_large_source() {
-    let (mut dice, mut next) = (Dice(2), 1);
+    let (mut dice, mut next) = (Rng::new(2), 1);
     let mut chain = history(&mut dice, 8_000_000, 2_000, 8_000, &mut next);
     let mut took = Vec::new();
     for number in 0..5u64 {
@@ -93,7 +81,7 @@ fn one_large_source() {
         step.born.insert_range(next..next + 8_000);
         next += 8_000;
         let reach = chain.last_reach();
-        step.died = (0..8_000u64).filter_map(|_| reach.select(dice.next() % 7_000_000)).collect();
+        step.died = (0..8_000u64).filter_map(|_| reach.select(dice.below(7_000_000))).collect();
         let began = Instant::now();
         chain.push(point(1, 1_000_000 + number), &step, true);
         let commit = began.elapsed();

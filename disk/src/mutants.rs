@@ -57,6 +57,8 @@ pub enum Mutant {
     LostIsAsked,
     /// Every run is sealed under the same salt.
     RunSalt,
+    /// The checksum of a run does not know the salt of its container.
+    ContainerSalt,
     /// What is sealed is not bound to its place.
     SealPlace,
     /// What was on its way to a failed disk counts as stored.
@@ -72,7 +74,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::PayloadFlush,
         Self::JournalFlush,
         Self::SpanDigest,
@@ -99,6 +101,7 @@ impl Mutant {
         Self::ReaderPins,
         Self::LostIsAsked,
         Self::RunSalt,
+        Self::ContainerSalt,
         Self::SealPlace,
         Self::LostRuns,
         Self::JournalMove,

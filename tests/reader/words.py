@@ -222,7 +222,7 @@ class State:
 OPERATIONS: dict[int, tuple[str, Callable[..., None] | None]] = {
     1: ("r16 r16 v v", None),  # lease
     2: ("4 v 1 r16 S", State.container_opened),
-    3: (RUN_REF + " r16 v", State.run_placed),
+    3: (RUN_REF + " r16 v f", State.run_placed),
     4: ("4 f", None),  # container sealed
     5: ("4", State.container_freed),
     6: (SESSION, None),

@@ -58,6 +58,8 @@ pub struct RunRow {
     pub session: SessionId,
     /// Runs of the container before it.
     pub ordinal: u64,
+    /// Its chunks were in the pool and have their place here from now on.
+    pub moved: bool,
 }
 
 /// A point as tables and journal carry it. Sets and tree are in the recipe it names.
@@ -260,12 +262,14 @@ impl RunRow {
         self.run.encode(writer);
         writer.raw(&self.session.0);
         writer.varint(self.ordinal);
+        writer.u8(u8::from(self.moved));
     }
 
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let run = RunRef::decode(reader)?;
         let session = SessionId(reader.array()?);
-        Ok(Self { run, session, ordinal: reader.varint()? })
+        let (ordinal, moved) = (reader.varint()?, decode_bool(reader)?);
+        Ok(Self { run, session, ordinal, moved })
     }
 }
 

@@ -215,7 +215,7 @@ impl<D: Device, W: Work> Inner<D, W> {
     fn snapshot(&self, sequence: u64, tail: Tail) -> Snapshot {
         let mut tables = self.tables.borrow_mut();
         tables.sequence = sequence;
-        let freed = self.released(&mut tables, sequence);
+        let freed = self.unneeded(&mut tables, sequence);
         let freed_slots = tables.free_released(sequence);
         let steps = tables.unsaved_steps.iter().map(|point| (*point, tables.step_bytes(point)));
         let steps = steps.collect();
@@ -237,7 +237,7 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     /// Containers that neither the newest root nor the one before it needs leave the tables, unless
     /// somebody still reads in them.
-    fn released(&self, tables: &mut Tables, sequence: u64) -> Vec<u32> {
+    fn unneeded(&self, tables: &mut Tables, sequence: u64) -> Vec<u32> {
         let mut needed: BTreeSet<u32> =
             tables.root.runs().chain(&tables.root_runs).map(|run| run.container).collect();
         if !self.mutants.keeps(Mutant::RootPinned) {
@@ -338,6 +338,7 @@ impl<D: Device, W: Work> Inner<D, W> {
                     purpose: Purpose::State,
                     domain: DomainId([0; 16]),
                     session: state_copy(copy),
+                    moved: false,
                     frames: frames.iter().map(|frame| (frame.clone(), Vec::new())).collect(),
                 };
                 runs.push(self.place_run(parts).await?);

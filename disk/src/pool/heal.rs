@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::moves::{Move, Runs};
+use super::moves::Move;
 use super::{Inner, Pool, Work};
 use crate::buffer::AlignedBuf;
 use crate::device::Device;
@@ -51,11 +51,11 @@ impl<D: Device, W: Work> Pool<D, W> {
         }
         noted.retain(|(container, _)| containers.contains(container));
         short.retain(|container| containers.contains(container));
-        let runs = match inner.settled_runs(&containers).await {
-            Ok(runs) => runs,
+        match inner.settle(&containers).await {
             Err(MoveError::Commit(error)) => return Err(error),
             Err(_) => return Ok(report),
-        };
+            Ok(()) => {}
+        }
         for (container, disk) in noted {
             let disk = usize::from(disk);
             let slot = inner.slots(container).and_then(|slots| slots.on(disk));
@@ -63,18 +63,18 @@ impl<D: Device, W: Work> Pool<D, W> {
                 inner.noted.forget(container, disk as u16);
                 continue;
             };
-            if inner.is_copy_sound(&row, slot, &runs).await {
+            if inner.is_copy_sound(&row, slot).await {
                 inner.noted.forget(container, disk as u16);
                 report.found_sound += 1;
                 continue;
             }
             let order = Move { container, replaces: Some(disk), prefer: None, salvage: false };
-            report.take(inner.make_copy(order, &runs).await)?;
+            report.take(inner.make_copy(order).await)?;
         }
         for container in short {
             let replaces = inner.missing_copy(container);
             let order = Move { container, replaces, prefer: None, salvage: false };
-            report.take(inner.make_copy(order, &runs).await)?;
+            report.take(inner.make_copy(order).await)?;
         }
         Ok(report)
     }
@@ -116,12 +116,12 @@ impl<D: Device, W: Work> Inner<D, W> {
         gone.map(|slot| usize::from(slot.disk))
     }
 
-    async fn is_copy_sound(&self, row: &ContainerRow, slot: SlotRef, runs: &Runs) -> bool {
+    async fn is_copy_sound(&self, row: &ContainerRow, slot: SlotRef) -> bool {
         if !self.is_shell_sound(row, slot).await {
             return false;
         }
-        for block in runs.get(&row.container).into_iter().flatten() {
-            let run = (row.container, *block);
+        for block in self.needed_blocks(row.container).await {
+            let run = (row.container, block);
             if !self.is_run_sound(slot, run, &row.salt).await {
                 return false;
             }

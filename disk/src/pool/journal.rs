@@ -211,7 +211,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         batches: &mut VecDeque<Batch>,
         phase: &Phase,
     ) -> Result<bool, CommitError> {
-        let limit = (self.fixed.journal_len / 4) as usize - EntryHeader::LEN;
+        let limit = self.fixed.entry_limit() as usize;
         let (mut shapes, mut ops, mut effects, mut len) = (Vec::new(), Vec::new(), Vec::new(), 0);
         while let Some(next) = batches.front() {
             let next_len = next.len_bound();
@@ -261,6 +261,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         let entry = self.make_entry(header, &ops).await;
         let header = entry.header;
         let len = entry.byte_len().next_multiple_of(BLOCK) as u64;
+        assert!(len <= self.fixed.entry_len_max(), "recovery would not look behind it");
         let used = header.position + len - self.journal.older_start.get();
         assert!(used <= ring_len, "an entry would overwrite one that recovery needs");
         let mut link = [0; 16];

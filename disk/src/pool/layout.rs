@@ -4,6 +4,7 @@ use keelhold_chunk::IdKey;
 use keelhold_chunk::cut::CutParams;
 
 use crate::format::{ChecksumKey, SlotRef};
+use crate::mutants::{Mutant, Mutants};
 use crate::seal::DataKey;
 use crate::units::{BLOCK_U64, PoolId};
 
@@ -26,6 +27,7 @@ pub(super) struct Fixed {
     pub(super) journal_len: u64,
     /// Copies every data container should have.
     pub(super) copies: u16,
+    pub(super) mutants: Mutants,
 }
 
 /// Number of the state container in a slot.
@@ -49,18 +51,27 @@ pub(super) fn data_number(generation: u64) -> u32 {
 }
 
 impl Fixed {
-    /// Checksum key of the runs of a container's generation.
+    /// Checksum key of the runs of a container's generation. Whoever has an image of a disk has the
+    /// secret; what the salt of a container will be, nobody knows when its bytes are chosen.
     pub(super) fn run_key(&self, salt: &[u8; 16]) -> ChecksumKey {
-        ChecksumKey::new(&self.secret, salt)
+        let salted = self.mutants.keeps(Mutant::ContainerSalt);
+        ChecksumKey::new(&self.secret, if salted { salt } else { &[0; 16] })
     }
 
     pub(super) fn container_blocks(&self) -> u32 {
         (self.container_len / BLOCK_U64) as u32
     }
 
-    /// Largest journal entry: four of them always fit beside what two checkpoints still need.
+    /// Most operations that fit a journal entry, in bytes: four such entries always fit beside what two
+    /// checkpoints still need.
     pub(super) fn entry_limit(&self) -> u64 {
         self.journal_len / 8
+    }
+
+    /// Longest journal entry, with header, seal and padding. Whoever looks for the entry behind a
+    /// damaged one looks no further than that at first.
+    pub(super) fn entry_len_max(&self) -> u64 {
+        self.entry_limit().next_multiple_of(BLOCK_U64) + BLOCK_U64
     }
 }
 

@@ -220,11 +220,11 @@ impl<D: Device, W: Work> Inner<D, W> {
         // The root says so, and journal and state leave the disk.
         self.checkpoint().await?;
         let mut report = DrainReport::default();
-        let runs = self.settled_runs(&self.containers_on(disk.index)).await?;
+        self.settle(&self.containers_on(disk.index)).await?;
         for container in self.containers_on(disk.index) {
             let replaces = Some(disk.index);
             let order = Move { container, replaces, prefer, salvage: true };
-            match self.make_copy(order, &runs).await {
+            match self.make_copy(order).await {
                 Ok(bytes) => {
                     report.copies_moved += 1;
                     report.bytes += bytes;

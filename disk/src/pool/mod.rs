@@ -16,6 +16,14 @@
 //! | commit | the journal's lock, entries shared | the journal's lock | position noted under the journal's lock | nothing |
 //! | checkpoint | as commit | as commit | one at a time | freed slots wait for two checkpoints |
 //! | read | nothing | nothing | nothing | caches only |
+//!
+//! What gives room back, looks for rot and copies containers goes on beside all of that:
+//!
+//! | running | beside sessions and commits | beside readers | beside its like and the others |
+//! |---|---|---|---|
+//! | reclaim | what a session was told of is not dead; looked at once more, between two awaits, when a container is given up (`reclaim/free.rs`) | an epoch is held from the look-up on (`epoch.rs`) | one at a time (`reclaiming`); a container whose slots changed meanwhile keeps its number |
+//! | scrub | runs not journaled are not looked at | holds an epoch itself | a container freed meanwhile is no finding |
+//! | heal, moves | the container is closed and all its runs journaled before it is copied (`settle`) | the slot that is left rests for two checkpoints | one copy at a time (`moving`); a container freed meanwhile gives the slot back |
 
 mod audit;
 mod cache;
@@ -34,6 +42,7 @@ mod inspect;
 mod journal;
 mod keys;
 mod layout;
+mod listing;
 mod loss;
 mod members;
 mod moves;
@@ -58,6 +67,7 @@ mod status;
 mod steps;
 mod store;
 mod tables;
+mod tail;
 mod verify;
 
 use std::cell::{Cell, RefCell};

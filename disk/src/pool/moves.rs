@@ -8,7 +8,7 @@
 //! slot that is left is free when two checkpoints have not needed it. A crash before 3. leaves a
 //! free slot, one behind it the new copy.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::space::RunKey;
@@ -22,9 +22,6 @@ use crate::format::{
 };
 use crate::mutants::Mutant;
 use crate::units::{BLOCK, ChunkNumber};
-
-/// Blocks at which the runs of each container begin.
-pub(super) type Runs = BTreeMap<u32, BTreeSet<u16>>;
 
 /// A copy that is to be made.
 #[derive(Debug, Clone, Copy)]
@@ -40,8 +37,8 @@ pub(super) struct Move {
 }
 
 impl<D: Device, W: Work> Inner<D, W> {
-    /// Closes these containers, waits until all their runs are journaled, and tells which they are.
-    pub(super) async fn settled_runs(&self, containers: &BTreeSet<u32>) -> Result<Runs, MoveError> {
+    /// Closes these containers and waits until all their runs are journaled.
+    pub(super) async fn settle(&self, containers: &BTreeSet<u32>) -> Result<(), MoveError> {
         containers.iter().for_each(|container| self.close_container(*container));
         let space = &self.space;
         let placing = || containers.iter().any(|container| space.is_placing(*container));
@@ -51,19 +48,11 @@ impl<D: Device, W: Work> Inner<D, W> {
                 let _nobody_writes = self.journal.tail.lock().await;
                 self.journal.check()?;
                 if self.journal.is_idle() {
-                    break;
+                    return Ok(());
                 }
             }
             self.append(Vec::new()).await?;
         }
-        let mut runs: Runs = containers.iter().map(|each| (*each, BTreeSet::new())).collect();
-        let tables = self.tables.borrow();
-        for (_, slot) in tables.index.iter() {
-            if let Some(blocks) = runs.get_mut(&slot.place.container) {
-                blocks.insert(slot.place.run_block);
-            }
-        }
-        Ok(runs)
     }
 
     /// Rows of the containers of data.
@@ -77,8 +66,8 @@ impl<D: Device, W: Work> Inner<D, W> {
         self.tables.borrow().containers.get(&container).map(|container| container.row)
     }
 
-    /// Makes the copy; gives the bytes copied.
-    pub(super) async fn make_copy(&self, order: Move, runs: &Runs) -> Result<u64, MoveError> {
+    /// Makes the copy of a container that is settled; gives the bytes copied.
+    pub(super) async fn make_copy(&self, order: Move) -> Result<u64, MoveError> {
         let _one_at_a_time = self.moving.lock().await;
         let container = order.container;
         let row = self.container_row(container).ok_or(MoveError::Gone)?;
@@ -89,9 +78,8 @@ impl<D: Device, W: Work> Inner<D, W> {
             .collect();
         let avoid: Vec<usize> = kept.iter().map(|slot| usize::from(slot.disk)).collect();
         let target = self.slot_for_copy(&avoid, order.prefer).ok_or(MoveError::NoRoom)?;
-        let none = BTreeSet::new();
-        let blocks = runs.get(&container).unwrap_or(&none);
-        let copied = self.fill_slot(&row, target, blocks, order.salvage).await;
+        let blocks = self.needed_blocks(container).await;
+        let copied = self.fill_slot(&row, target, &blocks, order.salvage).await;
         let done = match copied {
             Ok(bytes) => self.name_copy(&row, &kept, target).await.map(|()| bytes),
             Err(error) => Err(error),

@@ -269,6 +269,7 @@ impl<D: Device, W: Work> Pool<D, W> {
             container_len: label.zones.container_len,
             journal_len: label.zones.journal_len,
             copies: label.copies,
+            mutants,
         };
         let inner = assemble(fixed, disks, surroundings, &superblock);
         inner.wrapping.replace(keys.wrapping);

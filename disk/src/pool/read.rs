@@ -100,10 +100,20 @@ impl<D: Device, W: Work> Inner<D, W> {
         salt: &[u8; 16],
         bytes: &[u8],
     ) -> Result<Directory, HeadFault> {
+        self.decode_directory_at(self.place(slot, run.1), run, salt, bytes)
+    }
+
+    /// As [`decode_directory`](Self::decode_directory), of a run that was written for `place`.
+    pub(super) fn decode_directory_at(
+        &self,
+        place: Place,
+        run: RunKey,
+        salt: &[u8; 16],
+        bytes: &[u8],
+    ) -> Result<Directory, HeadFault> {
         let (container, block) = run;
         let within = (self.fixed.container_len as usize) - usize::from(block) * BLOCK;
         let key = self.fixed.run_key(salt);
-        let place = self.place(slot, block);
         let clear = ClearDirectory::decode(bytes, &key, self.fixed.pool, place)?;
         if clear.header.container != container || clear.header.run_len as usize > within {
             return Err(HeadFault::Content);

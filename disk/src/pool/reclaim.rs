@@ -26,6 +26,7 @@ use crate::sets::{Chain, common};
 use crate::units::UnixNanos;
 
 use compact::Compactor;
+use free::Freed;
 
 /// Containers compacted before their copies are made durable and they are freed.
 const BATCH_COUNT: usize = 16;
@@ -54,7 +55,7 @@ pub struct ReclaimReport {
     pub containers_compacted: u64,
     /// Stored bytes of frames that are no longer in any container, moved ones not counted.
     pub freed_len: u64,
-    /// Stored bytes of chunks that were moved.
+    /// Stored bytes of frames that were written for chunks that moved.
     pub moved_len: u64,
     /// What could not be moved because it is damaged: its container stays as it is.
     pub damaged: Vec<ReadError>,
@@ -102,26 +103,28 @@ impl<D: Device, W: Work> Inner<D, W> {
         if inner.seal_sparse(options.least_dead) {
             inner.append(Vec::new()).await?;
         }
-        let before = inner.stored_total();
+        let mut freed = Freed::default();
         let chosen = inner.choose(options.least_dead);
         let all = (chosen.dead.len() + chosen.sparse.len()) as u64;
         inner.reclaim_progress.set(ReclaimProgress { chosen: all, done: 0 });
         for candidate in &chosen.dead {
-            report.containers_freed += u64::from(inner.free_container(candidate.container).await?);
+            freed.add(inner.free_container(candidate.container).await?);
             inner.reclaim_advanced(1);
         }
-        inner.settle_freed(report.containers_freed > 0).await?;
+        report.containers_freed = freed.containers;
+        inner.settle_freed(freed.containers > 0).await?;
         // Again: what was dead a moment ago has made room, and sessions went on.
         for batch in inner.choose(options.least_dead).sparse.chunks(BATCH_COUNT) {
             let mut compactor = Compactor::new(inner);
             for candidate in batch {
                 compactor.empty(candidate.container).await?;
             }
-            let freed = compactor.finish(&mut report).await?;
+            let emptied = compactor.finish(&mut report).await?;
+            freed.add(emptied);
             inner.reclaim_advanced(batch.len() as u64);
-            inner.settle_freed(freed > 0).await?;
+            inner.settle_freed(emptied.containers > 0).await?;
         }
-        report.freed_len = before.saturating_sub(inner.stored_total());
+        report.freed_len = freed.stored_len.saturating_sub(report.moved_len);
         Ok(report)
     }
 
@@ -186,13 +189,6 @@ impl<D: Device, W: Work> Inner<D, W> {
         let shares = tables.containers.iter().map(|(number, of)| (*number, of.shares)).collect();
         let candidates = plan::candidates(&tables, &shares, |container| self.is_open(container));
         plan::choose(candidates, self.packed_len(), least_dead)
-    }
-
-    /// Stored bytes of all frames in containers that are in use.
-    fn stored_total(&self) -> u64 {
-        let tables = self.tables.borrow();
-        let in_use = tables.containers.values().filter(|container| container.row.freed_at == 0);
-        in_use.map(|container| container.row.stored_len).sum()
     }
 
     /// A freed slot can be taken after two checkpoints: they are made at once.

@@ -7,7 +7,7 @@ use super::layout::state_slot;
 use super::refs::refs_of_recipe;
 use super::run::index_entries;
 use super::tables::{
-    COMPACTOR, Container, Effect, Pending, PointEffect, Record, Series, Session, Shares, Source,
+    Container, Effect, Pending, PointEffect, Record, Series, Session, Shares, Source,
 };
 use super::tables::{Tables, decode_set};
 use super::{Inner, Work, steps};
@@ -23,9 +23,6 @@ use crate::sets::{Chain, RefCounts, SetDelta};
 use crate::units::{BLOCK, ChunkNumber, PointId, SourceId};
 use keelhold_chunk::{DecodeError, Reader};
 use std::collections::BTreeMap;
-
-/// Bytes of the ring looked at with one read.
-const LOOK_LEN: usize = 256 << 10;
 
 impl<D: Device, W: Work> Inner<D, W> {
     pub(super) async fn recover(&self, superblock: &Superblock) -> Result<(), OpenError> {
@@ -122,18 +119,24 @@ impl<D: Device, W: Work> Inner<D, W> {
     ) -> Result<(), OpenError> {
         for run in root.runs().chain(&superblock.root) {
             let known = self.tables.borrow().containers.contains_key(&run.container);
-            if !known
-                && let Some(slot) = state_slot(run.container)
-                && let Ok(header) = self.container_header(slot).await
-            {
-                let ContainerHeader { container, generation, salt, .. } = header;
-                let mut tables = self.tables.borrow_mut();
-                let slots = Slots::one(slot);
-                tables.open_container(container, generation, Purpose::State, salt, slots);
-                if let Some(opened) = tables.containers.get_mut(&container) {
-                    // Its header was just read from the disk.
-                    opened.journaled = true;
+            let Some(slot) = state_slot(run.container).filter(|_| !known) else {
+                continue;
+            };
+            // One that cannot be read is in use all the same: nothing may be put into its slot.
+            let salt = match self.container_header(slot).await {
+                Ok(header) => header.salt,
+                Err(_) if self.disk_of(slot).is_there() => {
+                    self.noted.note_structures();
+                    [0; 16]
                 }
+                Err(_) => continue,
+            };
+            let mut tables = self.tables.borrow_mut();
+            let (container, generation) = (run.container, run.generation);
+            tables.open_container(container, generation, Purpose::State, salt, Slots::one(slot));
+            if let Some(opened) = tables.containers.get_mut(&container) {
+                // The root names it.
+                opened.journaled = true;
             }
         }
         Ok(())
@@ -295,44 +298,6 @@ impl<D: Device, W: Work> Inner<D, W> {
         }
     }
 
-    /// A torn tail is what a crash leaves: nothing valid follows. If something does, an announced
-    /// entry was damaged, and cutting here would lose what was announced.
-    pub(super) async fn check_no_hole(&self, tail: &Tail) -> Result<(), OpenError> {
-        if !self.mutants.keeps(Mutant::JournalHole) {
-            return Ok(());
-        }
-        let ring_len = self.fixed.journal_len;
-        for within in (0..ring_len).step_by(LOOK_LEN) {
-            for copy in 0..2 {
-                for position in self.entries_within(copy, within).await {
-                    if let Ok(Some((entry, _, _))) = self.read_closed_entry(copy, position).await
-                        && entry.header.epoch == tail.epoch
-                        && entry.header.sequence > tail.sequence
-                    {
-                        return Err(OpenError::JournalHole { sequence: tail.sequence });
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Where in a stretch of the ring something begins that looks like an entry. Where the stretch
-    /// cannot be read as a whole, every block may be one.
-    async fn entries_within(&self, copy: usize, within: u64) -> Vec<u64> {
-        let len = LOOK_LEN.min((self.fixed.journal_len - within) as usize);
-        let (disk, offset) = self.journal_place(copy, within);
-        let blocks = (within..within + len as u64).step_by(BLOCK);
-        match disk.read(offset, len).await {
-            Ok(bytes) => blocks
-                .zip(bytes.chunks(BLOCK))
-                .filter(|(_, block)| SealedEntry::peek_len(block).is_ok())
-                .map(|(position, _)| position)
-                .collect(),
-            Err(_) => blocks.collect(),
-        }
-    }
-
     /// What memory needs to follow an operation, read from where the operation points to.
     async fn effect_of(&self, op: &Op) -> Result<Effect, OpenError> {
         match op {
@@ -352,7 +317,7 @@ impl<D: Device, W: Work> Inner<D, W> {
             let tables = self.tables.borrow();
             index_entries(&tables.index, run.container, run.block, &directory)
         };
-        if row.session == COMPACTOR {
+        if row.moved {
             return Ok(Effect::Moved(entries));
         }
         self.tables.borrow_mut().index_run(&entries);

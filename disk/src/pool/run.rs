@@ -7,7 +7,7 @@ use keelhold_chunk::ChunkId;
 
 use super::frame::{self, BuiltFrame, FRAME_TARGET};
 use super::space::Room;
-use super::tables::{COMPACTOR, Effect};
+use super::tables::Effect;
 use super::{Inner, Work};
 use crate::buffer::AlignedBuf;
 use crate::device::Device;
@@ -69,6 +69,8 @@ pub(super) struct RunParts {
     pub(super) purpose: Purpose,
     pub(super) domain: DomainId,
     pub(super) session: SessionId,
+    /// Its chunks are in the pool and get a new place.
+    pub(super) moved: bool,
     pub(super) frames: Vec<(BuiltFrame, Vec<NewChunk>)>,
 }
 
@@ -162,7 +164,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         self.journal.check()?;
         let blocks = (run_len / BLOCK) as u32;
         let room = self.reserve(parts.purpose, parts.session, blocks, directory_len)?;
-        let (session, purpose) = (parts.session, parts.purpose);
+        let RunParts { session, purpose, moved, .. } = parts;
         let places: Vec<Place> =
             room.slots.iter().map(|slot| self.place(slot, room.block)).collect();
         let twin = (places.len() > 1).then(|| self.twin_buffer(run_len));
@@ -200,8 +202,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         let entries = self.index_entries(&room, &assembled.directory);
         let run_key = (room.container, room.block);
         // Chunks that move are found at their old place until the new one is durable.
-        let moves = session == COMPACTOR;
-        if !moves {
+        if !moved {
             self.tables.borrow_mut().index_run(&entries);
         }
         self.cache.borrow_mut().keep_directory(run_key, Rc::new(assembled.directory));
@@ -213,8 +214,8 @@ impl<D: Device, W: Work> Inner<D, W> {
             }
         }
         if purpose == Purpose::Data {
-            let row = RunRow { run, session, ordinal: room.ordinal };
-            let effect = if moves { Effect::Moved(entries) } else { Effect::Run(entries) };
+            let row = RunRow { run, session, ordinal: room.ordinal, moved };
+            let effect = if moved { Effect::Moved(entries) } else { Effect::Run(entries) };
             self.journal.push(Op::RunPlaced(row), effect);
         }
         Ok(run)

@@ -97,7 +97,7 @@ impl<D: Device, W: Work> Pool<D, W> {
         let Some(newest) = source.and_then(|source| self.newest_point(&source)) else {
             return (None, next);
         };
-        // Hers is a point that nobody drops while its tree is walked.
+        // The point may be dropped while its tree is walked: then there is nothing to compare with.
         let error = match self.reach(&newest).await {
             Ok(reach) => self.inner.compare_reach(&newest, &reach),
             // Pages that cannot be read were found where they lie.

@@ -224,7 +224,7 @@ impl<D: Device, W: Work> Inner<D, W> {
             let ids: Vec<NewChunk> =
                 frames.iter().flat_map(|(_, chunks)| chunks.iter().copied()).collect();
             let (domain, session) = (live.domain, live.id);
-            let parts = RunParts { purpose: Purpose::Data, domain, session, frames };
+            let parts = RunParts { purpose: Purpose::Data, domain, session, moved: false, frames };
             let placed = inner.place_run(parts).await;
             live.finish_emit(&ids, placed.map(|run| u64::from(run.blocks) * 4096));
         });

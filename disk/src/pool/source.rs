@@ -83,11 +83,23 @@ impl<D: Device, W: Work> Inner<D, W> {
     /// Number and length of the chunk with this id, the full id compared. A chunk whose directory
     /// cannot be read does not count as there: the bytes are taken again and mend the loss.
     pub(super) async fn find(&self, id: &ChunkId) -> Option<(ChunkNumber, u32)> {
+        self.find_if(id, |_| true).await
+    }
+
+    /// As [`find`](Self::find), among the numbers that will do.
+    pub(super) async fn find_if(
+        &self,
+        id: &ChunkId,
+        will_do: impl Fn(ChunkNumber) -> bool,
+    ) -> Option<(ChunkNumber, u32)> {
         let candidates: Vec<ChunkNumber> = {
             let tables = self.tables.borrow();
             tables.index.candidates(tables.index.fingerprint(id)).collect()
         };
         for number in candidates {
+            if !will_do(number) {
+                continue;
+            }
             let place = self.tables.borrow().index.slot(number).map(|slot| slot.place);
             if place.is_none_or(|place| !self.is_held(place.container)) {
                 continue;

@@ -38,7 +38,7 @@ pub(super) struct PointEffect {
     pub(super) delta: SetDelta,
 }
 
-/// Whose runs hold what compaction moved.
+/// The stream that compaction is: it fills containers of its own.
 pub(super) const COMPACTOR: SessionId = SessionId([0xc0; 16]);
 
 #[derive(Debug, Clone)]

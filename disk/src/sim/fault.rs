@@ -12,6 +12,8 @@ pub enum Fault {
     /// The operation fails. Of a write any part may have happened; of what a flush covered, each
     /// write is durable or forgotten.
     Error(Errno),
+    /// Read or write: it ends after some of its blocks, which are as they should be, and says so.
+    Short,
     /// Read: a block of it cannot be read from now on, until it is written again.
     LatentSector,
     /// Read: a bit of it has flipped on the medium.
@@ -32,6 +34,7 @@ impl Fault {
     pub fn name(self) -> &'static str {
         match self {
             Self::Error(_) => "error",
+            Self::Short => "short transfer",
             Self::LatentSector => "latent sector",
             Self::BitRot => "bit rot",
             Self::StaleRead => "stale read",
@@ -44,6 +47,7 @@ impl Fault {
     fn fits(self, op: DeviceOp) -> bool {
         match self {
             Self::Error(_) | Self::Vanish => true,
+            Self::Short => matches!(op, DeviceOp::Read | DeviceOp::Write),
             Self::LatentSector | Self::BitRot | Self::StaleRead => op == DeviceOp::Read,
             Self::LostWrite | Self::MisdirectedWrite => op == DeviceOp::Write,
         }

@@ -182,6 +182,12 @@ impl Media {
                     rng.fill(&mut buf[..BLOCK]);
                     return Ended::badly(DeviceFault::Os(errno), fault, None);
                 }
+                Some(Fault::Short) => {
+                    let done = (victim - blocks.start) * BLOCK_U64;
+                    let part = usize::try_from(done).unwrap_or(0);
+                    self.live.read(offset, &mut buf[..part]);
+                    return Ended::badly(DeviceFault::Short { done }, fault, None);
+                }
                 Some(Fault::LatentSector) => drop(self.bad.insert(victim)),
                 Some(Fault::BitRot) => event = Some(self.rot(victim, rng)),
                 _ => {}
@@ -241,6 +247,15 @@ impl Media {
                 write.persist_some(&mut self.live, rng);
                 self.cache.fail_write(id);
                 return Ended::badly(DeviceFault::Os(errno), fault, None);
+            }
+            Some(Fault::Short) => {
+                let done = rng.index(write.blocks.len().max(1));
+                for (index, block) in &write.blocks[..done] {
+                    self.live.set_block(*index, Arc::clone(block));
+                }
+                self.cache.fail_write(id);
+                let done = done as u64 * BLOCK_U64;
+                return Ended::badly(DeviceFault::Short { done }, fault, None);
             }
             _ => {}
         }

@@ -1,5 +1,6 @@
 //! The engine over simulated disks.
 
+mod ages;
 mod basics;
 mod content;
 mod counting;
@@ -8,8 +9,10 @@ mod disks;
 mod encrypted;
 mod flips;
 mod full;
+mod image_within;
 mod inspecting;
 mod mutants;
+mod opening;
 mod rebuild;
 mod reclaim;
 mod roots;

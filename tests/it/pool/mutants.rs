@@ -6,7 +6,9 @@ use keelhold_disk::sim::DeviceMutant;
 use super::crash::{Story, enumerate};
 use super::disks::{copies, halves, schedules};
 use super::verdict::{Verdict, survive};
-use super::{encrypted, flips, reclaim, roots, scrub, simulation, strangers, swapped};
+use super::{
+    encrypted, flips, image_within, reclaim, roots, scrub, simulation, strangers, swapped,
+};
 
 /// A check under a mutant, by name.
 type Check = (&'static str, fn(Mutants) -> Verdict);
@@ -54,12 +56,16 @@ fn made_for(mutant: Mutant) -> Check {
         Mutant::FoundIsThere => {
             ("every moment", |mutants| reclaim::window::every_moment(mutants).map(drop))
         }
-        Mutant::SessionPins | Mutant::TrashPins | Mutant::FreeOnlyDead | Mutant::FreedRests => {
+        Mutant::SessionPins => ("PSA-2025-00019-1", reclaim::races::by_name),
+        Mutant::TrashPins | Mutant::FreeOnlyDead | Mutant::FreedRests => {
             ("reclaim races", |mutants| reclaim::races::races(0..300, mutants).map(drop))
         }
         Mutant::LostIsAsked => ("damages", |mutants| scrub::damages(0..60, mutants).map(drop)),
         Mutant::ReaderPins => ("held places", reclaim::space::held),
         Mutant::MovedIsProved => ("damage compacted", reclaim::damage::flipped_and_compacted),
+        Mutant::ContainerSalt => {
+            ("a pool image inside a backup", |mutants| image_within::forged(mutants).map(drop))
+        }
         Mutant::RunSalt => ("nonces", encrypted::nonces),
         Mutant::SealPlace => ("transplanted runs", encrypted::transplanted),
         Mutant::StaleDisk => ("stale disk", |mutants| seeds(12, halves::stale_never_wins, mutants)),

@@ -35,7 +35,7 @@ fn every_op() -> Vec<Op> {
             container: 7,
             slots: Slots::two(SlotRef { disk: 1, slot: 2 }, SlotRef { disk: 3, slot: 4 }),
         },
-        Op::RunPlaced(RunRow { run: run(), session, ordinal: 2 }),
+        Op::RunPlaced(RunRow { run: run(), session, ordinal: 2, moved: true }),
         Op::ContainerSealed { container: 7, has_footer: true },
         Op::ContainerFreed { container: 7 },
         Op::SessionOpened {

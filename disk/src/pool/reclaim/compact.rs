@@ -6,17 +6,19 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::free::Runs;
+use super::free::Freed;
 use super::{Inner, ReclaimReport};
 use crate::device::Device;
 use crate::error::{CommitError, ReadError};
 use crate::format::{ChunkEntry, Directory, FrameEntry, Purpose, SlotRef};
 use crate::mutants::Mutant;
 use crate::pool::frame::{BuiltFrame, decompress};
+use crate::pool::listing::Runs;
 use crate::pool::read::prove_chunks;
 use crate::pool::run::{NewChunk, RunBuilder, RunParts, keep_frame};
 use crate::pool::space::RunKey;
 use crate::pool::tables::COMPACTOR;
+use crate::seal::TAG_LEN;
 use crate::units::{ChunkNumber, DomainId};
 use crate::work::Work;
 
@@ -100,7 +102,7 @@ impl<'a, D: Device, W: Work> Compactor<'a, D, W> {
         frame: BuiltFrame,
         chunks: Vec<NewChunk>,
     ) -> Result<(), CommitError> {
-        self.moved_len += frame.stored.len() as u64;
+        self.moved_len += self.stored_len(&frame);
         let builder = self.builders.entry(domain).or_default();
         if builder.is_full(frame.stored.len(), chunks.len(), self.inner.run_len_max()) {
             let frames = builder.take_frames();
@@ -108,6 +110,12 @@ impl<'a, D: Device, W: Work> Compactor<'a, D, W> {
         }
         self.builders.entry(domain).or_default().push_frame(frame, chunks);
         Ok(())
+    }
+
+    /// What the frame takes where it will stand.
+    fn stored_len(&self, frame: &BuiltFrame) -> u64 {
+        let tag = if self.inner.fixed.is_encrypted() { TAG_LEN } else { 0 };
+        (frame.stored.len() + tag) as u64
     }
 
     async fn emit(
@@ -118,16 +126,17 @@ impl<'a, D: Device, W: Work> Compactor<'a, D, W> {
         if frames.is_empty() {
             return Ok(());
         }
-        let parts = RunParts { purpose: Purpose::Data, domain, session: COMPACTOR, frames };
+        let parts =
+            RunParts { purpose: Purpose::Data, domain, session: COMPACTOR, moved: true, frames };
         self.inner.place_run(parts).await.map(drop)
     }
 
-    /// Makes the copies durable and gives the emptied containers up; gives how many could be.
-    pub(super) async fn finish(mut self, report: &mut ReclaimReport) -> Result<u64, CommitError> {
+    /// Makes the copies durable and gives the emptied containers up, those that can be.
+    pub(super) async fn finish(mut self, report: &mut ReclaimReport) -> Result<Freed, CommitError> {
         for (domain, mut builder) in std::mem::take(&mut self.builders) {
             for (plain, chunks) in builder.take_loose() {
                 let built = self.inner.build_frame(self.inner.codec.get(), plain).await;
-                self.moved_len += built.stored.len() as u64;
+                self.moved_len += self.stored_len(&built);
                 if builder.is_full(built.stored.len(), chunks.len(), self.inner.run_len_max()) {
                     self.emit(domain, builder.take_frames()).await?;
                 }
@@ -137,11 +146,11 @@ impl<'a, D: Device, W: Work> Compactor<'a, D, W> {
         }
         self.inner.release(COMPACTOR);
         self.inner.append(Vec::new()).await?;
-        let mut freed = 0;
+        let mut freed = Freed::default();
         for (container, runs) in &self.emptied {
-            freed += u64::from(self.inner.give_up(*container, runs).await?);
+            freed.add(self.inner.give_up(*container, runs).await?);
         }
-        report.containers_compacted += freed;
+        report.containers_compacted += freed.containers;
         report.moved_len += self.moved_len;
         report.damaged.append(&mut self.damaged);
         Ok(freed)

@@ -1,127 +1,53 @@
 //! Freeing one container: looking what is in it, and giving it up.
 
-use std::rc::Rc;
-
 use roaring::RoaringTreemap;
 
 use crate::device::Device;
-use crate::error::{CommitError, ReadError};
-use crate::format::{ContainerFooter, ContainerRow, Directory, Op, SlotRef};
-use crate::index::segment::{Change, Entry, SegmentWriter};
+use crate::error::CommitError;
+use crate::format::Op;
+use crate::index::segment::SegmentWriter;
 use crate::mutants::Mutant;
-use crate::pool::space::RunKey;
+use crate::pool::listing::Runs;
 use crate::pool::tables::{Effect, Pending};
 use crate::pool::{Inner, Work};
-use crate::units::{BLOCK, BLOCK_U64};
 
-/// Directories of the runs of a container.
-pub(in crate::pool) type Runs = Vec<(RunKey, Rc<Directory>)>;
+/// What giving up containers brought.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Freed {
+    pub(super) containers: u64,
+    /// Stored bytes of the frames in them.
+    pub(super) stored_len: u64,
+}
+
+impl Freed {
+    pub(super) fn add(&mut self, other: Self) {
+        self.containers += other.containers;
+        self.stored_len += other.stored_len;
+    }
+}
 
 impl<D: Device, W: Work> Inner<D, W> {
-    /// Frees a container in which everything is dead. False if something in it is needed after all,
-    /// or if it cannot be read what is in it: then it stays.
-    pub(super) async fn free_container(&self, container: u32) -> Result<bool, CommitError> {
+    /// Frees a container in which everything is dead. Nothing is freed if something in it is needed
+    /// after all, or if it cannot be read what is in it: then it stays.
+    pub(super) async fn free_container(&self, container: u32) -> Result<Freed, CommitError> {
         match self.runs_of(container).await {
             Ok(runs) => self.give_up(container, &runs).await,
-            Err(_) => Ok(false),
+            Err(_) => Ok(Freed::default()),
         }
-    }
-
-    /// All runs of a sealed container: out of its footer, or else one after another.
-    pub(in crate::pool) async fn runs_of(&self, container: u32) -> Result<Runs, ReadError> {
-        let row = self.tables.borrow().containers.get(&container).map(|found| found.row);
-        let Some(row) = row else {
-            return Ok(Vec::new());
-        };
-        let listed = match row.slots.iter().find(|slot| self.disk_of(*slot).is_there()) {
-            Some(slot) if row.has_footer => self.footer_bytes(&row, slot).await,
-            _ => None,
-        };
-        let mut listed = listed.as_deref().unwrap_or_default();
-        let (mut runs, mut block) = (Runs::new(), 1u32);
-        while block < row.used_blocks {
-            let run = (container, block as u16);
-            let directory = match self.decode_listed(&row, run, listed) {
-                Some(directory) => {
-                    listed = &listed[directory.byte_len()..];
-                    Rc::new(directory)
-                }
-                None => self.directory(run).await?,
-            };
-            block += directory.header.run_len / BLOCK as u32;
-            runs.push((run, directory));
-        }
-        Ok(runs)
-    }
-
-    /// The directory of a run as the footer of its container repeats it.
-    pub(in crate::pool) async fn listed_directory(&self, run: RunKey) -> Option<Rc<Directory>> {
-        for slot in self.slots(run.0)?.iter() {
-            if let Some(directory) = self.listed_in(slot, run).await {
-                return Some(Rc::new(directory));
-            }
-        }
-        None
-    }
-
-    /// As [`listed_directory`](Self::listed_directory), out of one copy of the container.
-    pub(in crate::pool) async fn listed_in(&self, slot: SlotRef, run: RunKey) -> Option<Directory> {
-        let row = self.tables.borrow().containers.get(&run.0).map(|found| found.row)?;
-        let listed =
-            if row.has_footer { self.footer_bytes(&row, slot).await? } else { return None };
-        let (mut rest, mut block) = (&listed[..], 1u32);
-        while block < row.used_blocks {
-            let at = (run.0, block as u16);
-            let directory = self.decode_listed(&row, at, rest)?;
-            if at == run {
-                return Some(directory);
-            }
-            rest = &rest[directory.byte_len()..];
-            block += directory.header.run_len / BLOCK as u32;
-        }
-        None
-    }
-
-    /// A footer repeats directories as they stand in the copy that was made first.
-    fn decode_listed(&self, row: &ContainerRow, run: RunKey, listed: &[u8]) -> Option<Directory> {
-        let mut slots = row.slots.iter();
-        slots.find_map(|slot| self.decode_directory(slot, run, &row.salt, listed).ok())
-    }
-
-    /// Numbers the index has in a run.
-    pub(in crate::pool) fn indexed_in(
-        &self,
-        run: RunKey,
-        directory: &Rc<Directory>,
-    ) -> RoaringTreemap {
-        let runs = vec![(run, Rc::clone(directory))];
-        let there = self.indexed_there(&self.tables.borrow(), &runs);
-        there.iter().map(|entry| entry.number.0).collect()
-    }
-
-    /// The directories a footer repeats. Each of them proves itself.
-    async fn footer_bytes(&self, row: &ContainerRow, slot: SlotRef) -> Option<Vec<u8>> {
-        let disk = self.disk_of(slot);
-        let last = disk.offset(slot.slot, 0) + self.fixed.container_len - BLOCK_U64;
-        let block = disk.read(last, BLOCK).await.ok()?;
-        let (key, place) = (self.fixed.run_key(&row.salt), disk.place(last));
-        let footer = ContainerFooter::decode(&block, &key, self.fixed.pool, place).ok()?;
-        let len = footer.body_len.min(self.fixed.container_len) as usize;
-        let bytes = disk.read(disk.offset(slot.slot, footer.body_block), len).await.ok()?;
-        bytes.get(..len).map(<[u8]>::to_vec)
     }
 
     /// Gives a container up, if nothing that the index has there is needed.
-    pub(super) async fn give_up(&self, container: u32, runs: &Runs) -> Result<bool, CommitError> {
+    pub(super) async fn give_up(&self, container: u32, runs: &Runs) -> Result<Freed, CommitError> {
+        let stored_len = self.container_row(container).map_or(0, |row| row.stored_len);
         let Some(batch) = self.take_out(container, runs) else {
-            return Ok(false);
+            return Ok(Freed::default());
         };
         self.append(batch).await?;
         if !self.mutants.keeps(Mutant::FreedRests) {
             let mut tables = self.tables.borrow_mut();
             tables.forget_container(container);
         }
-        Ok(true)
+        Ok(Freed { containers: 1, stored_len })
     }
 
     /// From one await to the next: looks, and lets the index forget what is there. Whoever was told of
@@ -161,26 +87,5 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     fn keeps_trash(&self) -> bool {
         self.mutants.keeps(Mutant::TrashPins)
-    }
-
-    /// Tombstones for what the index has in these runs.
-    fn indexed_there(&self, tables: &crate::pool::tables::Tables, runs: &Runs) -> Vec<Entry> {
-        let mut there = Vec::new();
-        for (run, directory) in runs {
-            for (ordinal, chunk) in directory.chunks.iter().enumerate() {
-                let slot = tables.index.slot(chunk.number);
-                let place = slot.map(|slot| slot.place);
-                let here = place.is_some_and(|place| {
-                    (place.container, place.run_block) == *run
-                        && usize::from(place.ordinal) == ordinal
-                });
-                if here {
-                    let fingerprint = tables.index.fingerprint(&chunk.id);
-                    let number = chunk.number;
-                    there.push(Entry { number, fingerprint, change: Change::Gone });
-                }
-            }
-        }
-        there
     }
 }

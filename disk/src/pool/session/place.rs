@@ -9,7 +9,7 @@ use crate::format::ChunkKind;
 use crate::pool::Inner;
 use crate::pool::frame::VerifiedFrame;
 use crate::pool::run::{NewChunk, keep_frame};
-use crate::units::ChunkRef;
+use crate::units::{ChunkNumber, ChunkRef};
 use crate::work::Work;
 
 impl<D: Device, W: Work> Inner<D, W> {
@@ -18,12 +18,16 @@ impl<D: Device, W: Work> Inner<D, W> {
         if let Some((_, len)) = known {
             return len == chunk.len;
         }
-        let Some((number, len)) = self.find(&chunk.id).await else {
+        // A chunk that could not be looked up once is there twice: of its numbers one may be told.
+        let allowed = |number: ChunkNumber| {
+            let mine = live.parts.borrow().mine.contains(number.0);
+            mine || self.is_in_history(live.domain, number)
+        };
+        let Some((number, len)) = self.find_if(&chunk.id, allowed).await else {
             return false;
         };
-        let mut parts = live.parts.borrow_mut();
-        let allowed = parts.mine.contains(number.0) || self.is_in_history(live.domain, number);
-        if allowed && len == chunk.len {
+        if len == chunk.len {
+            let mut parts = live.parts.borrow_mut();
             parts.remember(chunk.id, number, len);
             parts.tell(number);
             return true;

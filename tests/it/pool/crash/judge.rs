@@ -109,7 +109,15 @@ impl Judge<'_> {
             newest.insert(*source, *at);
             let read = rig.run(read_point(pool, &id));
             let read = read.map_err(|error| format!("point {at}: {}", chain(&error)))?;
-            ensure!(read == *files, "point {at} holds other bytes than were backed up");
+            let differs: Vec<&String> =
+                files.keys().filter(|path| read.get(*path) != files.get(*path)).collect();
+            ensure!(
+                read == *files,
+                "point {at} holds other bytes than were backed up: {} files of {}, other are \
+                 {differs:?}",
+                read.len(),
+                files.len()
+            );
             self.tally.points_read += 1;
         }
         ensure!(found.is_empty(), "points nobody asked for: {:?}", found.keys());

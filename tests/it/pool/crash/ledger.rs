@@ -45,7 +45,7 @@ pub enum Fact {
     },
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Ledger {
     /// In the order in which they were asked for.
     pub tried: Vec<Fact>,
@@ -68,6 +68,14 @@ pub fn last_record(source: SourceId) -> String {
 impl Stage {
     pub fn new(rig: &Rig, pool: SimPool) -> Self {
         Self { pool, world: rig.world.clone(), ledger: RefCell::default(), next_at: Cell::new(1) }
+    }
+
+    /// Goes on with what an earlier stage left, over the same disks.
+    pub fn going_on(rig: &Rig, pool: SimPool, ledger: Ledger, next_at: i64) -> Self {
+        let stage = Self::new(rig, pool);
+        stage.ledger.replace(ledger);
+        stage.next_at.set(next_at);
+        stage
     }
 
     fn tries(&self, fact: Fact) -> usize {

@@ -2,6 +2,7 @@
 //! reached the medium, whole and torn at sectors; a tenth of the images lose it again while they
 //! recover. Nothing announced may be lost, nothing half done seen, nobody asked for help.
 
+mod failing;
 mod histories;
 mod judge;
 mod ledger;

@@ -1,5 +1,6 @@
 //! Space: what the forecast names comes back, and a full pool can always be emptied.
 
+use futures_util::future::join;
 use keelhold_disk::mutants::Mutants;
 use keelhold_disk::pool::{PoolStatus, ReclaimOptions};
 use keelhold_disk::units::{PointId, UnixNanos};
@@ -150,4 +151,45 @@ fn a_pool_is_filled_and_emptied_again_and_again() {
     let status = pool.status();
     assert_eq!(status.chunks, 0, "{status:?}");
     println!("{} cycles, {} bytes free at the end", campaign(CYCLES), status.bytes_free);
+}
+
+/// What a reclaim says it freed is what it freed, whatever others write meanwhile.
+#[test]
+fn a_session_beside_it_does_not_change_what_reclaim_reports() {
+    for key in [false, true] {
+        let report = |beside: bool| {
+            let shape = Shape { disk_len: 16 << 20, ..Shape::toy(1) };
+            let mut rig = Rig::shaped(if key { 4 } else { 5 }, shape, Mutants::default());
+            assert_eq!(rig.key.is_some(), key);
+            let pool = rig.create().unwrap();
+            let (forgotten, _) = mixed(&mut rig, &pool);
+            let now = UnixNanos(1000);
+            rig.run(pool.clone().close(now)).unwrap();
+            rig.end();
+            let pool = rig.open().unwrap();
+            rig.run(pool.forget(&forgotten, now, now)).unwrap();
+            let options = ReclaimOptions { least_dead: 25, confirmed: false };
+            let before = pool.status().bytes_frames;
+            let session = async {
+                let files: Files =
+                    (0..40).map(|n| (format!("new/{n}"), noise(7000 + n, 20_000))).collect();
+                match beside {
+                    true => Machine::new(9).backup(&pool, &files, now).await.map(drop),
+                    false => Ok(()),
+                }
+            };
+            let (report, made) = rig.run(join(pool.reclaim(options, now), session));
+            made.unwrap();
+            let report = report.unwrap();
+            let written = pool.status().bytes_frames + report.freed_len - before;
+            assert_eq!(written > 0, beside, "{written} bytes were written beside it");
+            (report.freed_len, report.moved_len, report.containers_freed)
+        };
+        let (alone, beside) = (report(false), report(true));
+        println!(
+            "encrypted {key}: freed, moved and containers {alone:?}, beside a session {beside:?}"
+        );
+        assert_eq!(alone, beside);
+        assert!(alone.0 > 0 && alone.1 > 0 && alone.2 > 0, "{alone:?}");
+    }
 }
