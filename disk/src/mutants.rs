@@ -69,10 +69,12 @@ pub enum Mutant {
     SplitHalves,
     /// What is copied to another disk is not proved before.
     HealProof,
+    /// Sheets of the index are believed to be complete when a pool is opened.
+    SheetsHaveAll,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::PayloadFlush,
         Self::JournalFlush,
         Self::SpanDigest,
@@ -105,6 +107,7 @@ impl Mutant {
         Self::StaleDisk,
         Self::SplitHalves,
         Self::HealProof,
+        Self::SheetsHaveAll,
     ];
 }
 

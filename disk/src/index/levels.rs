@@ -5,21 +5,43 @@
 //! much goes down sheet by sheet, joined with those it overlaps there. So a step is short, however
 //! large the index is, and a row is written anew a logarithmic number of times.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::Fingerprint;
 use super::sheet::{LEAF_ROWS, ROW_LEN, Sheet};
-use crate::format::BlobRef;
+use crate::format::{BlobRef, Directory, FrameEntry, RunRef};
 
 const FANOUT: u64 = 8;
 /// Sheets of level 0 that are joined.
 const FRESH_SHEETS: usize = 4;
+/// Neighbours that are written anew together because much in them is dead.
+const REFRESHED: usize = 4;
 
-/// A sheet and where it lies.
+/// A sheet and where it lies: one run in each copy, one frame for each leaf.
 #[derive(Debug, Clone)]
 pub struct Placed {
     pub sheet: Rc<Sheet>,
     pub blob: Rc<BlobRef>,
+    /// Where the leaves of each copy are, once somebody asked.
+    pub heads: Rc<RefCell<[Option<Rc<Directory>>; 2]>>,
+}
+
+impl Placed {
+    #[must_use]
+    pub fn new(sheet: Rc<Sheet>, blob: BlobRef) -> Self {
+        Self { sheet, blob: Rc::new(blob), heads: Rc::default() }
+    }
+
+    fn bytes_used(&self) -> usize {
+        let heads = self.heads.borrow();
+        let heads = heads.iter().flatten().map(|head| {
+            size_of::<Directory>() + head.frames.capacity() * size_of::<FrameEntry>()
+        });
+        let runs = self.blob.runs().count() * size_of::<RunRef>();
+        let own = size_of::<Self>() + size_of::<BlobRef>() + 2 * size_of::<Vec<RunRef>>();
+        self.sheet.bytes_used() + own + runs + heads.sum::<usize>()
+    }
 }
 
 /// Lengths that follow from the budget.
@@ -61,6 +83,9 @@ pub struct Step {
 }
 
 impl Levels {
+    /// More rows than there are numbers.
+    pub const MOST: usize = 16;
+
     pub fn iter(&self) -> impl Iterator<Item = (usize, &Placed)> {
         let levels = self.levels.iter().enumerate();
         levels.flat_map(|(level, placed)| placed.iter().map(move |placed| (level, placed)))
@@ -152,13 +177,34 @@ impl Levels {
         Some(Step { inputs, into: level + 1 })
     }
 
+    /// Sheets to be written anew so that their dead rows go, from a fingerprint on; and where to go
+    /// on the next time.
+    #[must_use]
+    pub fn refresh(&self, from: u64) -> Option<(Step, u64)> {
+        let (into, sheets) = self.levels.iter().enumerate().skip(1).max_by_key(|(_, sheets)| {
+            sheets.iter().map(|placed| placed.sheet.rows()).sum::<u64>()
+        })?;
+        let at = sheets.partition_point(|placed| placed.sheet.first() < from);
+        let at = if at == sheets.len() { 0 } else { at };
+        let taken: Vec<Placed> = sheets[at..].iter().take(REFRESHED).cloned().collect();
+        let next = taken.last()?.sheet.last().wrapping_add(1);
+        Some((Step { inputs: vec![taken], into }, next))
+    }
+
+    /// The lowest level that takes so many rows at once.
+    #[must_use]
+    pub fn level_for(rows: u64, sizes: &Sizes) -> usize {
+        (1..).find(|level| sizes.most(*level) >= rows).unwrap_or(1)
+    }
+
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.iter().map(|(_, placed)| placed.sheet.rows()).sum()
+    }
+
     #[must_use]
     pub fn bytes_used(&self) -> u64 {
-        let of = |placed: &Placed| {
-            let runs = placed.blob.runs().count() * size_of::<crate::format::RunRef>();
-            placed.sheet.bytes_used() + size_of::<Placed>() + size_of::<BlobRef>() + runs + 96
-        };
-        self.iter().map(|(_, placed)| of(placed) as u64).sum()
+        self.iter().map(|(_, placed)| placed.bytes_used() as u64).sum()
     }
 }
 
@@ -181,9 +227,9 @@ mod tests {
     impl Model {
         fn place(&mut self, level: usize, rows: &[Row]) -> Placed {
             let sheet = Sheet::new(rows, self.sizes.leaf_rows, Levels::is_sharp(level));
-            let blob = Rc::new(BlobRef::default());
-            self.disk.insert(Rc::as_ptr(&blob), rows.to_vec());
-            Placed { sheet: Rc::new(sheet), blob }
+            let placed = Placed::new(Rc::new(sheet), BlobRef::default());
+            self.disk.insert(Rc::as_ptr(&placed.blob), rows.to_vec());
+            placed
         }
 
         fn checkpoint(&mut self, random: &mut Seeded) {

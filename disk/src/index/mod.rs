@@ -35,6 +35,7 @@ use std::fmt;
 use std::ops::Range;
 
 use keelhold_chunk::ChunkId;
+use roaring::RoaringTreemap;
 use thiserror::Error;
 
 use crate::units::ChunkNumber;
@@ -74,7 +75,16 @@ pub struct Index {
     shards: Vec<Shard>,
     slots: Slots,
     /// There in a bounded index.
-    levels: Option<Levels>,
+    sheets: Option<Sheets>,
+}
+
+#[derive(Default)]
+struct Sheets {
+    levels: Levels,
+    /// Numbers in them that died.
+    dead: RoaringTreemap,
+    /// Counts how often other sheets took the place of these.
+    version: u64,
 }
 
 enum Slots {
@@ -95,12 +105,12 @@ impl Index {
         Self::with_sharding(secret, Sharding::for_chunks(expected))
     }
 
-    /// A bounded index without a slot; `levels` lead to the numbers that will be applied.
+    /// A bounded index without a slot and, so far, without a sheet.
     #[must_use]
-    pub fn bounded(secret: [u8; 32], levels: Levels) -> Self {
+    pub fn bounded(secret: [u8; 32]) -> Self {
         Self {
             slots: Slots::Compact(Compact::default()),
-            levels: Some(levels),
+            sheets: Some(Sheets::default()),
             ..Self::for_chunks(secret, 0)
         }
     }
@@ -111,34 +121,51 @@ impl Index {
             sharding,
             shards: (0..sharding.count()).map(|_| Shard::default()).collect(),
             slots: Slots::Wide(Numbers::default()),
-            levels: None,
+            sheets: None,
         }
     }
 
     #[must_use]
     pub fn is_bounded(&self) -> bool {
-        self.levels.is_some()
+        self.sheets.is_some()
     }
 
     /// The sheets of a bounded index.
     #[must_use]
     pub fn levels(&self) -> Option<&Levels> {
-        self.levels.as_ref()
+        self.sheets.as_ref().map(|sheets| &sheets.levels)
     }
 
-    /// From now on these sheets hold what `covers` says; memory forgets the way to it. A length is
-    /// from then on what [`Index::kept_len`] says: sums of lengths are to be made anew, if it was
-    /// not bounded before.
-    pub fn put_in_sheets(&mut self, levels: Levels, covers: impl Fn(ChunkNumber) -> bool) {
+    /// Grows whenever what memory had went to sheets: who found nothing looks again.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.sheets.as_ref().map_or(0, |sheets| sheets.version)
+    }
+
+    /// Numbers that died and still stand in sheets.
+    #[must_use]
+    pub fn dead_rows(&self) -> Option<&RoaringTreemap> {
+        self.sheets.as_ref().map(|sheets| &sheets.dead)
+    }
+
+    /// From now on these are the sheets. They hold what memory had of the numbers `covered`, which
+    /// forgets the way to them, and no longer hold `purged`. A length is from then on what
+    /// [`Index::kept_len`] says: sums of lengths are to be made anew if the index was not bounded.
+    pub fn put_in_sheets(
+        &mut self,
+        levels: Levels,
+        covered: &RoaringTreemap,
+        purged: &RoaringTreemap,
+    ) {
         let sharding = Sharding::for_chunks(0);
         let mut kept: Vec<Shard> = (0..sharding.count()).map(|_| Shard::default()).collect();
         for (at, shard) in self.shards.iter().enumerate() {
-            for (tag, number) in shard.iter().filter(|(_, number)| !covers(ChunkNumber(*number))) {
+            for (tag, number) in shard.iter().filter(|(_, number)| !covered.contains(*number)) {
                 let (shard, tag) = sharding.split(self.sharding.join(at, tag));
                 kept[shard].insert(tag, number);
             }
         }
-        (self.shards, self.sharding, self.levels) = (kept, sharding, Some(levels));
+        (self.shards, self.sharding) = (kept, sharding);
         if let Slots::Wide(numbers) = &self.slots {
             let mut compact = Compact::default();
             for (number, slot) in numbers.range(ChunkNumber(0)..ChunkNumber(ChunkNumber::LIMIT)) {
@@ -146,14 +173,14 @@ impl Index {
             }
             self.slots = Slots::Compact(compact);
         }
-    }
-
-    /// Whether memory has the way from fingerprint to number: in a bounded index, whether no sheet
-    /// needs to.
-    #[must_use]
-    pub fn is_in_memory(&self, fingerprint: Fingerprint, number: ChunkNumber) -> bool {
-        let (shard, tag) = self.sharding.split(fingerprint);
-        self.shards[shard].contains(tag, number.0)
+        // What died on the way there.
+        let died = covered.iter().filter(|number| !self.contains(ChunkNumber(*number)));
+        let died: RoaringTreemap = died.collect();
+        let sheets = self.sheets.get_or_insert_default();
+        sheets.dead -= purged;
+        sheets.dead |= died;
+        sheets.levels = levels;
+        sheets.version += 1;
     }
 
     /// The length as slots keep it.
@@ -163,6 +190,14 @@ impl Index {
             Slots::Wide(_) => stored_len,
             Slots::Compact(_) => rounded_len(stored_len),
         }
+    }
+
+    /// Whether memory has the way from fingerprint to number: in a bounded index, whether no sheet
+    /// needs to.
+    #[must_use]
+    pub fn is_in_memory(&self, fingerprint: Fingerprint, number: ChunkNumber) -> bool {
+        let (shard, tag) = self.sharding.split(fingerprint);
+        self.shards[shard].contains(tag, number.0)
     }
 
     #[must_use]
@@ -232,9 +267,10 @@ impl Index {
     ) -> Result<Slot, IndexError> {
         let slot = self.slot(number).ok_or(IndexError::Unknown { number })?;
         let (shard, tag) = self.sharding.split(fingerprint);
-        // In a sheet it stays until the sheet is joined with others.
-        if !self.shards[shard].remove(tag, number.0) && !self.is_bounded() {
-            return Err(IndexError::OtherFingerprint { number });
+        if !self.shards[shard].remove(tag, number.0) {
+            let sheets = self.sheets.as_mut();
+            // There it stays until the sheet is written anew.
+            sheets.ok_or(IndexError::OtherFingerprint { number })?.dead.insert(number.0);
         }
         let removed = match &mut self.slots {
             Slots::Wide(numbers) => numbers.remove(number),
@@ -352,7 +388,10 @@ impl Index {
             Slots::Wide(numbers) => numbers.bytes_used(),
             Slots::Compact(compact) => compact.bytes_used(),
         };
-        (shards + slots) as u64 + self.levels.as_ref().map_or(0, Levels::bytes_used)
+        let sheets = self.sheets.as_ref().map_or(0, |sheets| {
+            sheets.levels.bytes_used() + sheets.dead.serialized_size() as u64
+        });
+        (shards + slots) as u64 + sheets
     }
 }
 
