@@ -71,10 +71,14 @@ pub enum Mutant {
     HealProof,
     /// Sheets of the index are believed to be complete when a pool is opened.
     SheetsHaveAll,
+    /// Sheets that were joined keep the sieve of one of them.
+    JoinedSieve,
+    /// Memory forgets what a sheet will have before the root that names the sheet is durable.
+    MemoryUntilRoot,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::PayloadFlush,
         Self::JournalFlush,
         Self::SpanDigest,
@@ -108,6 +112,8 @@ impl Mutant {
         Self::SplitHalves,
         Self::HealProof,
         Self::SheetsHaveAll,
+        Self::JoinedSieve,
+        Self::MemoryUntilRoot,
     ];
 }
 

@@ -140,7 +140,10 @@ impl<D: Device, W: Work> Inner<D, W> {
         let steps = self.save_steps(snapshot.root.steps, snapshot.steps).await?;
         let tables = self.write_blob(snapshot.tables).await?;
         let sheets = self.save_sheets(&segments, snapshot.fresh).await?;
-        let root = StateRoot { tables, segments, steps, sheets: sheets.rows() };
+        let mut root = StateRoot { tables, segments, steps, sheets: sheets.rows() };
+        if !self.mutants.keeps(Mutant::SheetsHaveAll) && root.sheets.is_empty() {
+            root.sheets.clone_from(&snapshot.root.sheets);
+        }
         let root_blob = self.write_blob(root.to_bytes()).await?;
         let root_runs: Vec<RunRef> = root_blob.copies.iter().map(|runs| runs[0]).collect();
         assert!(root_blob.copies.iter().all(|runs| runs.len() == 1), "the root is one run");

@@ -1,6 +1,7 @@
 //! The engine over simulated disks.
 
 mod basics;
+mod bounded;
 mod content;
 mod counting;
 mod crash;

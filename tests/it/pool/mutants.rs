@@ -6,7 +6,7 @@ use keelhold_disk::sim::DeviceMutant;
 use super::crash::{Story, enumerate};
 use super::disks::{copies, halves, schedules};
 use super::verdict::{Verdict, survive};
-use super::{encrypted, flips, reclaim, roots, scrub, simulation, strangers, swapped};
+use super::{bounded, encrypted, flips, reclaim, roots, scrub, simulation, strangers, swapped};
 
 /// A check under a mutant, by name.
 type Check = (&'static str, fn(Mutants) -> Verdict);
@@ -69,6 +69,9 @@ fn made_for(mutant: Mutant) -> Check {
         }
         Mutant::HealProof => {
             ("damage here and there", |mutants| seeds(4, copies::crosswise, mutants))
+        }
+        Mutant::SheetsHaveAll | Mutant::JoinedSieve | Mutant::MemoryUntilRoot => {
+            ("look-ups in sheets", |mutants| seeds(30, bounded::known, mutants))
         }
         Mutant::LostRuns => ("schedules of disks", |mutants| {
             (0..60).try_for_each(|seed| schedules::run(seed, mutants).map(drop))

@@ -12,6 +12,7 @@ use crate::format::{BlobRef, Codec, Purpose};
 use crate::index::levels::{Levels, Placed, Sizes, Step};
 use crate::index::segment::{Change, Entry, SegmentReader};
 use crate::index::sheet::{ROW_LEN, Row, Sheet, decode_rows, encode_rows};
+use crate::mutants::Mutant;
 use crate::pool::run::RunParts;
 use crate::pool::tables::Tables;
 use crate::units::{ChunkNumber, DomainId, SessionId};
@@ -104,6 +105,11 @@ impl<D: Device, W: Work> Inner<D, W> {
             let levels = tables.index.levels().cloned().unwrap_or_default();
             (levels, tables.refreshed_to, tables.sheets_are_whole)
         };
+        if !self.mutants.keeps(Mutant::MemoryUntilRoot) && is_whole {
+            let covered = fresh.iter().map(|(_, number)| number.0).collect();
+            let mut tables = self.tables.borrow_mut();
+            tables.index.put_in_sheets(levels.clone(), &covered, &RoaringTreemap::new());
+        }
         let before = levels.clone();
         let mut saved = Saved { levels: Some(levels), refreshed_to, ..Saved::default() };
         let mut result = match is_whole {
@@ -167,7 +173,12 @@ impl<D: Device, W: Work> Inner<D, W> {
         step: &Step,
         sizes: &Sizes,
     ) -> Result<u64, CommitError> {
-        let (made, purged) = self.join_sheets(step, sizes).await?;
+        let (mut made, purged) = self.join_sheets(step, sizes).await?;
+        if !self.mutants.keeps(Mutant::JoinedSieve)
+            && let Some(one) = step.inputs.iter().flatten().next()
+        {
+            made.iter_mut().for_each(|placed| placed.sheet = Rc::clone(&one.sheet));
+        }
         saved.purged |= purged;
         levels.joined(step, made);
         Ok(step.inputs.iter().flatten().map(|placed| placed.sheet.rows()).sum())
