@@ -6,6 +6,7 @@ use super::pool::of_state;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::failure::{Code, Exit, Failure, chain};
+use crate::pool_open::PoolSizes;
 use crate::state_dir::DiskPaths;
 use crate::{api, daemon::Daemon, key_file, pool_open, server};
 use std::path::PathBuf;
@@ -54,7 +55,8 @@ pub async fn serve(context: &Context, args: Serve) -> Result<Exit, Failure> {
     let listener = server::listen::bind(config.agents).await?;
     let bound = listener.local_addr().map_err(|error| Failure::of(Code::ListenFailed, &error))?;
     let clock: SharedClock = Arc::new(SystemClock);
-    let pool = pool_open::start(paths, config.workers, key, Arc::clone(&clock)).await?;
+    let sizes = PoolSizes { workers: config.workers, index_budget: config.index_budget };
+    let pool = pool_open::start(paths, sizes, key, Arc::clone(&clock)).await?;
     let (stop, stopping) = watch::channel(false);
     let url = config.url(bound);
     let (catalog, settings) = (state.catalog(), config.settings);

@@ -12,13 +12,14 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::daemon::Daemon;
 use crate::failure::Code;
 use crate::job::JobId;
-use crate::pool_open::{Bench, DiskSpec, on_bench, start};
+use crate::pool_open::{Bench, DiskSpec, PoolSizes, on_bench, start};
 use crate::record::{
     MachineRecord, MachineState, SourceKind, SourceRecord, machine_key, source_key,
 };
 use crate::settings::Settings;
 use bytes::Bytes;
 use keelhold_chunk::{Attributes, IdKey, Kind, Timestamp};
+use keelhold_disk::pool::INDEX_BUDGET;
 use keelhold_wire::header::{HEADER_LEN, Header};
 use keelhold_wire::limits::BODY_LEN_MAX;
 use keelhold_wire::{
@@ -58,7 +59,8 @@ async fn house_by(name: &str, clock: SharedClock) -> House {
         })
     };
     tokio::task::spawn_blocking(make).await.unwrap().unwrap();
-    let pool = start(vec![disk.path], 1, None, Arc::clone(&clock)).await.unwrap();
+    let sizes = PoolSizes { workers: 1, index_budget: INDEX_BUDGET };
+    let pool = start(vec![disk.path], sizes, None, Arc::clone(&clock)).await.unwrap();
     let (stop, stopping) = watch::channel(false);
     let url = String::from("keelhold://nowhere:1");
     let daemon =

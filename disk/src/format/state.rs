@@ -109,8 +109,7 @@ impl StateRoot {
         let row = |reader: &mut Reader<'_>| Ok((reader.varint()?, BlobRef::decode(reader)?));
         let segments = decode_rows(&mut reader, row)?;
         let steps = decode_rows(&mut reader, row)?;
-        let sheets =
-            if reader.is_at_end() { Vec::new() } else { decode_rows(&mut reader, row)? };
+        let sheets = if reader.is_at_end() { Vec::new() } else { decode_rows(&mut reader, row)? };
         reader.finish()?;
         Ok(Self { tables, segments, steps, sheets })
     }

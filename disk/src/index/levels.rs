@@ -35,9 +35,10 @@ impl Placed {
 
     fn bytes_used(&self) -> usize {
         let heads = self.heads.borrow();
-        let heads = heads.iter().flatten().map(|head| {
-            size_of::<Directory>() + head.frames.capacity() * size_of::<FrameEntry>()
-        });
+        let heads = heads
+            .iter()
+            .flatten()
+            .map(|head| size_of::<Directory>() + head.frames.capacity() * size_of::<FrameEntry>());
         let runs = self.blob.runs().count() * size_of::<RunRef>();
         let own = size_of::<Self>() + size_of::<BlobRef>() + 2 * size_of::<Vec<RunRef>>();
         self.sheet.bytes_used() + own + runs + heads.sum::<usize>()

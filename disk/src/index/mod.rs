@@ -388,9 +388,10 @@ impl Index {
             Slots::Wide(numbers) => numbers.bytes_used(),
             Slots::Compact(compact) => compact.bytes_used(),
         };
-        let sheets = self.sheets.as_ref().map_or(0, |sheets| {
-            sheets.levels.bytes_used() + sheets.dead.serialized_size() as u64
-        });
+        let sheets = self
+            .sheets
+            .as_ref()
+            .map_or(0, |sheets| sheets.levels.bytes_used() + sheets.dead.serialized_size() as u64);
         (shards + slots) as u64 + sheets
     }
 }

@@ -173,10 +173,11 @@ impl Sieve {
         let words = &self.highs[leaf * self.words()..(leaf + 1) * self.words()];
         let start = if bucket == 0 { 0 } else { nth_zero(words, bucket - 1) + 1 };
         let lows = &self.lows[leaf * self.buckets * self.width..];
-        let ones = (start..2 * self.buckets).take_while(|bit| words[bit / 64] >> (bit % 64) & 1 == 1);
-        ones.map(|bit| bit - bucket).take_while(|at| *at < count).any(|at| {
-            lows[at * self.width..][..self.width] == low.to_le_bytes()[..self.width]
-        })
+        let ones =
+            (start..2 * self.buckets).take_while(|bit| words[bit / 64] >> (bit % 64) & 1 == 1);
+        ones.map(|bit| bit - bucket)
+            .take_while(|at| *at < count)
+            .any(|at| lows[at * self.width..][..self.width] == low.to_le_bytes()[..self.width])
     }
 
     fn shrink(&mut self) {

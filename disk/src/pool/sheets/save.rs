@@ -99,7 +99,8 @@ impl<D: Device, W: Work> Inner<D, W> {
         let sizes = self.index_sizes();
         let (levels, refreshed_to, is_whole) = {
             let tables = self.tables.borrow();
-            if !tables.index.is_bounded() && (tables.sheets_failed || !tables.wants_sheets(&sizes)) {
+            if !tables.index.is_bounded() && (tables.sheets_failed || !tables.wants_sheets(&sizes))
+            {
                 return Ok(Saved::default());
             }
             let levels = tables.index.levels().cloned().unwrap_or_default();
@@ -128,7 +129,13 @@ impl<D: Device, W: Work> Inner<D, W> {
             // Without new sheets the pool goes on: memory has what they lack.
             Err(CommitError::Full { .. } | CommitError::Read(_)) => {
                 let levels = self.tables.borrow().index.is_bounded().then_some(before);
-                Ok(Saved { levels, left: fresh, refreshed_to, failed: !is_whole, ..Saved::default() })
+                Ok(Saved {
+                    levels,
+                    left: fresh,
+                    refreshed_to,
+                    failed: !is_whole,
+                    ..Saved::default()
+                })
             }
             Err(error) => Err(error),
         }
