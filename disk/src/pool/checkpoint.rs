@@ -20,6 +20,7 @@ use super::journal::Tail;
 use super::layout::state_slot;
 use super::phase::Phase;
 use super::run::RunParts;
+use super::sheets::Saved;
 use super::tables::{Source, Tables, encode_set};
 use super::{Inner, Pool, Work};
 use crate::buffer::AlignedBuf;
@@ -134,16 +135,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         let still = (places != self.journal.places.get()).then_some(tail);
         phase.passed("state copied");
         let saved = snapshot.unsaved.len();
-        self.bring_home(&mut snapshot.root.segments).await?;
-        self.bring_home(&mut snapshot.root.steps).await?;
-        let segments = self.save_index(snapshot.root.segments, snapshot.unsaved).await?;
-        let steps = self.save_steps(snapshot.root.steps, snapshot.steps).await?;
-        let tables = self.write_blob(snapshot.tables).await?;
-        let sheets = self.save_sheets(&segments, snapshot.fresh).await?;
-        let mut root = StateRoot { tables, segments, steps, sheets: sheets.rows() };
-        if !self.mutants.keeps(Mutant::SheetsHaveAll) && root.sheets.is_empty() {
-            root.sheets.clone_from(&snapshot.root.sheets);
-        }
+        let (root, sheets) = self.write_state(&mut snapshot).await?;
         let root_blob = self.write_blob(root.to_bytes()).await?;
         let root_runs: Vec<RunRef> = root_blob.copies.iter().map(|runs| runs[0]).collect();
         assert!(root_blob.copies.iter().all(|runs| runs.len() == 1), "the root is one run");
@@ -198,6 +190,26 @@ impl<D: Device, W: Work> Inner<D, W> {
             tables.give_back(slot);
         }
         Ok(stands)
+    }
+
+    /// Writes what the snapshot holds; gives where it lies, and what changes with it in memory.
+    async fn write_state(
+        &self,
+        snapshot: &mut Snapshot,
+    ) -> Result<(StateRoot, Saved), CommitError> {
+        let mut old = std::mem::take(&mut snapshot.root);
+        self.bring_home(&mut old.segments).await?;
+        self.bring_home(&mut old.steps).await?;
+        let unsaved = std::mem::take(&mut snapshot.unsaved);
+        let segments = self.save_index(old.segments, unsaved).await?;
+        let steps = self.save_steps(old.steps, std::mem::take(&mut snapshot.steps)).await?;
+        let tables = self.write_blob(std::mem::take(&mut snapshot.tables)).await?;
+        let saved = self.save_sheets(&segments, std::mem::take(&mut snapshot.fresh)).await?;
+        let mut sheets = saved.rows();
+        if !self.mutants.keeps(Mutant::SheetsHaveAll) && sheets.is_empty() {
+            sheets = old.sheets;
+        }
+        Ok((StateRoot { tables, segments, steps, sheets }, saved))
     }
 
     /// Writes segments anew that have a copy on a disk that is lost or leaves, or both on one disk

@@ -23,6 +23,8 @@ use crate::index::sheet::{ROW_LEN, Row, Sheet, decode_rows};
 use crate::mutants::Mutant;
 use crate::units::ChunkNumber;
 
+pub(super) use save::Saved;
+
 /// A sheet that is not where it should be.
 const UNKNOWN: ReadError = ReadError::NoChunk { number: ChunkNumber(0) };
 

@@ -17,13 +17,15 @@ use crate::pool::run::RunParts;
 use crate::pool::tables::Tables;
 use crate::units::{ChunkNumber, DomainId, SessionId};
 
-/// Rows that one checkpoint joins, or little more: the next one goes on. Some 30 MB are read and twice
+/// Rows that one checkpoint joins, or one step more: the next one goes on. Some 15 MB are read and twice
 /// as many written.
-const JOINED_MAX: u64 = 5 << 19;
+const JOINED_MAX: u64 = 1 << 20;
 /// Sheets are written anew for their dead rows alone when one of so many is dead.
 const DEAD_MOST: u64 = 4;
-/// Rows that are sorted in memory when sheets are made from segments.
+/// Rows that are sorted in memory when sheets are made from segments, unless the segments would have
+/// to be read more often than this.
 const SORTED_MAX: u64 = 1 << 20;
+const PASSES_MAX: u64 = 64;
 
 /// What memory changes to when the root is durable.
 #[derive(Default)]
@@ -241,11 +243,11 @@ impl<D: Device, W: Work> Inner<D, W> {
         self.writes_ended().await?;
         let total: u64 = segments.iter().map(|(count, _)| count).sum();
         let level = Levels::level_for(total, sizes);
-        let parts = total.div_ceil(SORTED_MAX).max(1);
+        let parts = total.div_ceil(SORTED_MAX).clamp(1, PASSES_MAX);
         let mut levels = Levels::default();
         for part in 0..parts {
             let of = |entry: &Entry| {
-                (u128::from(entry.fingerprint.0) * u128::from(parts) >> 64) as u64 == part
+                ((u128::from(entry.fingerprint.0) * u128::from(parts)) >> 64) as u64 == part
             };
             let (mut rows, mut gone) = (Vec::new(), RoaringTreemap::new());
             for (_, blob) in segments {
