@@ -3,6 +3,7 @@
 
 use crate::settings::{Settings, TRASH_DAYS};
 use jiff::tz::TimeZone;
+use keelhold_disk::pool::INDEX_BUDGET;
 use keelhold_policy::retain::Minimum;
 use serde::Deserialize;
 use std::io;
@@ -74,6 +75,9 @@ struct AgentsToml {
 struct PoolToml {
     /// Threads that hash, compress, seal and verify.
     workers: Option<u64>,
+    /// Chunks up to which the index is in memory, some 30 bytes for each. Above, some 3 bytes for each
+    /// are, and ids are looked up on the disks.
+    index_budget: Option<u64>,
     /// Where the key of an encrypted pool is; else the credential `pool-key` is asked for.
     key_file: Option<PathBuf>,
 }
@@ -83,6 +87,7 @@ pub struct Config {
     pub agents: SocketAddr,
     pub advertise: Option<String>,
     pub workers: usize,
+    pub index_budget: u64,
     pub key_file: Option<PathBuf>,
     pub settings: Settings,
 }
@@ -141,6 +146,7 @@ impl Config {
             return Err(ConfigError::Range { what, value: workers, least: 1, most: 64 });
         }
         let workers = usize::try_from(workers).unwrap_or(2);
+        let index_budget = toml.pool.index_budget.unwrap_or(INDEX_BUDGET);
         let key_file = toml.pool.key_file;
         let days = toml.points.trash_days.unwrap_or(u64::from(TRASH_DAYS));
         if !(1..=180).contains(&days) {
@@ -152,7 +158,8 @@ impl Config {
             minimum: toml.points.minimum.unwrap_or(false).then_some(Minimum::USUAL),
             ..toml.groups.check()?
         };
-        Ok(Self { agents, advertise: toml.agents.advertise, workers, key_file, settings })
+        let advertise = toml.agents.advertise;
+        Ok(Self { agents, advertise, workers, index_budget, key_file, settings })
     }
 
     /// The URL agents are told, given the address that was really bound.
@@ -195,11 +202,19 @@ mod tests {
             "[agent]",
             "[agents]\nlisten = \"x\"",
             "[pool]\nworkers = 0",
+            "[pool]\nindex_budget = -1",
             "[points]\ntrash_days = 0",
             "[pool]\nworkers = \"two\"",
         ] {
             assert!(parse(text, None).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_index_has_a_budget() {
+        let budget = |text| parse(text, None).unwrap().index_budget;
+        assert_eq!(budget("[pool]\nindex_budget = 100000"), 100_000);
+        assert_eq!(budget(""), INDEX_BUDGET);
     }
 
     #[test]

@@ -14,8 +14,8 @@ use keelhold_disk::device::probe::{
 use keelhold_disk::exec::{Executor, Fifo, Spawner};
 use keelhold_disk::mutants::Mutants;
 use keelhold_disk::pool::{
-    CreateOptions, DiskState, Entropy, Inspector, LabelFound, OutsideReport, RUN_BUFFER_LEN,
-    Surroundings, read_label,
+    CreateOptions, DiskState, Entropy, INDEX_BUDGET, Inspector, LabelFound, OutsideReport,
+    RUN_BUFFER_LEN, Surroundings, read_label,
 };
 use keelhold_disk::seal::WrappingKey;
 use keelhold_disk::units::{DiskId, PoolId, UnixNanos};
@@ -85,6 +85,8 @@ fn open_patiently(path: &Path) -> Result<OpenedDisk, Failure> {
 pub struct Bench {
     /// What an encrypted pool is locked with.
     pub key: Option<WrappingKey>,
+    /// Chunks up to which the index is in memory.
+    pub index_budget: u64,
     backend: Backend<ThreadWork>,
     work: ThreadWork,
     spawner: Spawner,
@@ -113,7 +115,8 @@ where
         tracing::warn!(why, "no io_uring here, disks are reached by pread and pwrite");
     }
     let mut executor = Executor::new(backend.driver(), Fifo);
-    let bench = Bench { key, backend, work, spawner: executor.spawner() };
+    let spawner = executor.spawner();
+    let bench = Bench { key, index_budget: INDEX_BUDGET, backend, work, spawner };
     executor.run_until(job(bench))
 }
 
@@ -141,6 +144,7 @@ impl Bench {
             entropy: Box::new(SystemEntropy),
             buffers: BufferPool::new(RUN_MEMORY),
             mutants: Mutants::default(),
+            index_budget: self.index_budget,
             key: self.key.clone(),
         }
     }
@@ -422,10 +426,19 @@ pub struct RunningPool {
     pub thread: JoinHandle<()>,
 }
 
+/// What a pool may take.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolSizes {
+    /// Threads that hash, compress, seal and verify.
+    pub workers: usize,
+    /// Chunks up to which the index is in memory.
+    pub index_budget: u64,
+}
+
 /// Opens the pool on a thread of its own, which ends when the last handle is gone.
 pub async fn start(
     disks: DiskPaths,
-    workers: usize,
+    sizes: PoolSizes,
     key: Option<WrappingKey>,
     clock: SharedClock,
 ) -> Result<RunningPool, Failure> {
@@ -436,7 +449,7 @@ pub async fn start(
         .spawn(move || {
             // Neither half of the pool's state nor a half-done request may outlive a panic here.
             let guard = AbortOnPanic;
-            own_pool(&disks, (workers, key), queue, opened);
+            own_pool(&disks, (sizes, key), queue, opened);
             std::mem::forget(guard);
         })
         .map_err(|error| Failure::of(Code::Internal, &error))?;
@@ -455,12 +468,13 @@ impl Drop for AbortOnPanic {
 
 fn own_pool(
     disks: &DiskPaths,
-    (workers, key): (usize, Option<WrappingKey>),
+    (sizes, key): (PoolSizes, Option<WrappingKey>),
     queue: TaskQueue,
     opened: oneshot::Sender<Result<(), Failure>>,
 ) {
     let mut opened = Some(opened);
-    let ended = on_bench(workers, key, async |bench: Bench| {
+    let ended = on_bench(sizes.workers, key, async |bench: Bench| {
+        let bench = Bench { index_budget: sizes.index_budget, ..bench };
         let pool = bench.open(&disks.to_open(), Some(&disks.pool)).await?;
         let time = Arc::clone(&queue.time);
         time.begin(pool.witnessed());

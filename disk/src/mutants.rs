@@ -71,10 +71,16 @@ pub enum Mutant {
     SplitHalves,
     /// What is copied to another disk is not proved before.
     HealProof,
+    /// Sheets of the index are believed to be complete when a pool is opened.
+    SheetsHaveAll,
+    /// Sheets that were joined keep the sieve of one of them.
+    JoinedSieve,
+    /// Memory forgets what a sheet will have before the root that names the sheet is durable.
+    MemoryUntilRoot,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 36] = [
         Self::PayloadFlush,
         Self::JournalFlush,
         Self::SpanDigest,
@@ -108,6 +114,9 @@ impl Mutant {
         Self::StaleDisk,
         Self::SplitHalves,
         Self::HealProof,
+        Self::SheetsHaveAll,
+        Self::JoinedSieve,
+        Self::MemoryUntilRoot,
     ];
 }
 

@@ -7,6 +7,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::disks::KnownDisks;
 use crate::failure::{Code, Exit, Failure, chain};
+use crate::pool_open::PoolSizes;
 use crate::{api, daemon::Daemon, key_file, pool_open, server};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +53,8 @@ pub async fn serve(context: &Context, args: Serve) -> Result<Exit, Failure> {
     let listener = server::listen::bind(config.agents).await?;
     let bound = listener.local_addr().map_err(|error| Failure::of(Code::ListenFailed, &error))?;
     let clock: SharedClock = Arc::new(SystemClock);
-    let pool = pool_open::start(disks.clone(), config.workers, key, Arc::clone(&clock)).await?;
+    let sizes = PoolSizes { workers: config.workers, index_budget: config.index_budget };
+    let pool = pool_open::start(disks.clone(), sizes, key, Arc::clone(&clock)).await?;
     let (stop, stopping) = watch::channel(false);
     let url = config.url(bound);
     let (disks, settings) = (KnownDisks::new(state.clone(), disks), config.settings);

@@ -14,7 +14,7 @@ use crate::daemon::Daemon;
 use crate::disks::KnownDisks;
 use crate::failure::Code;
 use crate::job::JobId;
-use crate::pool_open::{Bench, DiskSpec, on_bench, start};
+use crate::pool_open::{Bench, DiskSpec, PoolSizes, on_bench, start};
 use crate::record::{
     MachineRecord, MachineState, SourceKind, SourceRecord, machine_key, source_key,
 };
@@ -22,6 +22,7 @@ use crate::settings::Settings;
 use crate::state_dir::{DiskPath, DiskPaths, StateDir};
 use bytes::Bytes;
 use keelhold_chunk::{Attributes, IdKey, Kind, Timestamp};
+use keelhold_disk::pool::INDEX_BUDGET;
 use keelhold_wire::header::{HEADER_LEN, Header};
 use keelhold_wire::limits::BODY_LEN_MAX;
 use keelhold_wire::{
@@ -65,7 +66,8 @@ async fn house_by(name: &str, clock: SharedClock) -> House {
     let known = found.iter().map(|found| DiskPath { id: found.id.to_string(), path: path.clone() });
     let disks = DiskPaths { pool, disks: known.collect(), joining: None };
     let state = StateDir::new(dir.clone());
-    let pool = start(disks.clone(), 1, None, Arc::clone(&clock)).await.unwrap();
+    let sizes = PoolSizes { workers: 1, index_budget: INDEX_BUDGET };
+    let pool = start(disks.clone(), sizes, None, Arc::clone(&clock)).await.unwrap();
     let (stop, stopping) = watch::channel(false);
     let url = String::from("keelhold://nowhere:1");
     let daemon = Daemon::open(

@@ -82,6 +82,8 @@ pub struct StateRoot {
     pub segments: Vec<(u64, BlobRef)>,
     /// Steps of the points, likewise, each with its length in bytes.
     pub steps: Vec<(u64, BlobRef)>,
+    /// Sheets of fingerprints, each with its level. None where the index was in memory.
+    pub sheets: Vec<(u64, BlobRef)>,
 }
 
 impl StateRoot {
@@ -89,11 +91,14 @@ impl StateRoot {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut writer = Writer::new();
         self.tables.encode(&mut writer);
-        for segments in [&self.segments, &self.steps] {
-            encode_rows(&mut writer, segments, |writer, (size, blob)| {
-                writer.varint(*size);
-                blob.encode(writer);
-            });
+        let row = |writer: &mut Writer, (size, blob): &(u64, BlobRef)| {
+            writer.varint(*size);
+            blob.encode(writer);
+        };
+        encode_rows(&mut writer, &self.segments, row);
+        encode_rows(&mut writer, &self.steps, row);
+        if !self.sheets.is_empty() {
+            encode_rows(&mut writer, &self.sheets, row);
         }
         writer.finish()
     }
@@ -104,12 +109,13 @@ impl StateRoot {
         let row = |reader: &mut Reader<'_>| Ok((reader.varint()?, BlobRef::decode(reader)?));
         let segments = decode_rows(&mut reader, row)?;
         let steps = decode_rows(&mut reader, row)?;
+        let sheets = if reader.is_at_end() { Vec::new() } else { decode_rows(&mut reader, row)? };
         reader.finish()?;
-        Ok(Self { tables, segments, steps })
+        Ok(Self { tables, segments, steps, sheets })
     }
 
     pub fn runs(&self) -> impl Iterator<Item = &RunRef> {
-        let segments = self.segments.iter().chain(&self.steps);
+        let segments = self.segments.iter().chain(&self.steps).chain(&self.sheets);
         self.tables.runs().chain(segments.flat_map(|(_, blob)| blob.runs()))
     }
 }
@@ -456,7 +462,8 @@ mod tests {
         let run = RunRef { container: 1, generation: 2, block: 3, blocks: 4, check: [5; 16] };
         let blob = BlobRef { len: 9, copies: vec![vec![run], vec![run, run]] };
         let segments = vec![(7, blob.clone())];
-        let root = StateRoot { tables: blob.clone(), segments, steps: vec![(8, blob)] };
+        let (steps, sheets) = (vec![(8, blob.clone())], vec![(9, blob.clone())]);
+        let root = StateRoot { tables: blob, segments, steps, sheets };
         assert_eq!(StateRoot::from_bytes(&root.to_bytes()), Ok(root));
     }
 }

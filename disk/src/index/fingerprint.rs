@@ -56,6 +56,12 @@ impl Sharding {
         1 << self.bits
     }
 
+    /// As much of a fingerprint as shard and tag tell.
+    pub fn join(self, shard: usize, tag: u32) -> Fingerprint {
+        let shard = (shard as u64) << (u64::BITS - self.bits);
+        Fingerprint(shard | u64::from(tag) << (u64::BITS - self.bits - TAG_BITS))
+    }
+
     pub fn split(self, fingerprint: Fingerprint) -> (usize, u32) {
         let shard = fingerprint.0 >> (u64::BITS - self.bits);
         let tag = (fingerprint.0 << self.bits) >> (u64::BITS - TAG_BITS);
@@ -90,6 +96,7 @@ mod tests {
         assert_eq!(sharding.count(), 1024);
         let fingerprint = Fingerprint(0b11_0000_0001 << 54 | 0xabcdef << 30 | 0x3fff_ffff);
         assert_eq!(sharding.split(fingerprint), (0b11_0000_0001, 0xabcdef));
+        assert_eq!(sharding.join(0b11_0000_0001, 0xabcdef).0, fingerprint.0 >> 30 << 30);
         assert_eq!(Sharding::for_chunks(1 << 40).count(), 1 << 16);
         assert_eq!(Sharding::for_chunks(1 << 27).count(), 1 << 12);
     }

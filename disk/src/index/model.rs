@@ -147,7 +147,7 @@ impl History {
     }
 
     fn check(&mut self) {
-        self.index.numbers.check();
+        self.index.check();
         assert_eq!(self.index.len(), self.model.len() as u64);
         assert!(self.index.iter().eq(self.model.iter().map(|(number, slot)| (*number, *slot))));
         let start = ChunkNumber(self.random.below(self.leased));
@@ -204,7 +204,7 @@ fn run(seed: u64) {
             rebuilt.apply(&entry.unwrap()).unwrap();
         }
     }
-    rebuilt.numbers.check();
+    rebuilt.check();
     history.index.clear_uses();
     assert!(rebuilt.iter().eq(history.index.iter()));
     for (number, _) in history.index.iter() {

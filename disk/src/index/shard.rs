@@ -90,6 +90,13 @@ impl Shard {
         true
     }
 
+    /// All tags with their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
+        let cells = (0..self.cells.len()).map(|at| self.cells.get(at));
+        let found = cells.filter(|found| *found != EMPTY);
+        found.map(|found| (tag_of(found), found & ((1 << NUMBER_BITS) - 1)))
+    }
+
     pub fn bytes_used(&self) -> usize {
         self.cells.bytes_used()
     }

@@ -270,7 +270,9 @@ impl<D: Device, W: Work> Inner<D, W> {
             };
             let state = named("tables", tables.root.tables.runs().copied().collect());
             let index = named("index", of(&tables.root.segments));
-            root.chain(state).chain(index).chain(named("steps", of(&tables.root.steps))).collect()
+            let sheets = named("sheet", of(&tables.root.sheets));
+            let steps = named("steps", of(&tables.root.steps));
+            root.chain(state).chain(index).chain(steps).chain(sheets).collect()
         };
         for (what, run) in runs {
             let (place, len) = (self.run_place((run.container, run.block)), u64::from(run.blocks));

@@ -14,11 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use futures_util::future::join_all;
+use keelhold_chunk::DecodeError;
 
 use super::journal::Tail;
 use super::layout::state_slot;
 use super::phase::Phase;
 use super::run::RunParts;
+use super::sheets::Saved;
 use super::tables::{Source, Tables, encode_set};
 use super::{Inner, Pool, Work};
 use crate::buffer::AlignedBuf;
@@ -28,12 +30,17 @@ use crate::format::{
     BlobRef, Codec, Features, Purpose, RunRef, SessionRow, SlotRef, SourceRow, State, StateRoot,
     Superblock, WorkingRow,
 };
-use crate::index::segment::{Change, Entry, SegmentReader, SegmentWriter};
+use crate::index::merge::{Merge, Tombstones};
+use crate::index::segment::{Entry, SegmentReader, SegmentWriter};
+use crate::index::sheet::Row;
 use crate::mutants::Mutant;
-use crate::units::{DomainId, PointId, SessionId, UnixNanos};
+use crate::units::{ChunkNumber, DomainId, PointId, SessionId, UnixNanos};
 
 /// Segments above this many entries are not merged any more: merging happens in memory.
 const MERGE_ENTRIES_MAX: u64 = 1 << 20;
+
+/// The same where memory is short.
+const MERGE_ENTRIES_MAX_BOUNDED: u64 = 1 << 18;
 
 /// The newest root, as superblocks name it.
 #[derive(Debug, Clone)]
@@ -46,6 +53,8 @@ pub(super) struct Checkpoints {
 struct Snapshot {
     tables: Vec<u8>,
     unsaved: Vec<Entry>,
+    /// What of it no sheet has.
+    fresh: Vec<Row>,
     /// Points whose steps are to be saved; without one those that left.
     steps: BTreeMap<PointId, Option<Vec<u8>>>,
     unsaved_steps: usize,
@@ -80,6 +89,9 @@ impl<D: Device, W: Work> Inner<D, W> {
     pub(super) async fn checkpoint_if_due(&self) -> Result<(), CommitError> {
         let due = || {
             if self.journal.root_is_due.get() {
+                return true;
+            }
+            if self.tables.borrow().wants_sheets(&self.index_sizes()) {
                 return true;
             }
             let used = self.journal.end.get() - self.journal.start.get();
@@ -123,11 +135,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         let still = (places != self.journal.places.get()).then_some(tail);
         phase.passed("state copied");
         let saved = snapshot.unsaved.len();
-        self.bring_home(&mut snapshot.root.segments).await?;
-        self.bring_home(&mut snapshot.root.steps).await?;
-        let segments = self.save_index(snapshot.root.segments, snapshot.unsaved).await?;
-        let steps = self.save_steps(snapshot.root.steps, snapshot.steps).await?;
-        let root = StateRoot { tables: self.write_blob(snapshot.tables).await?, segments, steps };
+        let (root, sheets) = self.write_state(&mut snapshot).await?;
         let root_blob = self.write_blob(root.to_bytes()).await?;
         let root_runs: Vec<RunRef> = root_blob.copies.iter().map(|runs| runs[0]).collect();
         assert!(root_blob.copies.iter().all(|runs| runs.len() == 1), "the root is one run");
@@ -169,6 +177,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         // What came behind these while the checkpoint was made is for the next one.
         tables.unsaved.drain(..saved);
         tables.unsaved_steps.drain(..snapshot.unsaved_steps);
+        tables.sheets_saved(sheets);
         tables.root = root;
         tables.root_runs = root_runs;
         for container in snapshot.freed {
@@ -181,6 +190,26 @@ impl<D: Device, W: Work> Inner<D, W> {
             tables.give_back(slot);
         }
         Ok(stands)
+    }
+
+    /// Writes what the snapshot holds; gives where it lies, and what changes with it in memory.
+    async fn write_state(
+        &self,
+        snapshot: &mut Snapshot,
+    ) -> Result<(StateRoot, Saved), CommitError> {
+        let mut old = std::mem::take(&mut snapshot.root);
+        self.bring_home(&mut old.segments).await?;
+        self.bring_home(&mut old.steps).await?;
+        let unsaved = std::mem::take(&mut snapshot.unsaved);
+        let segments = self.save_index(old.segments, unsaved).await?;
+        let steps = self.save_steps(old.steps, std::mem::take(&mut snapshot.steps)).await?;
+        let tables = self.write_blob(std::mem::take(&mut snapshot.tables)).await?;
+        let saved = self.save_sheets(&segments, std::mem::take(&mut snapshot.fresh)).await?;
+        let mut sheets = saved.rows();
+        if !self.mutants.keeps(Mutant::SheetsHaveAll) && sheets.is_empty() {
+            sheets = old.sheets;
+        }
+        Ok((StateRoot { tables, segments, steps, sheets }, saved))
     }
 
     /// Writes segments anew that have a copy on a disk that is lost or leaves, or both on one disk
@@ -200,7 +229,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         if written { self.writes_ended().await } else { Ok(()) }
     }
 
-    fn is_at_home(&self, blob: &BlobRef) -> bool {
+    pub(super) fn is_at_home(&self, blob: &BlobRef) -> bool {
         let taking = self.taking_disks();
         let mut per_copy = blob.copies.iter().map(|runs| {
             let disks = runs.iter().filter_map(|run| state_slot(run.container));
@@ -224,6 +253,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         unsaved.sort_by_key(|entry| entry.number);
         Snapshot {
             tables: tables_state(&tables, &freed, &freed_slots).to_bytes(),
+            fresh: tables.fresh_rows(),
             unsaved,
             steps,
             unsaved_steps: tables.unsaved_steps.len(),
@@ -275,46 +305,43 @@ impl<D: Device, W: Work> Inner<D, W> {
         if unsaved.is_empty() {
             return Ok(segments);
         }
+        let merge_max = match self.tables.borrow().index.is_bounded() {
+            true => MERGE_ENTRIES_MAX_BOUNDED,
+            false => MERGE_ENTRIES_MAX,
+        };
         // Later entries of a number replace earlier ones.
-        let mut newest: BTreeMap<_, Entry> = BTreeMap::new();
-        newest.extend(unsaved.into_iter().map(|entry| (entry.number, entry)));
-        while let Some((count, blob)) = segments.last() {
-            let joined = count + newest.len() as u64;
-            if *count > 2 * newest.len() as u64 || joined > MERGE_ENTRIES_MAX {
+        let mut newest = SegmentWriter::new();
+        let mut count = 0;
+        let mut unsaved = unsaved.into_iter().peekable();
+        while let Some(entry) = unsaved.next() {
+            if unsaved.peek().is_none_or(|next| next.number != entry.number) {
+                newest.push(&entry);
+                count += 1;
+            }
+        }
+        let mut pieces = vec![newest.finish()];
+        while let Some((older, blob)) = segments.last() {
+            if *older > 2 * count || count + *older > merge_max {
                 break;
             }
-            let mut older = self.read_segment(blob).await?;
-            older.append(&mut newest);
-            newest = older;
+            pieces.push(self.read_blob(blob).await?);
+            count += *older;
             segments.pop();
         }
+        let undecodable = |source| ReadError::Undecodable { number: ChunkNumber(0), source };
+        let readers: Result<Vec<SegmentReader<'_>>, DecodeError> =
+            pieces.iter().rev().map(|piece| SegmentReader::new(piece)).collect();
+        // Below the oldest segment there is nothing that a tombstone could hide.
+        let tombstones = if segments.is_empty() { Tombstones::Drop } else { Tombstones::Keep };
         let mut writer = SegmentWriter::new();
-        let last = segments.is_empty();
-        for entry in newest.values() {
-            // Below the oldest segment there is nothing that a tombstone could hide.
-            if !(last && entry.change == Change::Gone) {
-                writer.push(entry);
-            }
+        let mut count = 0;
+        for entry in Merge::new(readers.map_err(undecodable)?, tombstones) {
+            writer.push(&entry.map_err(undecodable)?);
+            count += 1;
         }
-        let count = newest.len() as u64;
+        drop(pieces);
         segments.push((count, self.write_blob(writer.finish()).await?));
         Ok(segments)
-    }
-
-    async fn read_segment(
-        &self,
-        blob: &BlobRef,
-    ) -> Result<BTreeMap<crate::units::ChunkNumber, Entry>, ReadError> {
-        let bytes = self.read_blob(blob).await?;
-        let undecodable =
-            |source| ReadError::Undecodable { number: crate::units::ChunkNumber(0), source };
-        let reader = SegmentReader::new(&bytes).map_err(undecodable)?;
-        let mut entries = BTreeMap::new();
-        for entry in reader {
-            let entry = entry.map_err(undecodable)?;
-            entries.insert(entry.number, entry);
-        }
-        Ok(entries)
     }
 
     /// Writes a byte stream at two places.

@@ -46,6 +46,7 @@ mod listing;
 mod loss;
 mod members;
 mod moves;
+mod near;
 mod open;
 mod outside;
 mod phase;
@@ -60,6 +61,7 @@ mod roots;
 mod run;
 mod scrub;
 mod session;
+mod sheets;
 mod slots;
 mod source;
 mod space;
@@ -121,10 +123,16 @@ pub struct Surroundings<W> {
     /// Memory for runs on their way to the disks.
     pub buffers: BufferPool,
     pub mutants: Mutants,
+    /// Chunks up to which the index is in memory, some 30 bytes for each. Above, some 3 bytes are, and
+    /// ids are looked up on the disks.
+    pub index_budget: u64,
     /// Wraps the data key of an encrypted pool. A pool that is made with one becomes encrypted; one
     /// that is opened must be.
     pub key: Option<WrappingKey>,
 }
+
+/// Chunks up to which the index is in memory, unless somebody says otherwise.
+pub const INDEX_BUDGET: u64 = 5_000_000;
 
 impl<W> fmt::Debug for Surroundings<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -156,6 +164,8 @@ struct Inner<D: Device, W: Work> {
     /// Memory for frames that are read. Where it is all out, a read makes its own.
     read_buffers: BufferPool,
     mutants: Mutants,
+    index_budget: u64,
+    near: RefCell<near::Near>,
     tables: RefCell<tables::Tables>,
     journal: journal::Journal,
     space: space::Space,

@@ -221,7 +221,7 @@ impl<D: Device, W: Work> Pool<D, W> {
         devices: Vec<D>,
         surroundings: Surroundings<W>,
     ) -> Result<Self, OpenError> {
-        let pool = Self::open_unrecovered(devices, surroundings).await?;
+        let pool = Self::open_unrecovered(devices, in_memory(surroundings)).await?;
         pool.inner.journal.fail(pool.inner.disk(0).id);
         Ok(pool)
     }
@@ -232,7 +232,7 @@ impl<D: Device, W: Work> Pool<D, W> {
         devices: Vec<D>,
         surroundings: Surroundings<W>,
     ) -> Result<(Self, Option<OpenError>), OpenError> {
-        let (inner, superblock) = Self::unrecovered(devices, surroundings).await?;
+        let (inner, superblock) = Self::unrecovered(devices, in_memory(surroundings)).await?;
         inner.journal.fail(inner.disk(0).id);
         let stopped = inner.recover(&superblock).await.err();
         Ok((Self { inner }, stopped))
@@ -275,6 +275,11 @@ impl<D: Device, W: Work> Pool<D, W> {
         inner.wrapping.replace(keys.wrapping);
         Ok((inner, superblock))
     }
+}
+
+/// Who writes nothing cannot make sheets that are missing: the index is in memory, however large.
+fn in_memory<W>(surroundings: Surroundings<W>) -> Surroundings<W> {
+    Surroundings { index_budget: u64::MAX, ..surroundings }
 }
 
 /// Small files make chunks of some 16 KiB: more shards than needed cost a few KiB.
@@ -320,6 +325,8 @@ pub(super) fn assemble<D: Device, W: Work>(
         read_buffers: surroundings.buffers.alike(READ_MEMORY),
         buffers: surroundings.buffers,
         mutants: surroundings.mutants,
+        index_budget: surroundings.index_budget,
+        near: RefCell::default(),
         tables: RefCell::new(tables),
         journal: Journal::new(tail, superblock.journal),
         space: Space::default(),

@@ -65,6 +65,22 @@ impl<D: Device, W: Work> Inner<D, W> {
         Ok(directory)
     }
 
+    /// The directory of a run of the pool's own state.
+    pub(super) async fn read_state_directory(
+        &self,
+        slot: SlotRef,
+        run: &RunRef,
+        salt: &[u8; 16],
+    ) -> Result<Directory, ReadError> {
+        let key = (run.container, run.block);
+        let (directory, check) = self.read_checked_directory(slot, key, salt).await?;
+        // An older run of the slot may stand here, sound in itself: the write of ours was lost.
+        if check != run.check && self.mutants.keeps(Mutant::StateCheck) {
+            return Err(self.fault(key, HeadFault::Checksum));
+        }
+        Ok(directory)
+    }
+
     /// The directory of a run and its checksum, which is what a reference to the run names.
     async fn read_checked_directory(
         &self,
@@ -321,11 +337,7 @@ impl<D: Device, W: Work> Inner<D, W> {
         salt: &[u8; 16],
     ) -> Result<Vec<u8>, ReadError> {
         let key = (run.container, run.block);
-        let (directory, check) = self.read_checked_directory(slot, key, salt).await?;
-        // An older run of the slot may stand here, sound in itself: the write of ours was lost.
-        if check != run.check && self.mutants.keeps(Mutant::StateCheck) {
-            return Err(self.fault(key, HeadFault::Checksum));
-        }
+        let directory = self.read_state_directory(slot, run, salt).await?;
         let mut bytes = Vec::new();
         for (index, entry) in (0u16..).zip(directory.frames.iter().copied()) {
             let place = self.frame_place(slot, key, &entry);

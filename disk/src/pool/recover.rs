@@ -17,6 +17,7 @@ use crate::format::{
     BlobRef, ContainerHeader, Fault, HeadFault, JournalEntry, Op, PointRow, Purpose, Recipe,
     RunRef, RunRow, SealedEntry, SlotRef, Slots, State, StateRoot, Superblock, WorkingRow,
 };
+use crate::index::Index;
 use crate::index::segment::SegmentReader;
 use crate::mutants::Mutant;
 use crate::sets::{Chain, RefCounts, SetDelta};
@@ -48,10 +49,16 @@ impl<D: Device, W: Work> Inner<D, W> {
         let working = load_tables(&mut self.tables.borrow_mut(), state)?;
         self.note_state_containers(superblock, &root).await?;
         let mut root = root;
+        let entries: u64 = root.segments.iter().map(|(count, _)| count).sum();
+        if entries > self.index_budget {
+            self.tables.borrow_mut().index = Index::bounded(self.fixed.index_secret);
+        }
         if let Some(missing) = self.load_index(&root).await? {
             tracing::warn!(error = %missing, "a segment of the index");
             root.segments.clear();
             self.rebuild_index().await;
+        } else if self.tables.borrow().index.is_bounded() {
+            self.load_sheets(&root).await?;
         }
         match self.load_steps(&root).await? {
             Ok(steps) => load_chains(&mut self.tables.borrow_mut(), &steps, working)?,

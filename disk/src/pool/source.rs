@@ -92,10 +92,48 @@ impl<D: Device, W: Work> Inner<D, W> {
         id: &ChunkId,
         will_do: impl Fn(ChunkNumber) -> bool,
     ) -> Option<(ChunkNumber, u32)> {
-        let candidates: Vec<ChunkNumber> = {
-            let tables = self.tables.borrow();
-            tables.index.candidates(tables.index.fingerprint(id)).collect()
-        };
+        loop {
+            let (candidates, sheets) = {
+                let tables = self.tables.borrow();
+                let fingerprint = tables.index.fingerprint(id);
+                let candidates: Vec<ChunkNumber> = tables.index.candidates(fingerprint).collect();
+                let version = tables.index.version();
+                (candidates, tables.index.is_bounded().then_some((fingerprint, version)))
+            };
+            let found = self.prove(id, candidates, &will_do).await;
+            let Some((fingerprint, version)) = sheets.filter(|_| found.is_none()) else {
+                return found;
+            };
+            let near = self.near.borrow().find(id);
+            if let Some(found) = self.prove(id, near.into_iter().collect(), &will_do).await {
+                return Some(found);
+            }
+            let candidates = self.candidates_in_sheets(fingerprint).await;
+            if let Some(found) = self.prove(id, candidates, &will_do).await {
+                self.keep_near(found.0).await;
+                return self.is_there(found.0).then_some(found);
+            }
+            // What memory had meanwhile may have gone to a sheet we did not see.
+            if self.tables.borrow().index.version() == version {
+                return None;
+            }
+        }
+    }
+
+    /// The ids beside a chunk that was found in sheets will be asked for next.
+    async fn keep_near(&self, number: ChunkNumber) {
+        if let Ok(found) = self.locate(number).await {
+            self.near.borrow_mut().keep(&found.directory, number);
+        }
+    }
+
+    /// The candidate that is the chunk with this id.
+    async fn prove(
+        &self,
+        id: &ChunkId,
+        candidates: Vec<ChunkNumber>,
+        will_do: &impl Fn(ChunkNumber) -> bool,
+    ) -> Option<(ChunkNumber, u32)> {
         for number in candidates {
             if !will_do(number) {
                 continue;
@@ -124,15 +162,19 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     /// The number of a chunk whose bytes are lost: under it they are kept again.
     pub(super) async fn lost_number(&self, id: &ChunkId) -> Option<ChunkNumber> {
-        let candidates: Vec<ChunkNumber> = {
+        let (fingerprint, mut candidates): (_, Vec<ChunkNumber>) = {
             let tables = self.tables.borrow();
             if tables.lost.is_empty() {
                 return None;
             }
-            let candidates = tables.index.candidates(tables.index.fingerprint(id));
-            candidates.filter(|number| tables.lost.contains(number.0)).collect()
+            let fingerprint = tables.index.fingerprint(id);
+            (fingerprint, tables.index.candidates(fingerprint).collect())
         };
+        candidates.extend(self.candidates_in_sheets(fingerprint).await);
         for number in candidates {
+            if !self.tables.borrow().lost.contains(number.0) {
+                continue;
+            }
             // Where the directory is gone, too, nobody knows the id: the fingerprint is believed. Were it
             // another chunk's, the old point's digests would say so as they do now, and the new one
             // has the digest of what it sent.

@@ -218,7 +218,7 @@ impl<D: Device, W: Work> Pool<D, W> {
             bytes_live,
             bytes_dead: bytes_frames - bytes_live,
             bytes_expected: tables.expected_len,
-            index_bytes: tables.index.bytes_used(),
+            index_bytes: tables.index.bytes_used() + self.inner.near.borrow().bytes_used(),
             points: tables.points.len() as u64,
             sessions: tables.sessions.len() as u64,
             fenced: inner.journal.failed(),

@@ -13,6 +13,7 @@ use crate::format::{
 };
 use crate::index::Index;
 use crate::index::segment::Entry;
+use crate::index::sheet::Row;
 use crate::sets::{Chain, RefCounts, SetDelta};
 use crate::units::{ChunkNumber, DomainId, PointId, SessionId, SourceId};
 
@@ -115,6 +116,14 @@ pub(super) struct Tables {
     pub(super) index: Index,
     /// Changes of the index that no segment holds yet.
     pub(super) unsaved: Vec<Entry>,
+    /// Rows for which there was no room in sheets yet.
+    pub(super) unsheeted: Vec<Row>,
+    /// Every chunk that a segment holds is in a sheet, or in `unsheeted`.
+    pub(super) sheets_are_whole: bool,
+    /// They cannot be made until the pool is opened again.
+    pub(super) sheets_failed: bool,
+    /// How far the sheets were freed of what is dead.
+    pub(super) refreshed_to: u64,
     /// Points whose steps changed and are in no segment yet.
     pub(super) unsaved_steps: Vec<PointId>,
     /// Numbers that may be in no set any more: looked at by the next reclaim.
@@ -150,6 +159,10 @@ impl Tables {
             series: BTreeMap::new(),
             index,
             unsaved: Vec::new(),
+            unsheeted: Vec::new(),
+            sheets_are_whole: false,
+            sheets_failed: false,
+            refreshed_to: 0,
             unsaved_steps: Vec::new(),
             suspects: RoaringTreemap::new(),
             dead: RoaringTreemap::new(),

@@ -25,7 +25,7 @@ use keelhold_disk::device::{Counters, Device as _};
 use keelhold_disk::exec::{Executor, Fifo, Spawner};
 use keelhold_disk::format::Codec;
 use keelhold_disk::mutants::Mutants;
-use keelhold_disk::pool::{CreateOptions, Entropy, RUN_BUFFER_LEN, Surroundings};
+use keelhold_disk::pool::{CreateOptions, Entropy, INDEX_BUDGET, RUN_BUFFER_LEN, Surroundings};
 use keelhold_disk::seal::WrappingKey;
 use keelhold_disk::units::{PointId, UnixNanos};
 
@@ -137,6 +137,7 @@ impl Bench {
             entropy: Box::new(SystemEntropy),
             buffers: BufferPool::new(RUN_MEMORY),
             mutants: Mutants::default(),
+            index_budget: INDEX_BUDGET,
             key: self.key.clone(),
         };
         let options = CreateOptions::default();

@@ -18,7 +18,7 @@ fn real(disk_count: usize, journal_len: u64) -> Shape {
 #[test]
 fn a_thousand_small_commits_cost_little_space_and_two_flushes_each() {
     for disk_count in [1, 2] {
-        let mut rig = Rig::shaped(1, real(disk_count, 32 << 20), Mutants::default());
+        let mut rig = Rig::shaped(4, real(disk_count, 32 << 20), Mutants::default());
         let pool = rig.create().unwrap();
         let mut machine = Machine::new(1);
         let mut files: Files = (0..20).map(|n| (format!("f{n}"), noise(n, 4096))).collect();
@@ -94,7 +94,7 @@ async fn point(
 
 #[test]
 fn a_path_among_a_million_is_found_in_five_reads_and_an_unchanged_point_is_small() {
-    let mut rig = Rig::shaped(1, real(1, 1 << 20), Mutants::default());
+    let mut rig = Rig::shaped(4, real(1, 1 << 20), Mutants::default());
     let pool = rig.create().unwrap();
     let files = (0..ENTRIES).flat_map(|file| {
         let directory = (file % PER_DIRECTORY == 0)

@@ -2,6 +2,7 @@
 
 mod ages;
 mod basics;
+mod bounded;
 mod content;
 mod counting;
 mod crash;

@@ -7,7 +7,7 @@ use super::crash::{Story, enumerate};
 use super::disks::{copies, halves, schedules};
 use super::verdict::{Verdict, survive};
 use super::{
-    encrypted, flips, image_within, reclaim, roots, scrub, simulation, strangers, swapped,
+    bounded, encrypted, flips, image_within, reclaim, roots, scrub, simulation, strangers, swapped,
 };
 
 /// A check under a mutant, by name.
@@ -75,6 +75,9 @@ fn made_for(mutant: Mutant) -> Check {
         }
         Mutant::HealProof => {
             ("damage here and there", |mutants| seeds(4, copies::crosswise, mutants))
+        }
+        Mutant::SheetsHaveAll | Mutant::JoinedSieve | Mutant::MemoryUntilRoot => {
+            ("look-ups in sheets", |mutants| seeds(30, bounded::known, mutants))
         }
         Mutant::LostRuns => ("schedules of disks", |mutants| {
             (0..60).try_for_each(|seed| schedules::run(seed, mutants).map(drop))

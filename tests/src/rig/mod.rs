@@ -13,7 +13,8 @@ use keelhold_disk::exec::Executor;
 use keelhold_disk::format::{ChecksumKey, Label, Place, Superblock};
 use keelhold_disk::mutants::Mutants;
 use keelhold_disk::pool::{
-    CreateOptions, Entropy, Inspector, OutsideReport, Piece, Section, Surroundings, Where,
+    CreateOptions, Entropy, INDEX_BUDGET, Inspector, OutsideReport, Piece, Section, Surroundings,
+    Where,
 };
 use keelhold_disk::seal::WrappingKey;
 use keelhold_disk::sim::{Image, SimDisk, SimDriver, SimWork, SimWorld, sim_executor};
@@ -104,7 +105,13 @@ pub struct Rig {
     pub mutants: Mutants,
     /// The key the pool is, or will be, locked with.
     pub key: Option<WrappingKey>,
+    /// Every second pool has an index that does not fit its memory, whatever it is made for.
+    pub index_budget: u64,
     shape: Shape,
+}
+
+fn index_budget(seed: u64) -> u64 {
+    if seed % 2 == 1 { 0 } else { INDEX_BUDGET }
 }
 
 impl std::fmt::Debug for Rig {
@@ -126,7 +133,8 @@ impl Rig {
         let executor = sim_executor(&world);
         // Every third pool is encrypted, whatever it is made for.
         let key = (seed % 3 == 1).then(wrapping_key);
-        Self { world, disks, executor, mutants, key, shape }
+        let index_budget = index_budget(seed);
+        Self { world, disks, executor, mutants, key, index_budget, shape }
     }
 
     /// A new world whose disks hold these images: everything before is forgotten.
@@ -136,7 +144,8 @@ impl Rig {
         let disks = images.iter().map(|image| world.add_image(image.clone())).collect();
         let executor = sim_executor(&world);
         let key = is_encrypted(images).then(wrapping_key);
-        Self { world, disks, executor, mutants, key, shape: Shape::toy(images.len()) }
+        let (index_budget, shape) = (index_budget(seed), Shape::toy(images.len()));
+        Self { world, disks, executor, mutants, key, index_budget, shape }
     }
 
     /// What the disks answer to readers now.
@@ -162,6 +171,7 @@ impl Rig {
             entropy: Box::new(WorldEntropy(self.world.clone())),
             buffers: BufferPool::on_heap(64 << 20),
             mutants: self.mutants,
+            index_budget: self.index_budget,
             key: self.key.clone(),
         }
     }

@@ -263,6 +263,10 @@ impl<D: Device, W: Work> Inspector<D, W> {
             let (part, _) = blob(inner, &format!("index segment {number}"), segment).await;
             section = section.part(part.fact("entries", *entries));
         }
+        for (number, (level, sheet)) in decoded.sheets.iter().enumerate() {
+            let (part, _) = blob(inner, &format!("index sheet {number}"), sheet).await;
+            section = section.part(part.fact("level", *level));
+        }
         sections.push(section);
         sections
     }

@@ -15,7 +15,8 @@ impl Tables {
             if let Change::Stored { place, stored_len } = entry.change {
                 let slot = Slot { place, stored_len, sources: 0 };
                 if self.index.insert(entry.number, entry.fingerprint, slot).is_ok() {
-                    self.shares(place.container, |shares| shares.take(stored_len));
+                    let len = self.index.kept_len(stored_len);
+                    self.shares(place.container, |shares| shares.take(len));
                 } else if self.lost.contains(entry.number.0) {
                     // Somebody sent what was lost: it is here from now on.
                     self.relocate(entry, slot);
@@ -84,9 +85,10 @@ impl Tables {
         self.shares(old.place.container, |shares| shares.give(old.stored_len, dead));
         let moved = self.index.set_stored(entry.number, to.place, to.stored_len);
         assert!(moved.is_ok(), "chunk {} has a slot", entry.number);
+        let len = self.index.kept_len(to.stored_len);
         self.shares(to.place.container, |shares| {
-            shares.take(to.stored_len);
-            shares.die(to.stored_len, dead);
+            shares.take(len);
+            shares.die(len, dead);
         });
         true
     }

@@ -145,7 +145,8 @@ fn a_pool_is_filled_and_emptied_again_and_again() {
         let in_use = status.containers_data + status.containers_state + status.containers_leaving;
         assert_eq!(status.bytes_free + in_use * CONTAINER_LEN, status.bytes_total);
         assert_eq!((status.containers_data, status.bytes_frames), (0, 0), "cycle {cycle}");
-        assert!(status.containers_state <= 12, "cycle {cycle}: {status:?}");
+        // Sheets of the index fill some of their own.
+        assert!(status.containers_state <= 18, "cycle {cycle}: {status:?}");
     }
     rig.run(pool.audit_sets()).unwrap();
     let status = pool.status();

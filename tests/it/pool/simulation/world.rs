@@ -2,7 +2,7 @@
 
 use keelhold_disk::device::DeviceOp;
 use keelhold_disk::mutants::Mutants;
-use keelhold_disk::pool::RecordChange;
+use keelhold_disk::pool::{INDEX_BUDGET, RecordChange};
 use keelhold_disk::sim::{Fault, FaultRule, Rng, When};
 use keelhold_disk::units::{PointId, SourceId, UnixNanos};
 use keelhold_disk::{CommitError, IngestError, OpenError};
@@ -345,6 +345,9 @@ impl Life {
             _ => None,
         });
         let unsure: Vec<SourceId> = unsure.collect();
+        if self.rig.index_budget < INDEX_BUDGET {
+            self.rig.index_budget = [0, 0, 100, INDEX_BUDGET - 1][self.rng.index(4)];
+        }
         let pool = self.rig.open();
         self.pool = pool.map_err(|error| format!("does not open: {}", chain(&error)))?;
         for source in unsure {
