@@ -93,7 +93,7 @@ impl Bench {
             buffers: BufferPool::new(10 * RUN_BUFFER_LEN),
             mutants: Mutants::default(),
             key: None,
-            index_budget: u64::MAX,
+            index_budget: keelhold_disk::pool::INDEX_BUDGET,
         };
         let devices = vec![self.device.clone()];
         Pool::create(devices, surroundings, CreateOptions::default(), NOW).await.expect("a pool")

@@ -130,7 +130,8 @@ fn authority(state: &Path) -> Authority {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (record, thread) = runtime.block_on(async {
         let clock: SharedClock = Arc::new(SystemClock);
-        let pool = pool_open::start(disks, 1, None, Arc::clone(&clock)).await.unwrap();
+        let sizes = pool_open::PoolSizes { workers: 1, index_budget: u64::MAX };
+        let pool = pool_open::start(disks, sizes, None, Arc::clone(&clock)).await.unwrap();
         let store = Store::new(pool.handle, clock);
         let record: Option<AuthorityRecord> = store.record(AUTHORITY).await.unwrap();
         (record.unwrap(), pool.thread)
