@@ -30,7 +30,8 @@ pub use op::Op;
 pub use raw::{Check, RawField, checks, magic_of, raw_fields, raw_frame};
 pub use recipe::Recipe;
 pub use run::{
-    ChunkEntry, ChunkKind, ClearDirectory, Codec, Directory, FRAME_PLAIN_MAX, FrameEntry, RunHeader,
+    CHUNK_ROW_LEN, ChunkEntry, ChunkKind, ClearDirectory, Codec, Directory, FRAME_PLAIN_MAX,
+    FrameEntry, RunHeader,
 };
 pub use slots::{SlotRef, Slots};
 pub use state::{

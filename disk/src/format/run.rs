@@ -157,6 +157,9 @@ pub struct Directory {
     pub chunks: Vec<ChunkEntry>,
 }
 
+/// Bytes of a chunk in a directory.
+pub const CHUNK_ROW_LEN: u64 = size_of::<RawChunk>() as u64;
+
 impl Directory {
     /// Bytes of header and directory for these counts.
     #[must_use]

@@ -64,7 +64,7 @@ impl<D: Device, W: Work> Pool<D, W> {
         let shares = plan::shares_with(&tables, &dead);
         let open = |container: u32| inner.is_open(container);
         let candidates: Vec<Candidate> = plan::candidates(&tables, &shares, open);
-        let chosen = plan::choose(candidates.clone(), inner.packed_len(), least_dead);
+        let chosen = plan::choose(candidates.clone(), inner.packing(), least_dead);
         let garbage = |all: &[Candidate]| all.iter().map(Candidate::garbage_len).sum::<u64>();
         let freed_len = garbage(&chosen.dead) + garbage(&chosen.sparse);
         Forecast {

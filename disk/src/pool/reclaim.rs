@@ -21,6 +21,7 @@ use roaring::RoaringTreemap;
 use super::{Inner, Pool, Work};
 use crate::device::Device;
 use crate::error::{ReadError, ReclaimError};
+use crate::format::CHUNK_ROW_LEN;
 use crate::mutants::Mutant;
 use crate::sets::{Chain, common};
 use crate::units::UnixNanos;
@@ -184,11 +185,16 @@ impl<D: Device, W: Work> Inner<D, W> {
         told
     }
 
+    pub(super) fn packing(&self) -> plan::Packing {
+        // Told of twice: in the directory of its run, and in the footer.
+        plan::Packing { room: self.packed_len(), row_len: 2 * CHUNK_ROW_LEN }
+    }
+
     fn choose(&self, least_dead: u8) -> plan::Chosen {
         let tables = self.tables.borrow();
         let shares = tables.containers.iter().map(|(number, of)| (*number, of.shares)).collect();
         let candidates = plan::candidates(&tables, &shares, |container| self.is_open(container));
-        plan::choose(candidates, self.packed_len(), least_dead)
+        plan::choose(candidates, self.packing(), least_dead)
     }
 
     /// A freed slot can be taken after two checkpoints: they are made at once.

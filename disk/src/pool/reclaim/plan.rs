@@ -25,7 +25,22 @@ pub(in crate::pool) struct Chosen {
     pub(in crate::pool) sparse: Vec<Candidate>,
 }
 
+/// What a container holds that compaction fills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::pool) struct Packing {
+    /// Bytes that surely go into it: of frames, and of what tells of them.
+    pub(in crate::pool) room: u64,
+    /// Bytes that tell of a chunk: its rows in a directory and in the footer.
+    pub(in crate::pool) row_len: u64,
+}
+
 impl Candidate {
+    /// What its live chunks take elsewhere.
+    fn need(&self, packing: Packing) -> u64 {
+        let live = self.shares.indexed - self.shares.dead;
+        self.shares.live_len() + live * packing.row_len
+    }
+
     /// Stored bytes that nothing needs: dead, moved away or dropped.
     pub(in crate::pool) fn garbage_len(&self) -> u64 {
         self.stored_len - self.shares.live_len()
@@ -71,18 +86,22 @@ pub(in crate::pool) fn shares_with(
 }
 
 /// What to free, and what to compact because at least `least_dead` per cent of the room it takes
-/// would come back. `room` is what compaction surely gets into one container.
-pub(in crate::pool) fn choose(candidates: Vec<Candidate>, room: u64, least_dead: u8) -> Chosen {
+/// would come back.
+pub(in crate::pool) fn choose(
+    candidates: Vec<Candidate>,
+    packing: Packing,
+    least_dead: u8,
+) -> Chosen {
     let is_dead = |candidate: &Candidate| candidate.shares.indexed == candidate.shares.dead;
     let (dead, others): (Vec<Candidate>, Vec<Candidate>) =
         candidates.into_iter().partition(is_dead);
-    let most_live = room * u64::from(100 - least_dead.min(100)) / 100;
+    let most = packing.room * u64::from(100 - least_dead.min(100)) / 100;
     let mut sparse: Vec<Candidate> =
-        others.into_iter().filter(|each| each.shares.live_len() <= most_live).collect();
+        others.into_iter().filter(|each| each.need(packing) <= most).collect();
     sparse.sort_by_key(|candidate| (candidate.shares.live_len(), candidate.container));
     // What is left of them must fill fewer containers than they are.
-    let live: u64 = sparse.iter().map(|candidate| candidate.shares.live_len()).sum();
-    if live.div_ceil(room.max(1)) >= sparse.len() as u64 {
+    let need: u64 = sparse.iter().map(|candidate| candidate.need(packing)).sum();
+    if need.div_ceil(packing.room.max(1)) >= sparse.len() as u64 {
         sparse.clear();
     }
     Chosen { dead, sparse }
@@ -91,6 +110,8 @@ pub(in crate::pool) fn choose(candidates: Vec<Candidate>, room: u64, least_dead:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const FRAMES: Packing = Packing { room: 100, row_len: 0 };
 
     fn candidate(container: u32, stored_len: u64, dead_len: u64) -> Candidate {
         let (indexed, dead) = (10, if stored_len == dead_len { 10 } else { 1 });
@@ -107,15 +128,24 @@ mod tests {
             candidate(4, 90, 70),
             candidate(5, 90, 0),
         ];
-        let chosen = choose(all, 100, 25);
+        let chosen = choose(all, FRAMES, 25);
         let numbers = |of: &[Candidate]| of.iter().map(|each| each.container).collect::<Vec<_>>();
         assert_eq!((numbers(&chosen.dead), numbers(&chosen.sparse)), (vec![1], vec![4, 3]));
     }
 
     #[test]
     fn nothing_is_moved_that_would_fill_as_many_containers_again() {
-        let chosen = choose(vec![candidate(1, 90, 0), candidate(2, 90, 60)], 100, 25);
+        let chosen = choose(vec![candidate(1, 90, 0), candidate(2, 90, 60)], FRAMES, 25);
         assert_eq!(chosen.sparse, Vec::new());
-        assert_eq!(choose(Vec::new(), 100, 25), Chosen::default());
+        assert_eq!(choose(Vec::new(), FRAMES, 25), Chosen::default());
+    }
+
+    /// Of small chunks most of a container is directories: that is not room.
+    #[test]
+    fn what_tells_of_chunks_takes_room_too() {
+        let packing = Packing { room: 100, row_len: 5 };
+        let full = vec![candidate(1, 50, 2), candidate(2, 50, 2), candidate(3, 50, 2)];
+        assert_eq!(choose(full.clone(), FRAMES, 25).sparse.len(), 3);
+        assert_eq!(choose(full, packing, 25).sparse, Vec::new());
     }
 }
