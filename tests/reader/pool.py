@@ -283,6 +283,10 @@ class Pool:
             for _ in range(root.varint()):  # steps between reach sets: nothing a reader needs
                 root.varint()
                 blob(root, "steps of the checkpoint")
+            if root.at < len(root.data):  # sheets of the index: only who looks for an id needs them
+                for _ in range(root.varint()):
+                    root.varint()
+                    blob(root, "sheet of the index")
             root.end()
 
     def journal_entry(self, disk: Disk, zone: int, position: int) -> tuple[Head, Fields] | None:

@@ -105,6 +105,13 @@ impl Levels {
         sheets.insert(at, placed);
     }
 
+    /// Whether the sheets of each level follow one another, as joining needs them to.
+    #[must_use]
+    pub fn is_in_order(&self) -> bool {
+        let follow = |two: &[Placed]| two[0].sheet.last() <= two[1].sheet.first();
+        self.levels.iter().skip(1).all(|sheets| sheets.windows(2).all(follow))
+    }
+
     /// Replaces what a step took by what it made.
     pub fn joined(&mut self, step: &Step, made: Vec<Placed>) {
         let taken = |placed: &Placed| {

@@ -155,6 +155,10 @@ impl<D: Device, W: Work> Inner<D, W> {
             let sheet = Sheet::new(&rows, leaf_rows, Levels::is_sharp(level));
             levels.add(level, Placed::new(Rc::new(sheet), blob.clone()));
         }
+        if !levels.is_in_order() {
+            tracing::warn!("sheets of the index overlap: they are made again");
+            return Ok(());
+        }
         if !live.is_subset(&seen) && self.mutants.keeps(Mutant::SheetsHaveAll) {
             tracing::warn!("sheets of the index lack chunks: they are made again");
             return Ok(());
