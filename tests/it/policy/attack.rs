@@ -1,6 +1,8 @@
 //! A clock that jumps by up to ten years: no schedule is stuck, none runs years of slots, one alarm
 //! for each jump of more than a day.
 
+use std::collections::HashMap;
+
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use keelhold_policy::mutants::Mutants;
@@ -70,7 +72,7 @@ pub fn attack(seed: u64, mutants: Mutants) -> Verdict<Tally> {
     let mut world = Attack { chance, wall: BEGIN, witnessed: 0, visited: vec![BEGIN] };
     let mut history = History::new(world.now()).with_mutants(mutants);
     let mut tally = Tally::default();
-    let (mut last_start, mut started) = (0, Vec::<(i64, i64)>::new());
+    let (mut last_start, mut started) = (0, HashMap::<i64, i64>::new());
     for _ in 0..40 {
         let end = world.witnessed + world.chance.below(4 * DAY as u64) as i64;
         while world.witnessed <= end {
@@ -78,23 +80,22 @@ pub fn attack(seed: u64, mutants: Mutants) -> Verdict<Tally> {
             tally.alarms += u64::from(decision.jump.is_some());
             for start in &decision.start {
                 let slot = minute_of(start.slot.ok_or("a start for nothing")?);
-                let earlier = started.iter().rev().find(|(other, _)| *other == slot);
-                if let Some((_, when)) = earlier.filter(|(_, at)| world.witnessed - at < gap / 2) {
+                let earlier = started.insert(slot, world.witnessed);
+                if let Some(when) = earlier.filter(|at| world.witnessed - at < gap / 2) {
                     let slot = at(slot);
                     return Err(format!(
                         "seed {seed}: {slot} twice, {when} and {}",
                         world.witnessed
                     ));
                 }
-                started.push((slot, world.witnessed));
                 tally.starts += 1;
                 last_start = world.witnessed;
                 history.finished("anna/home", &Kind::Point, Outcome::Good, world.now());
             }
-            if world.witnessed - last_start > gap + 2 * DAY + HOUR {
+            if world.witnessed - last_start > gap + 2 * DAY + 3 * HOUR {
                 return Err(format!("seed {seed}, {text}: stuck at {:?}", world.now()));
             }
-            let step = 1 + world.chance.below(30) as i64;
+            let step = 1 + world.chance.below(90) as i64;
             world.wall += step;
             world.witnessed += step;
         }

@@ -46,6 +46,9 @@ fn chain(chance: &mut Chance, low: u64, high: u64, counts_down: bool) -> String 
         items.push(match chance.below(8) {
             0 | 1 if from < to => format!("{from}..{to}"),
             2 if !counts_down && from < to => format!("{from}..{to}/{step}"),
+            // Steps of days without an end lead systemd 252 into the next month, whose first days it
+            // passes over.
+            3 | 4 if high == 31 && from < 31 => format!("{from}..31/{step}"),
             3 | 4 if !counts_down || both > 0 => format!("{from}/{step}"),
             _ => format!("{from:02}"),
         });
@@ -224,8 +227,8 @@ fn compare(zone_name: &str, base: Timestamp, texts: &[String], tally: &mut Tally
             all.filter(|at| !is_near_change(&zones, *at)).collect()
         };
         let (ours, theirs) = (kept(ours), kept(theirs));
-        // After a month without one of the days asked for, systemd 252 passes over the first days of
-        // the next ("*-*-2/4" has no 2nd of January).
+        // After a month without one of the days asked for, systemd 252 passes over the first days
+        // of the next.
         if ours != theirs && has_late_days(&calendar) {
             let lost: Vec<_> = ours.difference(&theirs).collect();
             let early = |at: &&Timestamp| other.to_datetime(**at).day() <= 4;
