@@ -2,7 +2,7 @@
 
 use super::SharedDaemon;
 use super::answer::{Answer, body};
-use super::types::{Group, GroupPreview, GroupTexts, GroupsApplied, Planned};
+use super::types::{Group, GroupPreview, GroupTexts, GroupVersion, GroupsApplied, Planned};
 use crate::audit::Actor;
 use axum::Json;
 use axum::body::Bytes;
@@ -40,6 +40,13 @@ pub async fn remove(
     Path(name): Path<String>,
 ) -> Answer<Group> {
     Ok(Json(daemon.remove_group(&actor, &name).await?))
+}
+
+pub async fn history(
+    State(daemon): State<SharedDaemon>,
+    Path(name): Path<String>,
+) -> Answer<Vec<GroupVersion>> {
+    Ok(Json(daemon.group_history(&name).await?))
 }
 
 pub async fn next(

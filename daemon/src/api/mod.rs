@@ -44,6 +44,7 @@ fn router(daemon: SharedDaemon) -> Router<()> {
         .route("/groups", get(groups::list).post(groups::apply))
         .route("/groups/preview", post(groups::preview))
         .route("/groups/{name}", delete(groups::remove))
+        .route("/groups/{name}/history", get(groups::history))
         .route("/schedule", get(groups::next))
         .route("/jobs", get(jobs::list))
         .route("/jobs/{job}", get(jobs::show))

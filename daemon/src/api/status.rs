@@ -121,8 +121,11 @@ pub async fn status(State(daemon): State<SharedDaemon>) -> Answer<Status> {
     let protected = sources.iter().filter(|source| source.points > 0).count() as u64;
     let good = sources.iter().filter(is_good).count() as u64;
     let all = sources.len() as u64;
+    let late = daemon.schedule.overdue();
+    let late: Vec<&Source> = sources.iter().filter(|source| late.contains(&source.id)).collect();
+    let overdue = late.len() as u64;
     let Verdict { sentence, at_risk, lines: help } =
-        verdict(&pool, Sources { all, protected, good });
+        verdict(&pool, Sources { all, protected, good, overdue });
     let connected = machines.iter().filter(|machine| machine.connected).count() as u64;
     let running = daemon.jobs.running() as u64;
     let mut lines = help;
@@ -138,6 +141,11 @@ pub async fn status(State(daemon): State<SharedDaemon>) -> Answer<Status> {
             "reclaim found far more to give up than it expected and waits: `keelhold job list`";
         lines.push(text.to_owned());
     }
+    lines.extend(late.iter().map(|source| {
+        let (machine, name) = (&source.machine, &source.name);
+        let last = source.last_point.as_deref().unwrap_or("none");
+        format!("{machine}/{name}: overdue, last point {last}: keelhold schedule next")
+    }));
     let open = sources.iter().filter(|source| !is_good(source));
     lines.extend(open.map(|source| {
         let state = source.last_result.map_or("no point yet", Outcome::word);

@@ -20,6 +20,8 @@ pub struct Sources {
     pub all: u64,
     pub protected: u64,
     pub good: u64,
+    /// Whose newest point is older than its group allows.
+    pub overdue: u64,
 }
 
 #[must_use]
@@ -101,7 +103,7 @@ fn help(disk: &Disk) -> String {
 }
 
 fn of_sources(sources: Sources) -> (String, bool) {
-    let Sources { all, protected, good } = sources;
+    let Sources { all, protected, good, overdue } = sources;
     if all == 0 {
         let text = "Nothing is protected yet: add a source with `keelhold source add`.";
         return (text.to_owned(), true);
@@ -109,6 +111,12 @@ fn of_sources(sources: Sources) -> (String, bool) {
     if protected < all {
         let open = all - protected;
         return (format!("At risk: {open} of {all} sources have no recovery point."), true);
+    }
+    if overdue > 0 {
+        let text = format!(
+            "At risk: the newest point of {overdue} of {all} sources is older than its group allows."
+        );
+        return (text, true);
     }
     if good < all {
         let open = all - good;
@@ -125,7 +133,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const GOOD: Sources = Sources { all: 3, protected: 3, good: 3 };
+    const GOOD: Sources = Sources { all: 3, protected: 3, good: 3, overdue: 0 };
 
     fn pool(states: [&str; 2]) -> PoolStatus {
         let disk = |(number, state): (usize, &str)| {
@@ -150,7 +158,10 @@ mod tests {
     #[test]
     fn the_sentence_says_whether_to_worry() {
         let sound = pool(["ok", "ok"]);
-        let of = |all, protected, good| verdict(&sound, Sources { all, protected, good });
+        let of =
+            |all, protected, good| verdict(&sound, Sources { all, protected, good, overdue: 0 });
+        let late = verdict(&sound, Sources { overdue: 1, ..GOOD });
+        assert!(late.at_risk && late.sentence.contains("older than its group allows"));
         assert!(of(0, 0, 0).at_risk);
         assert!(of(3, 2, 2).sentence.contains("1 of 3"));
         assert!(of(3, 3, 2).at_risk);

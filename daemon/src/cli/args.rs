@@ -491,6 +491,12 @@ pub enum Group {
     },
     /// Print the texts that are in force, to be edited and applied
     Export { name: Option<String> },
+    /// Every text of a group that was ever in force
+    History { name: String },
+    /// Print the rules of a group that come nearest to counts of another product
+    ///
+    /// What counts say and rules do not is named in comments.
+    Import(GroupImport),
     /// Which existing points would gain or lose time, and what would come free; changes nothing
     Preview {
         #[arg(required = true, value_name = "FILE.toml")]
@@ -498,6 +504,36 @@ pub enum Group {
     },
     /// Give up a group; its sources and their points stay, and nothing is backed up by itself
     Remove { name: String },
+}
+
+#[derive(Debug, Args)]
+pub struct GroupImport {
+    /// Where the counts come from
+    #[arg(long, value_enum)]
+    pub from: CountedBy,
+    /// The schedule they are for
+    #[arg(long, value_name = "CALENDAR", default_value = "daily 12:00")]
+    pub points: String,
+    #[arg(long, default_value_t = 0)]
+    pub last: u32,
+    #[arg(long, default_value_t = 0)]
+    pub hourly: u32,
+    #[arg(long, default_value_t = 0)]
+    pub daily: u32,
+    #[arg(long, default_value_t = 0)]
+    pub weekly: u32,
+    #[arg(long, default_value_t = 0)]
+    pub monthly: u32,
+    #[arg(long, default_value_t = 0)]
+    pub yearly: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum CountedBy {
+    Pbs,
+    Borg,
+    Restic,
+    Kopia,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,19 +1,25 @@
 //! `keelhold group …` and `keelhold schedule next`
 
 use super::Context;
-use super::args::Group;
+use super::args::{CountedBy, Group, GroupImport};
 use crate::api::address::Address;
 use crate::api::types::{
-    Group as Shown, GroupPreview, GroupText, GroupTexts, GroupsApplied, Planned, SourcePreview,
+    Group as Shown, GroupPreview, GroupText, GroupTexts, GroupVersion, GroupsApplied, Planned,
+    SourcePreview,
 };
 use crate::failure::{Code, Exit, Failure};
 use crate::size_text::{count, size};
+use keelhold_policy::calendar::Calendar;
+use keelhold_policy::count::{Counts, Model, import as import_counts};
 use std::path::{Path, PathBuf};
 
 /// Points named one by one per source; the count is always right.
 const NAMED_MAX: usize = 20;
 
 pub async fn run(context: &Context, verb: Group) -> Result<Exit, Failure> {
+    if let Group::Import(args) = &verb {
+        return import(context, args);
+    }
     let mut client = context.client().await?;
     match verb {
         Group::Show { name } => {
@@ -25,6 +31,14 @@ pub async fn run(context: &Context, verb: Group) -> Result<Exit, Failure> {
             context.printer.show(&groups, |groups| {
                 groups.iter().map(|group| group.text.trim_end().to_owned()).collect()
             })?;
+        }
+        Group::Import(_) => {}
+        Group::History { name } => {
+            let address = Address::new("/groups").segment(name.as_bytes()).segment(b"history");
+            let versions: Vec<GroupVersion> = client.get(&address).await?;
+            context
+                .printer
+                .show(&versions, |versions| versions.iter().flat_map(version).collect())?;
         }
         Group::Preview { files } => {
             let texts = read(&files)?;
@@ -41,6 +55,32 @@ pub async fn run(context: &Context, verb: Group) -> Result<Exit, Failure> {
             })?;
         }
     }
+    Ok(Exit::Ok)
+}
+
+fn version(of: &GroupVersion) -> Vec<String> {
+    let mut lines =
+        vec![format!("# version {}, {} by {}", of.version, of.applied_at, of.applied_by)];
+    lines.push(match of.text.is_empty() {
+        true => String::from("# the group was removed"),
+        false => of.text.trim_end().to_owned(),
+    });
+    lines
+}
+
+fn import(context: &Context, args: &GroupImport) -> Result<Exit, Failure> {
+    let points = Calendar::parse(&args.points)
+        .map_err(|fault| Failure::new(Code::BadRequest, format!("{:?}: {fault}", args.points)))?;
+    let model = match args.from {
+        CountedBy::Pbs | CountedBy::Borg => Model::OneAfterAnother,
+        CountedBy::Restic | CountedBy::Kopia => Model::SideBySide,
+    };
+    let counts = [args.hourly, args.daily, args.weekly, args.monthly, args.yearly];
+    let text =
+        import_counts(&Counts { last: args.last, counts }, model, &points).text("short_term");
+    context
+        .printer
+        .show(&serde_json::json!({ "text": text }), |_| vec![text.trim_end().to_owned()])?;
     Ok(Exit::Ok)
 }
 

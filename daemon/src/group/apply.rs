@@ -7,7 +7,9 @@ use crate::audit::Actor;
 use crate::clock::rfc3339;
 use crate::daemon::Daemon;
 use crate::failure::{Code, Failure};
-use crate::record::GroupRecord;
+use crate::pool_failure::of_closed;
+use crate::record::{GROUPS, GroupRecord};
+use keelhold_disk::units::UnixNanos;
 
 impl Daemon {
     pub async fn preview_groups(
@@ -96,6 +98,30 @@ impl Daemon {
             points_trashed: removed.len() as u64,
             trashed_until,
         })
+    }
+
+    /// Every text of a group that was ever in force, oldest first.
+    pub async fn group_history(&self, name: &str) -> Result<Vec<types::GroupVersion>, Failure> {
+        let read =
+            |pool: crate::pool_thread::LivePool| async move { pool.series(GROUPS, 0, usize::MAX) };
+        let entries = self.store.pool.call(read).await.map_err(of_closed)?;
+        let records = entries.iter().filter_map(|(_, entry)| {
+            serde_json::from_slice::<GroupRecord>(entry).ok().filter(|record| record.name == name)
+        });
+        let versions: Vec<types::GroupVersion> = records
+            .map(|record| types::GroupVersion {
+                version: record.version,
+                applied_at: rfc3339(UnixNanos(record.applied_at)),
+                applied_by: record.applied_by,
+                text: record.text,
+            })
+            .collect();
+        match versions.is_empty() {
+            true => {
+                Err(Failure::new(Code::GroupUnknown, format!("there never was a group {name}")))
+            }
+            false => Ok(versions),
+        }
     }
 
     pub async fn group_list(&self) -> Result<Vec<types::Group>, Failure> {

@@ -10,6 +10,7 @@ mod missed;
 mod order;
 mod pace;
 mod table;
+mod trim;
 
 pub use finished::{FinishedJob, LOG_LINES_MAX};
 pub use order::Order;

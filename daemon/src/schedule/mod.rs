@@ -193,6 +193,7 @@ impl Daemon {
             since.is_none_or(|since| since >= SWEEP_EVERY) || expired
         };
         if is_due {
+            self.jobs.trim().await.map_err(|error| crate::pool_failure::of_store(&error))?;
             let next = self.sweep().await?;
             let mut state = self.schedule.state();
             state.swept = Some(now.witnessed);

@@ -18,6 +18,14 @@ fn commands() -> Vec<String> {
     lines.map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
 }
 
+/// The group the README states.
+fn group() -> String {
+    let text = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    let mut blocks = text.split("```").skip(1).step_by(2);
+    let group = blocks.find_map(|block| block.strip_prefix("toml\n"));
+    group.expect("a group's text").to_owned()
+}
+
 struct Reader<'a> {
     scratch: &'a Scratch,
     appliance: Appliance,
@@ -38,6 +46,7 @@ impl Reader<'_> {
             }
             ("/dev/sdb", _) => format!("{}:512MiB", self.appliance.pool.display()),
             ("/dev/sdc" | "/dev/sdd", _) => self.path(word.trim_start_matches("/dev/")),
+            ("homes.toml", _) => self.path("homes.toml"),
             ("/home" | "/srv/restored", _) => self.path(word.trim_start_matches('/')),
             ("keelhold://appliance:7447", Some((url, _))) => url.clone(),
             ("KH1-…", Some((_, token))) => token.clone(),
@@ -124,6 +133,7 @@ fn every_command_of_the_readme_does_what_it_says() {
         let disk = std::fs::File::create(scratch.path().join(disk)).unwrap();
         disk.set_len(512 << 20).unwrap();
     }
+    std::fs::write(scratch.path().join("homes.toml"), group()).unwrap();
     let appliance = Appliance::new(&scratch);
     let mut reader = Reader { scratch: &scratch, appliance, invitation: None };
     let commands = commands();

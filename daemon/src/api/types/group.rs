@@ -20,6 +20,15 @@ pub struct Group {
     pub text: String,
 }
 
+/// A text that was in force; an empty one says that the group was removed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GroupVersion {
+    pub version: u64,
+    pub applied_at: String,
+    pub applied_by: String,
+    pub text: String,
+}
+
 /// Texts of groups that are in force together, or not at all.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct GroupTexts {
