@@ -5,6 +5,7 @@ use super::address::Query;
 use super::answer::{Answer, Refused, body, bytes, lines};
 use super::types::{FileEntry, Note, Point, PointDetails};
 use crate::catalog::PointRow;
+use crate::clock::parse_time;
 use crate::failure::{Code, Failure};
 use crate::id_text;
 use crate::point::{
@@ -36,17 +37,38 @@ pub async fn list(
     let query = query(raw)?;
     let names = daemon.names().await?;
     let source = query.text("source");
+    let mut rows = daemon.catalog.points();
     if let Some(source) = source {
         let name =
             source.parse().map_err(|error: NameError| Failure::of(Code::NameInvalid, &error))?;
-        if names.sources_named(&name).is_empty() {
+        let ids: Vec<&str> =
+            names.sources_named(&name).iter().map(|source| source.id.as_str()).collect();
+        if ids.is_empty() {
             let text = format!("there is no source {source}");
             return Err(Failure::new(Code::SourceUnknown, text).into());
         }
+        rows.retain(|row| ids.contains(&row.source.as_str()));
     }
-    let rows = daemon.catalog.points();
+    // What is said of a point depends on the others of its source: the page is cut out afterwards.
     let showing = daemon.showing(names, &rows).await?;
-    Ok(Json(rows_to_api(&rows, &showing, source)))
+    Ok(Json(rows_to_api(page(&rows, &query)?, &showing)))
+}
+
+/// The newest so many rows, or all; of those up to a moment, if one is given.
+fn page<'a>(rows: &'a [PointRow], query: &Query) -> Result<&'a [PointRow], Failure> {
+    let wrong = |what: &str| Failure::new(Code::BadRequest, format!("{what} cannot be understood"));
+    let mut rows = rows;
+    if let Some(before) = query.text("before") {
+        let before = parse_time(before).ok_or_else(|| wrong("the time of --before"))?;
+        // Clocks jump: what is listed is in the order of commits.
+        let end = rows.iter().rposition(|row| row.at < before.0).map_or(0, |last| last + 1);
+        rows = &rows[..end];
+    }
+    if let Some(count) = query.text("count") {
+        let count: usize = count.parse().map_err(|_| wrong("the number of --count"))?;
+        rows = &rows[rows.len().saturating_sub(count)..];
+    }
+    Ok(rows)
 }
 
 pub async fn show(

@@ -376,6 +376,12 @@ pub enum Point {
         /// Show points in the trash, too
         #[arg(long)]
         trash: bool,
+        /// Only so many, the newest
+        #[arg(long, value_name = "N")]
+        count: Option<usize>,
+        /// Only those of before this time: the page before
+        #[arg(long, value_name = "TIME")]
+        before: Option<String>,
     },
     /// Give up points: they go to the trash, and after 14 days for good
     ///

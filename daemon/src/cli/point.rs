@@ -19,10 +19,16 @@ fn address(point: &str) -> Address {
 pub async fn run(context: &Context, verb: Point) -> Result<Exit, Failure> {
     let mut client = context.client().await?;
     match verb {
-        Point::List { source, trash } => {
+        Point::List { source, trash, count, before } => {
             let mut address = Address::new("/points");
             if let Some(source) = source {
                 address = address.query("source", source.as_bytes());
+            }
+            if let Some(count) = count {
+                address = address.query("count", count.to_string().as_bytes());
+            }
+            if let Some(before) = before {
+                address = address.query("before", before.as_bytes());
             }
             let mut points: Vec<types::Point> = client.get(&address).await?;
             // For programs the list is whole; a field says what is in the trash.

@@ -86,11 +86,10 @@ pub fn row_to_api(row: &PointRow, showing: &Showing) -> Point {
     }
 }
 
-/// Points of all sources or of those named, oldest first.
+/// Points, oldest first.
 #[must_use]
-pub fn rows_to_api(rows: &[PointRow], showing: &Showing, source: Option<&str>) -> Vec<Point> {
-    let shown = rows.iter().map(|row| row_to_api(row, showing));
-    shown.filter(|point| source.is_none_or(|source| point.source == source)).collect()
+pub fn rows_to_api(rows: &[PointRow], showing: &Showing) -> Vec<Point> {
+    rows.iter().map(|row| row_to_api(row, showing)).collect()
 }
 
 #[must_use]

@@ -3,6 +3,7 @@
 mod attacks;
 mod big_tree;
 mod cuts;
+mod demands;
 mod disks;
 mod encrypted;
 mod forget;
