@@ -1,7 +1,18 @@
 //! The vault: what leaves the appliance, under which keys, and how it is found again. Every byte and
 //! the order of writing are in `VAULT.md`.
 //!
+//! - [`keys`]: the master key, the slots that wrap it, and every key that is derived from it.
+//!
 //! The crate reads no clock, starts no thread and draws no randomness: what it needs of these is given
 //! to it.
 
 #![forbid(unsafe_code)]
+
+pub mod keys;
+#[cfg(test)]
+mod layout;
+pub mod random;
+pub mod units;
+
+pub use random::Random;
+pub use units::{ManifestNumber, ObjectId, VaultId};
