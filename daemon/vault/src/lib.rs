@@ -2,6 +2,7 @@
 //! the order of writing are in `VAULT.md`.
 //!
 //! - [`keys`]: the master key, the slots that wrap it, and every key that is derived from it.
+//! - [`kit`]: the recovery kit on paper, in shares.
 //!
 //! The crate reads no clock, starts no thread and draws no randomness: what it needs of these is given
 //! to it.
@@ -9,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod keys;
+pub mod kit;
 #[cfg(test)]
 mod layout;
 pub mod random;
