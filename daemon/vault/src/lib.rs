@@ -2,6 +2,7 @@
 //! the order of writing are in `VAULT.md`.
 //!
 //! - [`keys`]: the master key, the slots that wrap it, and every key that is derived from it.
+//! - [`format`]: every byte that is stored: objects, index, manifests.
 //! - [`kit`]: the recovery kit on paper, in shares.
 //!
 //! The crate reads no clock, starts no thread and draws no randomness: what it needs of these is given
@@ -9,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod format;
 pub mod keys;
 pub mod kit;
 #[cfg(test)]
@@ -17,4 +19,4 @@ pub mod random;
 pub mod units;
 
 pub use random::Random;
-pub use units::{ManifestNumber, ObjectId, VaultId};
+pub use units::{ManifestNumber, ObjectId, PointId, PoolId, SourceId, VaultId};

@@ -57,6 +57,18 @@ id_type!(
     /// An object: random, and what its key is derived from. Never used for other content.
     ObjectId
 );
+id_type!(
+    /// A pool: what gave the numbers of chunks.
+    PoolId
+);
+id_type!(
+    /// A recovery point.
+    PointId
+);
+id_type!(
+    /// A data source.
+    SourceId
+);
 
 /// Number of a manifest, from 1 without gaps; also of the shipment it commits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
