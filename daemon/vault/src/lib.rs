@@ -4,6 +4,7 @@
 //! - [`keys`]: the master key, the slots that wrap it, and every key that is derived from it.
 //! - [`format`]: every byte that is stored: objects, index, manifests.
 //! - [`kit`]: the recovery kit on paper, in shares.
+//! - [`store`]: where objects lie, and what is not believed of it.
 //!
 //! The crate reads no clock, starts no thread and draws no randomness: what it needs of these is given
 //! to it.
@@ -16,6 +17,7 @@ pub mod kit;
 #[cfg(test)]
 mod layout;
 pub mod random;
+pub mod store;
 pub mod units;
 
 pub use random::Random;

@@ -107,7 +107,7 @@ fn marked(content: &str) -> Option<(usize, &str)> {
     let mut rest = content[MARK.len()..].chars();
     let part = rest.next()?.to_digit(10)? as usize;
     let is_ours = mark.eq_ignore_ascii_case(MARK) && (1..=LINES).contains(&part);
-    is_ours.then(|| (part, rest.as_str()))
+    is_ours.then_some((part, rest.as_str()))
 }
 
 fn take_line(

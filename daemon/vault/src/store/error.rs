@@ -1,0 +1,49 @@
+//! Why a store did not do what it was asked.
+
+use thiserror::Error;
+
+/// An operation on an object failed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{name}: {fault}")]
+pub struct StoreError {
+    /// The object, or the folder that was listed.
+    pub name: String,
+    #[source]
+    pub fault: StoreFault,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum StoreFault {
+    #[error("there is no such object")]
+    NotFound,
+    #[error("the store refuses: no right to do this, or the object is locked")]
+    Refused,
+    #[error("the store does not answer or is overloaded (status {status})")]
+    Unavailable { status: u16 },
+    #[error("the store has no room left")]
+    Full,
+    #[error("bytes {start} to {end} are not all there, the object has {len}")]
+    Range { start: u64, end: u64, len: u64 },
+    #[error("{found} bytes came where {expected} were asked for")]
+    Short { expected: u64, found: u64 },
+    #[error("the listing cannot be: {what}")]
+    Listing { what: &'static str },
+    #[error("this is no name for an object")]
+    Name,
+    #[error("{limit} names cannot be listed at once")]
+    Limit { limit: usize },
+    #[error("the file system failed: {kind}")]
+    Io { kind: std::io::ErrorKind },
+}
+
+impl StoreError {
+    pub(crate) fn new(name: &str, fault: StoreFault) -> Self {
+        Self { name: name.to_owned(), fault }
+    }
+
+    /// Whether the same request may succeed by itself later.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self.fault, StoreFault::Unavailable { .. } | StoreFault::Short { .. })
+    }
+}
