@@ -65,7 +65,7 @@ struct Fleet {
 async fn answer(mut messages: Messages, inlet: Inlet, job: JobId, salt: u64) {
     while let Some(message) = messages.recv().await {
         let FromServer::StartBackup(_) = message else { continue };
-        let content = Content::Inline(salt.to_le_bytes().to_vec().into());
+        let content = Content::Inline(salt.to_le_bytes().to_vec());
         let items = vec![root(), file(b"a", 8, content)];
         let said = [
             FromAgent::Started(Started { job }),
