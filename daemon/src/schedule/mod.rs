@@ -8,16 +8,19 @@ mod next;
 
 use crate::daemon::Daemon;
 use crate::failure::{Failure, chain};
+use crate::id_text;
 use crate::job::{JobId, Notice, Order};
+use crate::point_facts::PointFacts;
 use crate::raised::raised;
-use crate::retention::point::now_of;
+use crate::retention::point::{now_of, timestamp};
 use jiff::{SignedDuration, Timestamp};
 use keelhold_disk::units::UnixNanos;
+use keelhold_policy::schedule::State::Parked;
 use keelhold_policy::schedule::{
     Facts, History, Kind, Machines, Now, Outcome, Wait, WaitReason, decide,
 };
 use keelhold_wire::{LinkCost, Power};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
@@ -65,6 +68,12 @@ impl Schedule {
     pub fn points_changed(&self) {
         self.state().swept = None;
         self.wake();
+    }
+
+    /// What a daemon remembers that was just started: nothing.
+    #[cfg(test)]
+    pub fn forget_all(&self) {
+        *self.state() = State::default();
     }
 
     /// Up to where the slots of a source are accounted for.
@@ -148,6 +157,7 @@ impl Daemon {
             if let Some(jump) = history.daemon_started(now) {
                 act::told_of_jump(jump);
             }
+            self.settle_points(&mut history, now).await?;
             self.schedule.state().history = Some(history);
         }
         let (mut names, groups) = (self.names().await?, self.groups().await?);
@@ -158,8 +168,7 @@ impl Daemon {
         let machines = self.machines_now(&goals);
         let (decision, before, history, with_clock) = {
             let mut state = self.schedule.state();
-            let before = state.history.as_ref().map(|history| history.sources.clone());
-            let before: BTreeMap<_, _> = before.unwrap_or_default();
+            let before = (state.history.clone(), state.jobs.clone(), state.clock_kept);
             for notice in notices {
                 state.note(notice, now);
             }
@@ -177,12 +186,40 @@ impl Daemon {
             (decision, before, history, with_clock)
         };
         // What is not written down is not done: a crash behind this repeats nothing.
-        keep::save(&self.store, &before, &history, with_clock).await?;
+        let known = before.0.as_ref().map(|history| history.sources.clone()).unwrap_or_default();
+        if let Err(failure) = keep::save(&self.store, &known, &history, with_clock).await {
+            // Nor is it remembered: the next step decides it again.
+            let mut state = self.schedule.state();
+            (state.history, state.jobs, state.clock_kept) = before;
+            return Err(failure);
+        }
         let look_again = decision.look_again;
         act::act(self, &names, &groups, decision, now).await;
-        self.sweep_if_due(now).await?;
+        if let Err(failure) = self.sweep_if_due(now).await {
+            tracing::warn!(error = failure.message, "points were not looked through; later again");
+        }
         let expiry = self.schedule.state().next_expiry;
         Ok(expiry.map_or(look_again, |at| look_again.min(at.max(now.wall))))
+    }
+
+    /// Points whose job ended unheard, as a daemon dies between the two: their slots are not run again.
+    async fn settle_points(&self, history: &mut History, now: Now) -> Result<(), Failure> {
+        let points = self.points().await?;
+        let slot = |point: &keelhold_disk::pool::PointInfo| {
+            let slot = PointFacts::parse(&point.attributes).slot?;
+            Some((id_text::encode(&point.source.0), timestamp(UnixNanos(slot))))
+        };
+        let made: BTreeSet<(String, Timestamp)> = points.iter().filter_map(slot).collect();
+        let parked = history.sources.iter().filter_map(|(source, record)| {
+            let track = record.track(&Kind::Point)?;
+            let Parked { slot: Some(slot), .. } = track.state else { return None };
+            Some((source.clone(), slot))
+        });
+        let settled: Vec<(String, Timestamp)> = parked.filter(|of| made.contains(of)).collect();
+        for (source, slot) in settled {
+            history.made(&source, Some(slot), now);
+        }
+        Ok(())
     }
 
     async fn sweep_if_due(&self, now: Now) -> Result<(), Failure> {
