@@ -189,6 +189,11 @@ fn whoever_ends_protection_says_what_becomes_of_the_points() {
     let _ = appliance.ask(&["source", "remove", "m/t", "--points", "keep"]).ok();
     let shown = appliance.ask(&["point", "show", point]).ok();
     assert_eq!(shown["expires_at"], Value::Null, "{shown}");
+    // Those that were to stay stay, also when the source is protected again.
+    let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &path]).ok();
+    let shown = appliance.ask(&["point", "show", point]).ok();
+    assert!(shown["kept_because"].to_string().contains("points stay"), "{shown}");
+    assert_eq!(shown["expires_at"], Value::Null, "{shown}");
     appliance.kill_daemon();
     appliance.start_daemon();
     let _ = appliance.ask(&["machine", "remove", "m", "--points", "keep"]).ok();
