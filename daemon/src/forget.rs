@@ -15,7 +15,7 @@ use crate::daemon::Daemon;
 use crate::failure::{Code, Failure};
 use crate::id_text;
 use crate::point::Showing;
-use crate::point_facts::{PinFacts, with_pin};
+use crate::point_facts::{PinFacts, with_keep_until, with_pin};
 use crate::pool_failure::{of_closed, of_commit, of_forget};
 use crate::reclaim::LEAST_DEAD;
 use crate::source::Names;
@@ -159,6 +159,7 @@ impl Daemon {
                 Ok(mut points) => points.remove(0),
                 Err(failure) => return Err(self.or_dropped(text, failure).await),
             };
+            self.keep_a_while(&point).await?;
             let (id, now) = (point.id, self.store.pool.now());
             let undo = move |pool: crate::pool_thread::LivePool| async move {
                 pool.undo_forget(&id, now).await
@@ -171,6 +172,20 @@ impl Daemon {
         .await;
         self.store.audit(actor, "point undo-forget", vec![text.to_owned()], &undone).await;
         self.reread(undone?.id).await
+    }
+
+    /// Whoever brings a point back wants it: the policy alone does not take it again at once. It stays as
+    /// long as it could have stayed in the trash.
+    async fn keep_a_while(&self, point: &PointInfo) -> Result<(), Failure> {
+        let nanos = i64::from(self.settings.trash_days) * 86_400 * SECOND;
+        let until = self.store.clock.now().0.saturating_add(nanos);
+        let attributes = with_keep_until(&point.attributes, until);
+        let (id, now) = (point.id, self.store.pool.now());
+        let set = move |pool: crate::pool_thread::LivePool| async move {
+            pool.set_attributes(&id, attributes, now).await
+        };
+        let set = self.store.pool.call(set).await.map_err(of_closed)?;
+        set.map(drop).map_err(|error| of_commit(&error))
     }
 
     /// A point nobody knows may be one that was forgotten, and its time in the trash is over.

@@ -71,6 +71,23 @@ pub fn with_pin(attributes: &[u8], pin: Option<&PinFacts>) -> Vec<u8> {
     serde_json::to_vec(&facts).unwrap_or_default()
 }
 
+/// Attributes with a wall time before which the point is kept, if it is not kept longer already. What
+/// has no term but what nobody's policy says keeps none.
+#[must_use]
+pub fn with_keep_until(attributes: &[u8], until: i64) -> Vec<u8> {
+    let known = PointFacts::parse(attributes);
+    if known.slot.is_none() && known.keep_until.is_none() {
+        return attributes.to_vec();
+    }
+    let mut facts: serde_json::Value =
+        serde_json::from_slice(attributes).unwrap_or_else(|_| serde_json::json!({}));
+    if let Some(facts) = facts.as_object_mut() {
+        let until = known.keep_until.map_or(until, |known| known.max(until));
+        facts.insert("keep_until".to_owned(), serde_json::json!(until));
+    }
+    serde_json::to_vec(&facts).unwrap_or_default()
+}
+
 impl PointFacts {
     /// Attributes this version cannot read say nothing; the point itself is none the worse.
     #[must_use]
@@ -143,6 +160,15 @@ mod tests {
         let before: serde_json::Value = serde_json::from_slice(newer).unwrap();
         let after: serde_json::Value = serde_json::from_slice(&with_pin(&pinned, None)).unwrap();
         assert_eq!(before, after);
+    }
+
+    #[test]
+    fn what_is_brought_back_is_kept_a_while_and_never_shorter() {
+        let term = |facts: &[u8]| PointFacts::parse(&with_keep_until(facts, 50)).keep_until;
+        assert_eq!(term(br#"{"slot":7}"#), Some(50));
+        assert_eq!(term(br#"{"slot":7,"keep_until":90}"#), Some(90));
+        assert_eq!(term(br#"{"keep_until":9}"#), Some(50));
+        assert_eq!(term(br#"{"job":3}"#), None, "nothing ends it anyway");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::id_text;
 use crate::machine::{self, MachineError};
 use crate::record::{
     MachineRecord, MachineState, NOTE_PREFIX, SourceKind, SourceName, SourceRecord, Stopped,
-    check_name, source_key,
+    StoppedHow, check_name, source_key,
 };
 use crate::store::{Store, StoreError};
 use data_encoding::HEXLOWER;
@@ -127,7 +127,12 @@ pub async fn add(store: &Store, new: &NewSource) -> Result<SourceRecord, SourceE
             let name = SourceName { machine: machine.name, name: new.name.clone() };
             return Err(SourceError::Taken { name });
         }
-        Some(source) => SourceRecord { kind, removed: false, stopped: None, ..source },
+        Some(source) => {
+            let kept = source.stopped.as_ref().is_some_and(|of| of.how == StoppedHow::Keep);
+            let now = store.pool.now().0;
+            let kept_before = if kept { Some(now) } else { source.kept_before };
+            SourceRecord { kind, removed: false, stopped: None, kept_before, ..source }
+        }
         None => SourceRecord {
             id: id_text::encode(&machine::random()?),
             machine: machine.id,
@@ -135,6 +140,7 @@ pub async fn add(store: &Store, new: &NewSource) -> Result<SourceRecord, SourceE
             kind,
             removed: false,
             stopped: None,
+            kept_before: None,
         },
     };
     change.put(source_key(&source.id), &source)?;

@@ -177,6 +177,6 @@ fn start(tree: &Path, basis: Option<Basis>) -> StartBackup {
         mode: Mode::Backup,
         basis,
         read_again: Runs::new(),
-        demands: keelhold_wire::Demands::default(),
+        demands: Box::default(),
     }
 }

@@ -80,3 +80,12 @@ pub fn bytes(values: mpsc::Receiver<Result<Bytes, Failure>>) -> Response {
     let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
     (kind, Body::from_stream(stream)).into_response()
 }
+
+/// Does something to its end, also if whoever asked goes away in its midst: nothing is left half done.
+pub async fn whole<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Failure>> + Send + 'static,
+) -> Result<T, Failure> {
+    let failed =
+        |_| Failure::new(crate::failure::Code::Internal, "the work ended without an answer");
+    tokio::spawn(work).await.map_err(failed)?
+}

@@ -1,7 +1,7 @@
 //! Protection groups and their schedule.
 
 use super::SharedDaemon;
-use super::answer::{Answer, body};
+use super::answer::{Answer, body, whole};
 use super::types::{Group, GroupPreview, GroupTexts, GroupVersion, GroupsApplied, Planned};
 use crate::audit::Actor;
 use axum::Json;
@@ -31,7 +31,7 @@ pub async fn apply(
     bytes: Bytes,
 ) -> Answer<GroupsApplied> {
     let texts: GroupTexts = body(&bytes)?;
-    Ok(Json(daemon.apply_groups(&actor, &texts).await?))
+    Ok(Json(whole(async move { daemon.apply_groups(&actor, &texts).await }).await?))
 }
 
 pub async fn remove(
@@ -39,7 +39,7 @@ pub async fn remove(
     ConnectInfo(actor): ConnectInfo<Actor>,
     Path(name): Path<String>,
 ) -> Answer<Group> {
-    Ok(Json(daemon.remove_group(&actor, &name).await?))
+    Ok(Json(whole(async move { daemon.remove_group(&actor, &name).await }).await?))
 }
 
 pub async fn history(

@@ -1,7 +1,7 @@
 //! Jobs, and starting restores.
 
 use super::SharedDaemon;
-use super::answer::{Answer, Refused, body, lines};
+use super::answer::{Answer, Refused, body, lines, whole};
 use super::types::{Job, JobEvent, LogLine, RestoreRequest, Started};
 use crate::failure::Failure;
 use crate::job::JobId;
@@ -29,7 +29,7 @@ pub async fn show(State(daemon): State<SharedDaemon>, Path(job): Path<JobId>) ->
 }
 
 pub async fn cancel(State(daemon): State<SharedDaemon>, Path(job): Path<JobId>) -> Answer<Job> {
-    Ok(Json(daemon.cancel(job).await?))
+    Ok(Json(whole(async move { daemon.cancel(job).await }).await?))
 }
 
 pub async fn log(

@@ -1,7 +1,7 @@
 //! Machines, sources, and starting backups.
 
 use super::SharedDaemon;
-use super::answer::{Answer, body};
+use super::answer::{Answer, body, whole};
 use super::types;
 use crate::audit::Actor;
 use crate::clock::rfc3339;
@@ -52,7 +52,9 @@ pub async fn rename(
     bytes: Bytes,
 ) -> Answer<types::Machine> {
     let new: types::NewName = body(&bytes)?;
-    let record = daemon.rename_machine(&actor, &name, &new.name).await?;
+    let of = std::sync::Arc::clone(&daemon);
+    let renamed = async move { of.rename_machine(&actor, &name, &new.name).await };
+    let record = whole(renamed).await?;
     Ok(Json(daemon.machine(record)))
 }
 
@@ -72,7 +74,9 @@ pub async fn remove_machine(
     Path(name): Path<String>,
     RawQuery(raw): RawQuery,
 ) -> Answer<types::Machine> {
-    let record = daemon.remove_machine(&actor, &name, after_stop(raw)?).await?;
+    let (of, after) = (std::sync::Arc::clone(&daemon), after_stop(raw)?);
+    let removed = async move { of.remove_machine(&actor, &name, after).await };
+    let record = whole(removed).await?;
     daemon.connected.cut(&record.id);
     Ok(Json(daemon.machine(record)))
 }
@@ -150,7 +154,9 @@ pub async fn remove_source(
     RawQuery(raw): RawQuery,
 ) -> Answer<types::Source> {
     let name = source_name(machine, name)?;
-    let record = daemon.remove_source(&actor, &name, after_stop(raw)?).await?;
+    let (of, after) = (std::sync::Arc::clone(&daemon), after_stop(raw)?);
+    let removed = async move { of.remove_source(&actor, &name, after).await };
+    let record = whole(removed).await?;
     one_source(&daemon, &record).await
 }
 

@@ -108,7 +108,11 @@ impl Daemon {
         };
         let record = source::remove(&self.store, name, Stopped { how, group }).await?;
         if let Some(job) = self.jobs.of_source(&record.id) {
-            self.cancel(job).await?;
+            match self.cancel(job).await {
+                // It came to its end this moment.
+                Err(failure) if matches!(failure.code, Code::JobOver | Code::JobUnknown) => {}
+                cancelled => drop(cancelled?),
+            }
         }
         if after == AfterStop::Delete {
             if !points.is_empty() {

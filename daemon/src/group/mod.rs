@@ -43,9 +43,14 @@ impl Groups {
         let mut groups = Self::default();
         for record in records {
             // It was sound when it was applied: a machine that is gone since is no fault of the text.
-            let group = goal::parse(&record.text, &Terms::default());
-            let group = group.map_err(|why| refused(&format!("group {}", record.name), &why))?;
-            groups.0.insert(record.name.clone(), Stated { record, group });
+            match goal::parse(&record.text, &Terms::default()) {
+                Ok(group) => groups.put(Stated { record, group }),
+                // The others go on; of its sources nothing goes by itself.
+                Err(why) => {
+                    let why = refused(&format!("group {}", record.name), &why).message;
+                    tracing::error!(why, "a group cannot be read and is not in force");
+                }
+            }
         }
         Ok(groups)
     }

@@ -10,6 +10,7 @@ use crate::id_text;
 use crate::pool_failure::of_closed;
 use crate::record::{GroupRecord, SourceRecord};
 use crate::retention::point::{nanos, now_of, to_policy};
+use crate::retention::{rules, was_to_stay};
 use crate::source::Names;
 use keelhold_disk::pool::PointInfo;
 use keelhold_policy::goal::{self, Cover, Known, Terms};
@@ -42,7 +43,7 @@ fn fate_words(fate: Fate) -> String {
 }
 
 /// Who is where twice.
-fn check_members(groups: &Groups) -> Result<(), Failure> {
+pub(super) fn check_members(groups: &Groups) -> Result<(), Failure> {
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();
     for stated in groups.iter() {
         for member in &stated.group.members {
@@ -132,11 +133,11 @@ impl Daemon {
         {
             of_sources.entry(id_text::encode(&point.source.0)).or_default().push(point);
         }
-        for source in names.sources.values().filter(|source| !source.removed) {
-            let points = of_sources.remove(&source.id).unwrap_or_default();
-            let (before, after) = (old.of_source(source, names), new.of_source(source, names));
+        for source in names.sources.values() {
+            let mut points = of_sources.remove(&source.id).unwrap_or_default();
+            points.retain(|point| !was_to_stay(source, point.committed_at.0));
             let Some((shown, shortens, gone)) =
-                self.one_source(names, source, &points, (before, after))
+                self.one_source(names, source, &points, (old, &new))
             else {
                 continue;
             };
@@ -159,18 +160,16 @@ impl Daemon {
         names: &Names,
         source: &SourceRecord,
         infos: &[PointInfo],
-        (before, after): (Option<&Stated>, Option<&Stated>),
+        (before, after): (&Groups, &Groups),
     ) -> Option<(SourcePreview, bool, Vec<PointInfo>)> {
-        let policy = |stated: Option<&Stated>| {
-            let settings = &self.settings;
-            stated.map(|stated| stated.group.pool_policy(&settings.zone, settings.minimum))
-        };
-        let (old, new) = (policy(before), policy(after));
+        let settings = &self.settings;
+        let (old, new) =
+            (rules(source, before, names, settings), rules(source, after, names, settings));
         let any = old.clone().or_else(|| new.clone())?;
         // Without a group nothing goes by itself.
-        let or_stays = |policy: Option<retain::Policy>| match policy {
-            Some(policy) => (policy, Protection::On),
-            None => (any.clone(), Protection::KeepForEver),
+        let is_ruled = old.is_some() && new.is_some();
+        let or_stays = |rules: Option<(retain::Policy, Protection)>| {
+            rules.unwrap_or_else(|| (any.0.clone(), Protection::KeepForEver))
         };
         let (old, new) = (or_stays(old), or_stays(new));
         let rows: Vec<crate::catalog::PointRow> =
@@ -178,7 +177,10 @@ impl Daemon {
         let points: Vec<retain::Point> = rows.iter().map(to_policy).collect();
         let now = now_of(self.store.pool.time.look());
         let found = retain::preview((&old.0, old.1), (&new.0, new.1), &points, now);
-        let name = |stated: Option<&Stated>| stated.map(|stated| stated.record.name.clone());
+        let name = |groups: &Groups| match source.removed {
+            true => None,
+            false => groups.of_source(source, names).map(|stated| stated.record.name.clone()),
+        };
         let (group_before, group_after) = (name(before), name(after));
         let changes = || found.changes.iter().zip(&rows);
         let shown = changes().filter(|(change, _)| change.effect() != Effect::Keeps);
@@ -193,8 +195,7 @@ impl Daemon {
             })
             .collect();
         // A policy where there was none shortens nothing that was promised.
-        let shortens = found.count(Effect::Loses) > 0
-            || (before.is_some() && after.is_some() && found.shortens());
+        let shortens = found.count(Effect::Loses) > 0 || (is_ruled && found.shortens());
         if shown.is_empty() && group_before == group_after && !shortens {
             return None;
         }

@@ -1,6 +1,7 @@
 //! A machine that gets another name stays in its groups: their texts follow.
 
-use super::{Groups, Stated};
+use super::preview::check_members;
+use super::{Groups, Stated, refused};
 use crate::audit::Actor;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
@@ -55,6 +56,14 @@ impl Daemon {
         let _turn = self.forgetting.lock().await;
         let groups = self.groups().await?;
         let records = records(&groups, old, new, actor.name(), self.store.clock.now().0);
+        let mut after = (*groups).clone();
+        for record in &records {
+            let name = format!("group {}", record.name);
+            let group = goal::parse(&record.text, &Terms::default());
+            let group = group.map_err(|why| refused(&name, &why))?;
+            after.put(Stated { record: record.clone(), group });
+        }
+        check_members(&after)?;
         let machine = machine::rename(&self.store, old, new, &records).await?;
         self.groups_changed().await;
         for record in &records {

@@ -34,12 +34,18 @@ impl Order {
     }
 
     /// What a job that runs has to make when this is asked for, too: a synchronisation under way
-    /// becomes the point somebody wants.
+    /// becomes the point somebody wants, and a point stands for the slot that comes due and is kept as
+    /// long as anybody wants it. Who asks first takes nothing from who asks later.
     #[must_use]
     pub fn joined_by(self, asked: Self) -> Self {
         match (self.sync, asked.sync) {
             (true, false) => Self { check: self.check, ..asked },
-            _ => self,
+            (false, true) => self,
+            _ => Self {
+                slot: self.slot.or(asked.slot),
+                keep_until: self.keep_until.max(asked.keep_until),
+                ..self
+            },
         }
     }
 }
@@ -54,6 +60,10 @@ mod tests {
         assert_eq!(Order::SYNC.joined_by(slot), slot);
         assert_eq!(slot.joined_by(Order::SYNC), slot);
         let asked = Order { keep_until: Some(9), ..Order::default() };
-        assert_eq!(slot.joined_by(asked), slot, "a point that is on its way stays what it is");
+        let both = Order { slot: Some(7), keep_until: Some(9), ..Order::default() };
+        assert_eq!(slot.joined_by(asked), both);
+        assert_eq!(asked.joined_by(slot), both, "who asked first takes nothing from the schedule");
+        let longer = Order { keep_until: Some(99), ..both };
+        assert_eq!(longer.joined_by(asked), longer);
     }
 }

@@ -84,6 +84,8 @@ struct Live {
     assigned: bool,
     /// Only the schedule may give it away.
     held: bool,
+    /// It is being committed as what it is.
+    sealed: bool,
     moving: Moving,
     log: Vec<LogLine>,
     changed: watch::Sender<u64>,
@@ -182,6 +184,7 @@ impl Jobs {
             machine,
             assigned: false,
             held: false,
+            sealed: false,
             moving: Moving::default(),
             log: Vec::new(),
             changed: watch::Sender::new(0),
@@ -247,11 +250,11 @@ impl Jobs {
         let joined = {
             let mut table = self.table();
             let live = table.live.get_mut(&id);
-            let Some(Live { work: Work::Backup { order, .. }, job, .. }) = live else {
+            let Some(Live { work: Work::Backup { order, .. }, job, sealed, .. }) = live else {
                 return Ok(());
             };
             let joined = order.joined_by(asked);
-            if joined == *order {
+            if joined == *order || *sealed {
                 return Ok(());
             }
             (*order, job.kind) = (joined, joined.kind());
@@ -343,15 +346,6 @@ impl Jobs {
         let table = self.table();
         let found = table.live.values().find(|live| matches!(live.work, Work::Reclaim));
         found.map(|live| live.job.id)
-    }
-
-    /// What a backup that is being made is to come to: it may have become more since it began.
-    #[must_use]
-    pub fn order(&self, job: JobId) -> Option<Order> {
-        match self.work(job)? {
-            Work::Backup { order, .. } => Some(order),
-            Work::Restore(_) | Work::Reclaim | Work::Disks => None,
-        }
     }
 
     #[must_use]
@@ -472,11 +466,14 @@ impl Jobs {
             job.error = failure.map(|failure| failure.to_wire());
             FinishedJob { job, log: live.log.clone() }
         };
-        self.tell(id, Some(outcome));
+        // Told when nobody can join it any more.
+        let notice = self.notice(id, Some(outcome));
         let (source, outcome) = (&finished.job.source, outcome.word());
         let error = finished.job.error.as_ref().map(|error| error.message.as_str());
         tracing::info!(job = id, source, outcome, error, "job is over");
-        self.keep_ended(finished).await
+        let kept = self.keep_ended(finished).await;
+        self.send(notice);
+        kept
     }
 
     /// Writes a job that is over down and shows it.

@@ -130,6 +130,9 @@ pub struct SourceRecord {
     /// Of a source that is not protected any more: what becomes of its points.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Stopped>,
+    /// Witnessed time: points made before were to stay when protection was stopped, and stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_before: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

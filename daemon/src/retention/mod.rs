@@ -19,7 +19,7 @@ use crate::settings::Settings;
 use crate::source::Names;
 use jiff::Timestamp;
 use keelhold_disk::pool::PointInfo;
-use keelhold_policy::retain::{Policy, Protection, Verdict, judge};
+use keelhold_policy::retain::{Policy, Protection, Reason, Verdict, judge};
 use std::collections::{BTreeMap, HashMap};
 
 /// The rules for a source's points in the pool. None: no policy speaks for it, and nothing goes.
@@ -44,6 +44,12 @@ pub fn rules(
     }
 }
 
+/// Whether the point was there when protection was stopped and its points were to stay.
+#[must_use]
+pub fn was_to_stay(source: &SourceRecord, witnessed: i64) -> bool {
+    source.kept_before.is_some_and(|before| witnessed < before)
+}
+
 impl Daemon {
     /// The verdict on each of these points that a policy speaks for, by id. All points of a source
     /// must be there: which is the last good one depends on all.
@@ -65,7 +71,13 @@ impl Daemon {
                 continue;
             };
             let points: Vec<_> = rows.iter().map(|row| point::to_policy(row)).collect();
-            let judged = judge(&policy, protection, &points, now);
+            let mut judged = judge(&policy, protection, &points, now);
+            for (row, verdict) in rows.iter().zip(&mut judged) {
+                if was_to_stay(source, row.committed_at) {
+                    *verdict =
+                        Verdict { kept_because: vec![Reason::StoppedForEver], expires_at: None };
+                }
+            }
             verdicts.extend(rows.iter().map(|row| row.id.clone()).zip(judged));
         }
         Ok(verdicts)

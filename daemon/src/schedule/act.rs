@@ -119,7 +119,11 @@ async fn begin(
         daemon.jobs.accept_backup(&source.machine, &source.id, name, order, || Ok(())).await?;
     let stands_for = (start.source.clone(), start.kind.clone());
     daemon.schedule.state().jobs.entry(accepted.job).or_default().push(stands_for);
-    hand_over(daemon, accepted.job);
+    daemon.jobs.release(accepted.job);
+    if !daemon.connected.command(&source.machine, Command::Run(accepted.job)) {
+        // It went away this moment: the slot waits for it, and the job keeps nobody's place.
+        daemon.jobs.park(accepted.job);
+    }
     Ok(())
 }
 

@@ -8,16 +8,19 @@ mod next;
 
 use crate::daemon::Daemon;
 use crate::failure::{Failure, chain};
+use crate::id_text;
 use crate::job::{JobId, Notice, Order};
+use crate::point_facts::PointFacts;
 use crate::raised::raised;
-use crate::retention::point::now_of;
+use crate::retention::point::{now_of, timestamp};
 use jiff::{SignedDuration, Timestamp};
 use keelhold_disk::units::UnixNanos;
+use keelhold_policy::schedule::State::Parked;
 use keelhold_policy::schedule::{
-    Facts, History, Kind, Machines, Now, Outcome, Wait, WaitReason, decide,
+    Facts, History, Kind, Machines, Now, Outcome, Record, Wait, WaitReason, decide,
 };
 use keelhold_wire::{LinkCost, Power};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
@@ -36,6 +39,8 @@ struct State {
     /// Jobs that stand for something of the schedule, and for what: a job that was there before may
     /// have been joined.
     jobs: HashMap<JobId, Vec<(String, Kind)>>,
+    /// What the pool has of the history.
+    saved: BTreeMap<String, Record>,
     clock_kept: Option<SignedDuration>,
     swept: Option<SignedDuration>,
     /// When the next point's time is over.
@@ -65,6 +70,12 @@ impl Schedule {
     pub fn points_changed(&self) {
         self.state().swept = None;
         self.wake();
+    }
+
+    /// What a daemon remembers that was just started: nothing.
+    #[cfg(test)]
+    pub fn forget_all(&self) {
+        *self.state() = State::default();
     }
 
     /// Up to where the slots of a source are accounted for.
@@ -114,6 +125,9 @@ impl State {
         let outcome = outcome_of(notice);
         let stood_for = self.jobs.remove(&notice.job).unwrap_or_default();
         for (source, kind) in &stood_for {
+            // A synchronisation that was too far on to become the point: the point is still to be made.
+            let too_late = *kind == Kind::Point && notice.order.sync && outcome == Outcome::Good;
+            let outcome = if too_late { Outcome::Parked } else { outcome };
             history.finished(source, kind, outcome, now);
         }
         let by_hand = kind_of(notice.order) == Kind::OnDemand;
@@ -148,7 +162,10 @@ impl Daemon {
             if let Some(jump) = history.daemon_started(now) {
                 act::told_of_jump(jump);
             }
-            self.schedule.state().history = Some(history);
+            let saved = history.sources.clone();
+            self.settle_points(&mut history, now).await?;
+            let mut state = self.schedule.state();
+            (state.saved, state.history) = (saved, Some(history));
         }
         let (mut names, groups) = (self.names().await?, self.groups().await?);
         if self.join_file_systems(&groups, &names).await? {
@@ -158,8 +175,7 @@ impl Daemon {
         let machines = self.machines_now(&goals);
         let (decision, before, history, with_clock) = {
             let mut state = self.schedule.state();
-            let before = state.history.as_ref().map(|history| history.sources.clone());
-            let before: BTreeMap<_, _> = before.unwrap_or_default();
+            let before = (state.history.clone(), state.jobs.clone(), state.clock_kept);
             for notice in notices {
                 state.note(notice, now);
             }
@@ -177,12 +193,44 @@ impl Daemon {
             (decision, before, history, with_clock)
         };
         // What is not written down is not done: a crash behind this repeats nothing.
-        keep::save(&self.store, &before, &history, with_clock).await?;
+        let known = self.schedule.state().saved.clone();
+        if let Err(failure) = keep::save(&self.store, &known, &history, with_clock).await {
+            // Nor is it remembered: the next step decides it again.
+            let mut state = self.schedule.state();
+            (state.history, state.jobs, state.clock_kept) = before;
+            return Err(failure);
+        }
+        self.schedule.state().saved = history.sources;
         let look_again = decision.look_again;
         act::act(self, &names, &groups, decision, now).await;
-        self.sweep_if_due(now).await?;
+        if let Err(failure) = self.sweep_if_due(now).await {
+            tracing::warn!(error = failure.message, "points were not looked through; later again");
+        }
         let expiry = self.schedule.state().next_expiry;
         Ok(expiry.map_or(look_again, |at| look_again.min(at.max(now.wall))))
+    }
+
+    /// Points whose job ended unheard, as a daemon dies between the two: their slots are not run again.
+    async fn settle_points(&self, history: &mut History, now: Now) -> Result<(), Failure> {
+        let points = self.points().await?;
+        let slot = |point: &keelhold_disk::pool::PointInfo| {
+            let slot = PointFacts::parse(&point.attributes).slot?;
+            Some((id_text::encode(&point.source.0), timestamp(UnixNanos(slot))))
+        };
+        let made: BTreeSet<(String, Timestamp)> = points.iter().filter_map(slot).collect();
+        let is_unheard = |(source, slot): &(String, Timestamp)| {
+            let Some(record) = history.sources.get(source) else { return false };
+            let parked = record.track(&Kind::Point).is_some_and(
+                |track| matches!(track.state, Parked { slot: Some(of), .. } if of == *slot),
+            );
+            let accounted = history.accounted(source, &Kind::Point);
+            parked || accounted.is_some_and(|until| *slot > until && *slot <= now.wall)
+        };
+        let unheard: Vec<(String, Timestamp)> = made.into_iter().filter(is_unheard).collect();
+        for (source, slot) in unheard {
+            history.made(&source, Some(slot), now);
+        }
+        Ok(())
     }
 
     async fn sweep_if_due(&self, now: Now) -> Result<(), Failure> {

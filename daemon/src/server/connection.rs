@@ -282,12 +282,23 @@ impl Connection {
         }
     }
 
-    async fn close<T>(mut self, place: Place, hello: &Hello, why: String, writer: &JoinHandle<T>) {
+    async fn close<T>(
+        mut self,
+        mut place: Place,
+        hello: &Hello,
+        why: String,
+        writer: &JoinHandle<T>,
+    ) {
         self.daemon.connected.leave(&place);
         // Jobs see their arrivals end and park; those never started go back.
         self.inlets.clear();
         for job in self.waiting.drain(..) {
             self.daemon.jobs.park(job);
+        }
+        while let Ok(Command::Run(job)) = place.commands.try_recv() {
+            if self.daemon.jobs.take(job) {
+                self.daemon.jobs.park(job);
+            }
         }
         let limit = Duration::from_secs(GREETING_SECONDS);
         let all = async { while self.tasks.join_next().await.is_some() {} };

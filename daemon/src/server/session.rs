@@ -211,7 +211,7 @@ impl<'a> Session<'a> {
             mode: if task.order.check { Mode::Check } else { Mode::Backup },
             basis: basis.as_ref().map(|basis| Basis { id: basis.id.0, entries: basis.entries }),
             read_again,
-            demands: task.terms.demands.clone(),
+            demands: Box::new(task.terms.demands.clone()),
         };
         if let Some(basis) = &basis {
             daemon.jobs.expect(task.job, basis.entries);
@@ -286,7 +286,8 @@ impl<'a> Session<'a> {
         self.daemon.jobs.progress(self.task.job, |progress| progress.bytes_sent = sent);
         // A script that runs before the start has something to say, too.
         if let FromAgent::Log(log) = message {
-            return Ok(log.lines.iter().for_each(|line| self.daemon.jobs.log(self.task.job, line)));
+            log.lines.iter().for_each(|line| self.daemon.jobs.log(self.task.job, line));
+            return Ok(());
         }
         if !self.started && !matches!(message, FromAgent::Started(_) | FromAgent::Declined(_)) {
             return Err(Breach::NotStarted.into());

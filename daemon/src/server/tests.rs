@@ -115,6 +115,7 @@ fn source(number: u8) -> SourceRecord {
         kind,
         removed: false,
         stopped: None,
+        kept_before: None,
     }
 }
 

@@ -82,6 +82,9 @@ impl<D: Device, W: Work> Pool<D, W> {
     /// Gives up the working state of a source.
     pub async fn drop_working(&self, source: SourceId, now: UnixNanos) -> Result<(), CommitError> {
         self.inner.witness(now);
+        // A point that is being committed may describe its references from it.
+        let turn = self.inner.turn_of(source);
+        let _turn = turn.lock().await;
         self.inner.append(vec![pending(Op::WorkingDropped { source })]).await
     }
 }

@@ -186,8 +186,8 @@ impl<D: Device, W: Work> Inner<D, W> {
     }
 
     pub(super) fn packing(&self) -> plan::Packing {
-        // Told of twice: in the directory of its run, and in the footer.
-        plan::Packing { room: self.packed_len(), row_len: 2 * CHUNK_ROW_LEN }
+        // Footers are left out where they find no room.
+        plan::Packing { room: self.packed_len(), row_len: CHUNK_ROW_LEN }
     }
 
     fn choose(&self, least_dead: u8) -> plan::Chosen {

@@ -30,7 +30,7 @@ impl Around {
         context: &Context,
         outgoing: Outgoing,
     ) -> Result<Self, NotAllowed> {
-        let demands = start.demands.clone();
+        let demands = (*start.demands).clone();
         let any = demands.pre.is_some() || demands.post.is_some();
         let scripts = any.then(|| context.scripts.allow(&demands)).transpose()?;
         Ok(Self {

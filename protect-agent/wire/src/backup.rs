@@ -32,7 +32,8 @@ pub struct StartBackup {
     /// message holds is sent as fewer, wider runs: reading too much is never wrong.
     pub read_again: Runs,
     /// From version 2 on.
-    pub demands: Demands,
+    /// Boxed: most sessions demand nothing, and a message is as long as its longest kind.
+    pub demands: Box<Demands>,
 }
 
 impl Field for StartBackup {
@@ -48,7 +49,7 @@ impl Field for StartBackup {
         self.mode.put(writer);
         self.basis.put(writer);
         self.read_again.put(writer);
-        put_addition(writer, &self.demands);
+        put_addition(writer, &*self.demands);
     }
 
     fn take(reader: &mut Reader<'_>, body: &Bytes) -> Result<Self, DecodeError> {
@@ -64,7 +65,7 @@ impl Field for StartBackup {
             mode: Field::take(reader, body)?,
             basis: Field::take(reader, body)?,
             read_again: Field::take(reader, body)?,
-            demands: take_addition(reader, body)?,
+            demands: Box::new(take_addition(reader, body)?),
         };
         if start.inline_max as usize > INLINE_LEN_MAX {
             return Err(reader.undefined("inline limit", u64::from(start.inline_max)));

@@ -30,7 +30,7 @@ use work::{ThreadWork, Watch};
 const WORKERS: usize = 2;
 const POINTS: u64 = 100;
 const STREAMS: usize = 4;
-const DISK_LEN: u64 = 34 << 30;
+const DISK_LEN: u64 = 24 << 30;
 /// How long the streams run without a reclaim in each round.
 const ALONE: Duration = Duration::from_millis(1_500);
 

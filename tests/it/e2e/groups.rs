@@ -66,17 +66,17 @@ fn a_synchronisation_is_no_point_and_the_next_backup_goes_on_from_it() {
 
     fs::write(tree.join("sub/second"), vec![7; 3 << 20]).unwrap();
     let second = appliance.ask(&["sync", "m/t", "--wait"]).ok();
-    assert_eq!(second["files_changed"], 1);
+    assert_eq!(second["result"], "ok");
     appliance.kill_daemon();
     appliance.start_daemon();
     appliance.agent_connected();
     same(&tree, &restored(&appliance, "m/t@working", &scratch, "two"));
     assert_eq!(appliance.ask(&["point", "forget", "m/t@working"]).error(4), "KH-E0609");
 
-    // Nothing changed since: the point costs a message.
+    // Nothing changed since: the point costs a message. (A file may be read again because it was too
+    // young to be trusted; what it holds is there.)
     let point = appliance.backup("m/t");
     assert!(point["bytes_sent"].as_u64().unwrap() < 2_000, "{point}");
-    assert_eq!(point["files_changed"], 0);
     same(&tree, &restored(&appliance, "m/t@latest", &scratch, "three"));
     assert_eq!(appliance.ask(&["restore", "m/t@working", "--to", "/nowhere"]).error(1), "KH-E0601");
 }
@@ -185,9 +185,14 @@ fn whoever_ends_protection_says_what_becomes_of_the_points() {
     // Added again it goes on with its history, in its group.
     let path = tree.display().to_string();
     let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &path]).ok();
-    assert_eq!(appliance.backup("m/t")["files_changed"], 0);
+    assert!(appliance.backup("m/t")["bytes_sent"].as_u64().unwrap() < 2_000);
     let _ = appliance.ask(&["source", "remove", "m/t", "--points", "keep"]).ok();
     let shown = appliance.ask(&["point", "show", point]).ok();
+    assert_eq!(shown["expires_at"], Value::Null, "{shown}");
+    // Those that were to stay stay, also when the source is protected again.
+    let _ = appliance.ask(&["source", "add", "m", "t", "--tree", &path]).ok();
+    let shown = appliance.ask(&["point", "show", point]).ok();
+    assert!(shown["kept_because"].to_string().contains("points stay"), "{shown}");
     assert_eq!(shown["expires_at"], Value::Null, "{shown}");
     appliance.kill_daemon();
     appliance.start_daemon();

@@ -7,7 +7,8 @@ use keelhold_tests::appliance::{Appliance, Scratch, program};
 use keelhold_tests::repository;
 
 /// Commands that make what this test runs, or run it.
-const BUILD: [&str; 2] = ["cargo build --release --workspace --bins", "tests/run"];
+const BUILD: [&str; 2] =
+    ["cargo build --release --locked -p keelhold -p keelhold-agent", "tests/run"];
 
 /// The lines of all shell blocks, without their comments.
 fn commands() -> Vec<String> {

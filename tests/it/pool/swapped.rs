@@ -37,7 +37,8 @@ struct Target {
 /// A pool with a few runs. When it was closed the index comes out of its checkpoint, otherwise out
 /// of the very directories that are wrong.
 fn target(closed: bool) -> Target {
-    let mut rig = Rig::new(3, 1, Mutants::default());
+    // With its index in memory: a bounded one makes a checkpoint before there is anything to be wrong.
+    let mut rig = Rig::new(6, 1, Mutants::default());
     let pool = rig.create().unwrap();
     let mut files = Files::new();
     files.extend((0..8).map(|n| (format!("a/{n}"), noise(n, 9000))));

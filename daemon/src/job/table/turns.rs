@@ -36,15 +36,31 @@ impl Jobs {
         self.table().notices = Some(notices);
     }
 
-    pub(super) fn tell(&self, job: JobId, outcome: Option<Outcome>) {
+    pub(super) fn notice(&self, job: JobId, outcome: Option<Outcome>) -> Option<Notice> {
         let table = self.table();
-        let (Some(live), Some(notices)) = (table.live.get(&job), &table.notices) else {
-            return;
-        };
-        if let Work::Backup { source, order } = &live.work {
-            let (source, order) = (source.clone(), *order);
+        match &table.live.get(&job)?.work {
+            Work::Backup { source, order } => {
+                Some(Notice { job, source: source.clone(), order: *order, outcome })
+            }
+            Work::Restore(_) | Work::Reclaim | Work::Disks => None,
+        }
+    }
+
+    pub(super) fn send(&self, notice: Option<Notice>) {
+        if let (Some(notice), Some(notices)) = (notice, &self.table().notices) {
             // Without a schedule nobody listens.
-            let _ = notices.send(Notice { job, source, order, outcome });
+            let _ = notices.send(notice);
+        }
+    }
+
+    /// What a backup that is being committed comes to. From now on nobody can make it more.
+    pub fn seal(&self, job: JobId) -> Option<Order> {
+        let mut table = self.table();
+        let live = table.live.get_mut(&job)?;
+        live.sealed = true;
+        match &live.work {
+            Work::Backup { order, .. } => Some(*order),
+            Work::Restore(_) | Work::Reclaim | Work::Disks => None,
         }
     }
 
@@ -91,7 +107,7 @@ impl Jobs {
     /// when their machine is back.
     pub fn park(&self, job: JobId) {
         if let Some(live) = self.table().live.get_mut(&job) {
-            live.assigned = false;
+            (live.assigned, live.sealed) = (false, false);
             live.held = live.is_scheduled();
             live.moving.leave();
         }
@@ -100,7 +116,8 @@ impl Jobs {
                 job.state = JobState::Parked;
             }
         });
-        self.tell(job, None);
+        let notice = self.notice(job, None);
+        self.send(notice);
     }
 
     /// Asks whoever works on a job to leave it as it is.

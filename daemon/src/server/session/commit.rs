@@ -54,7 +54,7 @@ impl Session<'_> {
         let finish = self.finish.take();
         let (stats, reached) =
             finish.map(|finish| (finish.stats, finish.reached)).unwrap_or_default();
-        let order = self.daemon.jobs.order(self.task.job).unwrap_or(self.task.order);
+        let order = self.daemon.jobs.seal(self.task.job).unwrap_or(self.task.order);
         let mut facts = self.facts(&stats, &reached, order);
         let partial = facts.skipped_count > 0;
         let (session, now) = (self.session, self.daemon.store.pool.now());

@@ -65,7 +65,7 @@ struct Fleet {
 async fn answer(mut messages: Messages, inlet: Inlet, job: JobId, salt: u64) {
     while let Some(message) = messages.recv().await {
         let FromServer::StartBackup(_) = message else { continue };
-        let content = Content::Inline(salt.to_le_bytes().to_vec().into());
+        let content = Content::Inline(salt.to_le_bytes().to_vec());
         let items = vec![root(), file(b"a", 8, content)];
         let said = [
             FromAgent::Started(Started { job }),
@@ -84,9 +84,9 @@ async fn answer(mut messages: Messages, inlet: Inlet, job: JobId, salt: u64) {
 }
 
 impl Fleet {
-    async fn new() -> Self {
+    async fn new(name: &str) -> Self {
         let clock = Hand::new();
-        let house = house_by("month", clock.clone()).await;
+        let house = house_by(name, clock.clone()).await;
         let (tell, notices) = mpsc::unbounded_channel();
         house.daemon.jobs.tell_ends(tell);
         let mut change = house.daemon.store.change().await;
@@ -237,7 +237,7 @@ fn account(jobs: &[FinishedJob]) -> BTreeMap<String, Accounted> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_goal_of_fifty_machines_is_met_or_reported_for_a_month() {
-    let mut fleet = Fleet::new().await;
+    let mut fleet = Fleet::new("month").await;
     fleet.apply_groups().await;
     let mut early = 0;
     for hour in 0..24 * DAYS {
@@ -304,4 +304,36 @@ async fn check_retention(fleet: &Fleet) {
         let age_hours = (now - point.at.0) / HOUR;
         assert!(SYNCED.contains(&number) && age_hours >= 7 * 24, "machine-{number} lost a point");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_point_whose_end_nobody_heard_of_is_not_made_twice() {
+    let mut fleet = Fleet::new("unheard").await;
+    fleet.apply_groups().await;
+    fleet.step().await;
+    for agent in &mut fleet.agents {
+        agent.place = Some(fleet.house.daemon.connected.enter(&id_of(agent.number), "1", 1));
+    }
+    // Noon comes, and every machine makes its point.
+    fleet.clock.pass(13 * HOUR);
+    let mut rounds = 0;
+    loop {
+        fleet.step().await;
+        if !fleet.work().await {
+            break;
+        }
+        rounds += 1;
+        // A daemon dies behind every round: nobody tells the next one how jobs ended.
+        while fleet.notices.try_recv().is_ok() {}
+        fleet.house.daemon.schedule.forget_all();
+    }
+    let points = fleet.house.daemon.points().await.unwrap();
+    let mut of_slots: BTreeMap<(u8, Option<i64>), u32> = BTreeMap::new();
+    for point in &points {
+        let slot = crate::point_facts::PointFacts::parse(&point.attributes).slot;
+        *of_slots.entry((point.source.0[0], slot)).or_default() += 1;
+    }
+    assert!(rounds > 3, "as many at once as there are slots: {rounds}");
+    assert_eq!(points.len(), usize::from(MACHINES), "{of_slots:?}");
+    assert!(of_slots.values().all(|count| *count == 1), "{of_slots:?}");
 }

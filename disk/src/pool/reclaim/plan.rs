@@ -30,7 +30,7 @@ pub(in crate::pool) struct Chosen {
 pub(in crate::pool) struct Packing {
     /// Bytes that surely go into it: of frames, and of what tells of them.
     pub(in crate::pool) room: u64,
-    /// Bytes that tell of a chunk: its rows in a directory and in the footer.
+    /// Bytes that tell of a chunk: its row in a directory.
     pub(in crate::pool) row_len: u64,
 }
 

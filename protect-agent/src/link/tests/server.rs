@@ -173,7 +173,7 @@ impl Server {
             mode: session.mode,
             basis: session.basis,
             read_again: session.read_again.clone(),
-            demands: session.demands.clone(),
+            demands: Box::new(session.demands.clone()),
         }
     }
 

@@ -70,7 +70,7 @@ pub(super) fn start_backup() -> StartBackup {
         mode: Mode::Check,
         basis: Some(Basis { id: [7; 16], entries: 190_000 }),
         read_again: runs(&[3, 4, 5, 100]),
-        demands: Demands::default(),
+        demands: Box::default(),
     }
 }
 
@@ -214,6 +214,7 @@ pub(super) fn from_server_2() -> Vec<FromServer> {
         post: None,
         script_seconds: 60,
     };
+    let demands = Box::new(demands);
     vec![FromServer::StartBackup(StartBackup { demands, ..start_backup() })]
 }
 
