@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+pub use keelhold_disk::units::{PointId, PoolId, SourceId};
+
 use data_encoding::{BASE32_NOPAD, Specification};
 
 use crate::random::Random;
@@ -56,18 +58,6 @@ id_type!(
 id_type!(
     /// An object: random, and what its key is derived from. Never used for other content.
     ObjectId
-);
-id_type!(
-    /// A pool: what gave the numbers of chunks.
-    PoolId
-);
-id_type!(
-    /// A recovery point.
-    PointId
-);
-id_type!(
-    /// A data source.
-    SourceId
 );
 
 /// Number of a manifest, from 1 without gaps; also of the shipment it commits.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{Created, Listing, Store, StoreError, StoreFault, foldered, is_name, named};
+use super::{Created, Listing, Store, StoreError, StoreFault, Until, foldered, is_name, named};
 
 /// Refuses answers that cannot be. What could be and is false is for those who know the content.
 #[derive(Debug)]
@@ -24,9 +24,14 @@ impl<S> Checked<S> {
 }
 
 impl<S: Store> Store for Checked<S> {
-    async fn create(&self, name: &str, bytes: Bytes) -> Result<Created, StoreError> {
+    async fn create(
+        &self,
+        name: &str,
+        bytes: Bytes,
+        until: Option<Until>,
+    ) -> Result<Created, StoreError> {
         named(name)?;
-        self.inner.create(name, bytes).await
+        self.inner.create(name, bytes, until).await
     }
 
     async fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
@@ -70,6 +75,16 @@ impl<S: Store> Store for Checked<S> {
             return refused("no names, and yet more");
         }
         Ok(listing)
+    }
+
+    async fn locked_until(&self, name: &str) -> Result<Option<Until>, StoreError> {
+        named(name)?;
+        self.inner.locked_until(name).await
+    }
+
+    async fn extend(&self, name: &str, until: Until) -> Result<(), StoreError> {
+        named(name)?;
+        self.inner.extend(name, until).await
     }
 
     async fn delete(&self, name: &str) -> Result<(), StoreError> {

@@ -28,25 +28,25 @@ pub async fn unmet(store: &impl Store) -> Vec<&'static str> {
 }
 
 async fn creates(store: &impl Store) -> Answer {
-    let made = store.create("a/1", Bytes::from_static(b"first")).await? == Created::Made;
-    let empty = store.create("a/empty", Bytes::new()).await? == Created::Made;
+    let made = store.create("a/1", Bytes::from_static(b"first"), None).await? == Created::Made;
+    let empty = store.create("a/empty", Bytes::new(), None).await? == Created::Made;
     let read = store.read("a/1", 0..5).await? == b"first"[..];
     Ok(made && empty && read && store.read("a/empty", 0..0).await?.is_empty())
 }
 
 async fn creates_only(store: &impl Store) -> Answer {
-    let first = store.create("b/x/1", Bytes::from_static(b"first")).await?;
-    let second = store.create("b/x/1", Bytes::from_static(b"other")).await?;
+    let first = store.create("b/x/1", Bytes::from_static(b"first"), None).await?;
+    let second = store.create("b/x/1", Bytes::from_static(b"other"), None).await?;
     // Looked at before the first content is offered again: that would put right what was overwritten.
     let found = store.read("b/x/1", 0..5).await?;
-    let same = store.create("b/x/1", Bytes::from_static(b"first")).await?;
+    let same = store.create("b/x/1", Bytes::from_static(b"first"), None).await?;
     let exist = second == Created::Exists && same == Created::Exists;
     Ok(first == Created::Made && exist && found == b"first"[..])
 }
 
 async fn reads_ranges(store: &impl Store) -> Answer {
     let bytes: Vec<u8> = (0..=255).cycle().take(10_000).collect();
-    store.create("c/1", Bytes::from(bytes.clone())).await?;
+    store.create("c/1", Bytes::from(bytes.clone()), None).await?;
     for range in [0..1, 0..10_000, 9_999..10_000, 4_095..4_098, 10_000..10_000, 17..17] {
         let (start, end) = (range.start as usize, range.end as usize);
         if store.read("c/1", range).await? != bytes[start..end] {
@@ -61,7 +61,7 @@ fn fails(answer: Result<Bytes, StoreError>, is: fn(&StoreFault) -> bool) -> bool
 }
 
 async fn refuses_ranges(store: &impl Store) -> Answer {
-    store.create("d/1", Bytes::from_static(b"0123456789")).await?;
+    store.create("d/1", Bytes::from_static(b"0123456789"), None).await?;
     let is_range = |fault: &StoreFault| matches!(fault, StoreFault::Range { len: 10, .. });
     let mut refused = true;
     for range in [0..11, 10..11, 11..11, 5..u64::MAX] {
@@ -75,7 +75,7 @@ async fn refuses_ranges(store: &impl Store) -> Answer {
 }
 
 async fn knows_lengths(store: &impl Store) -> Answer {
-    store.create("e/1", Bytes::from_static(b"0123456789")).await?;
+    store.create("e/1", Bytes::from_static(b"0123456789"), None).await?;
     let there = store.head("e/1").await? == Some(10);
     Ok(there && store.head("e/2").await?.is_none() && store.head("none/1").await?.is_none())
 }
@@ -96,7 +96,7 @@ async fn names(
 async fn lists(store: &impl Store) -> Answer {
     // Neighbours that belong to no folder that is asked for.
     for name in NAMES.iter().rev().chain(&["g/1", "ff/1"]) {
-        store.create(name, Bytes::from_static(b"123")).await?;
+        store.create(name, Bytes::from_static(b"123"), None).await?;
     }
     let whole = store.list("f/", "", 100).await?;
     let lens = whole.entries.iter().all(|entry| entry.len == 3);
@@ -110,7 +110,7 @@ async fn lists(store: &impl Store) -> Answer {
 
 async fn lists_on(store: &impl Store) -> Answer {
     for name in NAMES {
-        store.create(name, Bytes::from_static(b"123")).await?;
+        store.create(name, Bytes::from_static(b"123"), None).await?;
     }
     // Page by page, each page as long.
     for limit in 1..NAMES.len() {
@@ -138,7 +138,7 @@ async fn lists_on(store: &impl Store) -> Answer {
 async fn lists_at_once(store: &impl Store) -> Answer {
     for number in 0..20 {
         let name = format!("h/{number:02}");
-        store.create(&name, Bytes::from_static(b"1")).await?;
+        store.create(&name, Bytes::from_static(b"1"), None).await?;
         if names(store, "h/", "", 100).await?.0.last() != Some(&name) {
             return Ok(false);
         }
@@ -147,14 +147,14 @@ async fn lists_at_once(store: &impl Store) -> Answer {
 }
 
 async fn deletes(store: &impl Store) -> Answer {
-    store.create("i/1", Bytes::from_static(b"1")).await?;
-    store.create("i/2", Bytes::from_static(b"2")).await?;
+    store.create("i/1", Bytes::from_static(b"1"), None).await?;
+    store.create("i/2", Bytes::from_static(b"2"), None).await?;
     store.delete("i/1").await?;
     store.delete("i/1").await?;
     store.delete("nowhere/1").await?;
     let gone = store.head("i/1").await?.is_none();
     let stays = names(store, "i/", "", 9).await?.0 == ["i/2"];
-    let anew = store.create("i/1", Bytes::from_static(b"3")).await? == Created::Made;
+    let anew = store.create("i/1", Bytes::from_static(b"3"), None).await? == Created::Made;
     Ok(gone && stays && anew && store.read("i/1", 0..1).await? == b"3"[..])
 }
 
@@ -165,7 +165,7 @@ async fn refuses_names(store: &impl Store) -> Answer {
     let is_name = |error: StoreError| error.fault == StoreFault::Name;
     let mut refused = true;
     for name in strange {
-        refused &= store.create(name, Bytes::new()).await.is_err_and(is_name);
+        refused &= store.create(name, Bytes::new(), None).await.is_err_and(is_name);
         refused &= store.read(name, 0..0).await.is_err_and(is_name);
         refused &= store.head(name).await.is_err_and(is_name);
         refused &= store.delete(name).await.is_err_and(is_name);
@@ -182,7 +182,7 @@ async fn keeps_large(store: &impl Store) -> Answer {
     let mut bytes = vec![0; 33 << 20];
     blake3::Hasher::new().update(b"large").finalize_xof().fill(&mut bytes);
     let bytes = Bytes::from(bytes);
-    store.create("j/1", bytes.clone()).await?;
+    store.create("j/1", bytes.clone(), None).await?;
     let found = store.read("j/1", 0..bytes.len() as u64).await?;
     Ok(found == bytes)
 }

@@ -19,7 +19,10 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::{Created, Entry, Listing, Store, StoreError, StoreFault, foldered, is_name, named};
+use super::{
+    Created, Entry, Listing, Store, StoreError, StoreFault, Until, foldered, is_name, named,
+    unlocked,
+};
 
 /// Not a name of an object: names have no dots.
 const PARTIAL: &str = ".partial";
@@ -249,8 +252,14 @@ fn sweep(partial: &OwnedFd) -> Result<(), Errno> {
 }
 
 impl Store for DirectoryStore {
-    async fn create(&self, name: &str, bytes: Bytes) -> Result<Created, StoreError> {
+    async fn create(
+        &self,
+        name: &str,
+        bytes: Bytes,
+        until: Option<Until>,
+    ) -> Result<Created, StoreError> {
         named(name)?;
+        unlocked(name, until)?;
         self.create_now(name, &bytes).map_err(|fault| StoreError::new(name, fault))
     }
 
@@ -277,6 +286,14 @@ impl Store for DirectoryStore {
         let has_more = entries.len() > limit;
         entries.truncate(limit);
         Ok(Listing { entries, has_more })
+    }
+
+    async fn locked_until(&self, _name: &str) -> Result<Option<Until>, StoreError> {
+        Ok(None)
+    }
+
+    async fn extend(&self, name: &str, until: Until) -> Result<(), StoreError> {
+        unlocked(name, Some(until))
     }
 
     async fn delete(&self, name: &str) -> Result<(), StoreError> {

@@ -28,6 +28,8 @@ pub enum StoreFault {
     Short { expected: u64, found: u64 },
     #[error("the listing cannot be: {what}")]
     Listing { what: &'static str },
+    #[error("this store knows no locks")]
+    NoLocks,
     #[error("this is no name for an object")]
     Name,
     #[error("{limit} names cannot be listed at once")]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use super::{Created, Entry, Listing, MemoryStore, Store, StoreError, StoreFault};
+use super::{Created, Entry, Listing, MemoryStore, Store, StoreError, StoreFault, Until};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lie {
@@ -140,7 +140,12 @@ impl LyingStore {
 }
 
 impl Store for LyingStore {
-    async fn create(&self, name: &str, mut bytes: Bytes) -> Result<Created, StoreError> {
+    async fn create(
+        &self,
+        name: &str,
+        mut bytes: Bytes,
+        until: Option<Until>,
+    ) -> Result<Created, StoreError> {
         if self.tells(Lie::CutsObjects) {
             bytes.truncate(bytes.len().saturating_sub(1));
         }
@@ -155,8 +160,10 @@ impl Store for LyingStore {
                     self.inner.put(name, bytes);
                     Ok(if is_there { Created::Exists } else { Created::Made })
                 }
-                Some(Lie::SaysMade) => self.inner.create(name, bytes).await.map(|_| Created::Made),
-                _ => self.inner.create(name, bytes).await,
+                Some(Lie::SaysMade) => {
+                    self.inner.create(name, bytes, until).await.map(|_| Created::Made)
+                }
+                _ => self.inner.create(name, bytes, until).await,
             }
         };
         self.answered(name, work).await
@@ -189,6 +196,14 @@ impl Store for LyingStore {
 
     async fn list(&self, folder: &str, after: &str, limit: usize) -> Result<Listing, StoreError> {
         self.answered(folder, self.list_falsely(folder, after, limit)).await
+    }
+
+    async fn locked_until(&self, name: &str) -> Result<Option<Until>, StoreError> {
+        self.inner.locked_until(name).await
+    }
+
+    async fn extend(&self, name: &str, until: Until) -> Result<(), StoreError> {
+        self.inner.extend(name, until).await
     }
 
     async fn delete(&self, name: &str) -> Result<(), StoreError> {

@@ -6,7 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::{Created, Entry, Listing, Store, StoreError, StoreFault, foldered, named};
+use super::{
+    Created, Entry, Listing, Store, StoreError, StoreFault, Until, foldered, named, unlocked,
+};
 
 #[derive(Debug, Default)]
 pub struct MemoryStore {
@@ -32,8 +34,14 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    async fn create(&self, name: &str, bytes: Bytes) -> Result<Created, StoreError> {
+    async fn create(
+        &self,
+        name: &str,
+        bytes: Bytes,
+        until: Option<Until>,
+    ) -> Result<Created, StoreError> {
         named(name)?;
+        unlocked(name, until)?;
         let mut objects = self.objects();
         if objects.contains_key(name) {
             return Ok(Created::Exists);
@@ -71,6 +79,14 @@ impl Store for MemoryStore {
         };
         let entries = found.by_ref().take(limit).map(entry).collect();
         Ok(Listing { entries, has_more: found.next().is_some() })
+    }
+
+    async fn locked_until(&self, _name: &str) -> Result<Option<Until>, StoreError> {
+        Ok(None)
+    }
+
+    async fn extend(&self, name: &str, until: Until) -> Result<(), StoreError> {
+        unlocked(name, Some(until))
     }
 
     async fn delete(&self, name: &str) -> Result<(), StoreError> {

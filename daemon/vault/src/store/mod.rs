@@ -31,6 +31,10 @@ pub use settle::{Settled, settle};
 pub const LIST_MAX: usize = 1000;
 const NAME_LEN_MAX: usize = 200;
 
+/// When a lock ends: seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Until(pub i64);
+
 /// What came of creating an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Created {
@@ -57,12 +61,13 @@ pub struct Listing {
 ///
 /// After an error nothing is known of what was asked for: it may have been done.
 pub trait Store: Send + Sync {
-    /// Creates an object if there is none of that name. When this returns `Made`, the object is durable
-    /// and everybody reads it.
+    /// Creates an object if there is none of that name. When this returns `Made`, the object is durable,
+    /// everybody reads it, and until `until` nobody deletes it or ends its lock.
     fn create(
         &self,
         name: &str,
         bytes: Bytes,
+        until: Option<Until>,
     ) -> impl Future<Output = Result<Created, StoreError>> + Send;
 
     /// Exactly these bytes of an object; a range that goes beyond its end is an error.
@@ -84,6 +89,19 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Listing, StoreError>> + Send;
 
+    /// Until when an object is locked; `None` if it is not.
+    fn locked_until(
+        &self,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<Until>, StoreError>> + Send;
+
+    /// Locks an object for longer. One that is locked longer already stays so.
+    fn extend(
+        &self,
+        name: &str,
+        until: Until,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Deletes an object; whether there was one is not said, as half of the stores do not know.
     fn delete(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
@@ -102,6 +120,11 @@ pub(crate) fn is_folder(folder: &str) -> bool {
 
 fn named(name: &str) -> Result<(), StoreError> {
     if is_name(name) { Ok(()) } else { Err(StoreError::new(name, StoreFault::Name)) }
+}
+
+/// What a store without locks says to who asks for one.
+fn unlocked(name: &str, until: Option<Until>) -> Result<(), StoreError> {
+    until.map_or(Ok(()), |_| Err(StoreError::new(name, StoreFault::NoLocks)))
 }
 
 fn foldered(folder: &str, limit: usize) -> Result<(), StoreError> {

@@ -22,8 +22,8 @@ pub async fn probe(store: &impl Store, random: &mut impl Random) -> Result<Probe
     let name = Name::Probe(ObjectId::draw(random)).to_string();
     let (first, second) = (Bytes::from_static(b"keelhold 1"), Bytes::from_static(b"keelhold 2"));
     let len = first.len() as u64;
-    let made = store.create(&name, first.clone()).await?;
-    let again = store.create(&name, second).await?;
+    let made = store.create(&name, first.clone(), None).await?;
+    let again = store.create(&name, second, None).await?;
     let found = store.read(&name, 0..len).await?;
     let before = name.strip_suffix(|_: char| true).unwrap_or_default();
     let listed = store.list("probe/", before, 1).await?;

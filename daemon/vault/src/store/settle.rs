@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Created, Store, StoreError, StoreFault};
+use super::{Created, Store, StoreError, StoreFault, Until};
 
 /// Whose object stands under a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,8 +15,13 @@ pub enum Settled {
 
 /// Creates an object, or finds out whether an attempt before has done so. May be called again after
 /// every error, with the same bytes.
-pub async fn settle(store: &impl Store, name: &str, bytes: &Bytes) -> Result<Settled, StoreError> {
-    if store.create(name, bytes.clone()).await? == Created::Made {
+pub async fn settle(
+    store: &impl Store,
+    name: &str,
+    bytes: &Bytes,
+    until: Option<Until>,
+) -> Result<Settled, StoreError> {
+    if store.create(name, bytes.clone(), until).await? == Created::Made {
         return Ok(Settled::Ours);
     }
     let len = bytes.len() as u64;

@@ -97,13 +97,13 @@ fn a_lost_answer_is_settled_by_looking() {
         for outage in [Outage::Before { every }, Outage::After { every }] {
             // The worst one fails always: then there is no answer, and still nothing wrong.
             let store = LyingStore::new(None, outage);
-            let mut answer = now(settle(&store, "m/1", &bytes));
+            let mut answer = now(settle(&store, "m/1", &bytes, None));
             for _ in 0..20 {
                 match &answer {
                     Err(error) => assert!(error.is_passing()),
                     Ok(_) => break,
                 }
-                answer = now(settle(&store, "m/1", &bytes));
+                answer = now(settle(&store, "m/1", &bytes, None));
             }
             assert!(store.requests() <= 60);
             if every > 1 {
@@ -116,7 +116,7 @@ fn a_lost_answer_is_settled_by_looking() {
     let store = MemoryStore::new();
     for theirs in ["manifezt", "another manifest"] {
         store.put("m/1", Bytes::from_static(theirs.as_bytes()));
-        assert_eq!(now(settle(&store, "m/1", &bytes)), Ok(Settled::Theirs));
+        assert_eq!(now(settle(&store, "m/1", &bytes, None)), Ok(Settled::Theirs));
         let len = theirs.len() as u64;
         assert_eq!(now(store.read("m/1", 0..len)).unwrap(), theirs.as_bytes());
     }
@@ -136,7 +136,7 @@ fn one_of_many_creates() {
                 let (stores, name, winners, winner) = (&stores, &name, &winners, &winner);
                 scope.spawn(move || {
                     let bytes = Bytes::from(vec![writer as u8; 5000]);
-                    if now(stores[writer % 2].create(name, bytes)).unwrap() == Created::Made {
+                    if now(stores[writer % 2].create(name, bytes, None)).unwrap() == Created::Made {
                         winners.fetch_add(1, Ordering::SeqCst);
                         winner.store(writer, Ordering::SeqCst);
                     }
@@ -178,8 +178,8 @@ fn links_lead_nowhere() {
     assert!(refused(now(store.read("a/secret", 0..1)).map_err(fault).unwrap_err()));
     assert!(refused(now(store.read("b", 0..1)).map_err(fault).unwrap_err()));
     assert!(refused(now(store.head("c")).map_err(fault).unwrap_err()));
-    assert!(refused(now(store.create("a/new", Bytes::new())).map_err(fault).unwrap_err()));
-    assert_eq!(now(store.create("b", Bytes::new())), Ok(Created::Exists));
+    assert!(refused(now(store.create("a/new", Bytes::new(), None)).map_err(fault).unwrap_err()));
+    assert_eq!(now(store.create("b", Bytes::new(), None)), Ok(Created::Exists));
     assert!(refused(now(store.delete("a/secret")).map_err(fault).unwrap_err()));
     assert_eq!(now(store.list("", "", 10)).unwrap(), Listing::default());
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);

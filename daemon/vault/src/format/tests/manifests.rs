@@ -22,7 +22,7 @@ const FRAME: FramePlace =
 fn point(random: &mut impl Random, at: i64) -> Point {
     let pages = object(random, ObjectKind::Pages);
     Point {
-        point: PointId::draw(random),
+        point: PointId(random.array()),
         source: SourceId([4; 16]),
         pool: PoolId([random.array::<1>()[0] % 2; 16]),
         is_partial: at % 2 == 1,
