@@ -1,0 +1,112 @@
+//! Vaults: where points are shipped to, on their own schedule, and read from when the pool has them no
+//! more. What a vault is, byte by byte, is the crate `keelhold_vault`; here is what this appliance does
+//! with its own.
+//!
+//! Protection on the pool never waits for a vault: whatever goes wrong here is shown and tried again.
+
+mod add;
+mod choose;
+mod failure;
+mod kit;
+mod listing;
+mod local;
+mod outgoing;
+mod pace;
+mod records;
+mod ship;
+mod verify;
+
+pub use failure::{of_chain, of_open_place, of_store_error};
+pub use listing::Shipped;
+pub use local::{Place, Random, Vault};
+pub use records::{AdoptedRecords, ContentKeys};
+pub use ship::{ship_by_hand, want};
+pub use verify::verify;
+
+use crate::daemon::Daemon;
+use crate::failure::{Code, Failure, chain};
+use crate::pool_failure::of_store;
+use crate::record::{VAULT_PREFIX, VaultRecord, VaultSecret, VaultSeen, vault_secret_key, vault_seen_key};
+use crate::store::Store;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The vaults of this appliance, by name.
+#[derive(Debug, Default)]
+pub struct Vaults {
+    dir: PathBuf,
+    known: Mutex<BTreeMap<String, Arc<Vault>>>,
+}
+
+impl Vaults {
+    /// Those the pool has records of. Nothing is asked over the network: what a vault held when it was
+    /// last seen is in the state directory.
+    pub async fn load(store: &Store, dir: PathBuf) -> Result<Self, Failure> {
+        let vaults = Self { dir, known: Mutex::default() };
+        let records: Vec<VaultRecord> =
+            store.records(VAULT_PREFIX).await.map_err(|error| of_store(&error))?;
+        for record in records {
+            let name = record.name.clone();
+            match vaults.open(store, record).await {
+                Ok(vault) => vaults.put(vault),
+                Err(failure) => {
+                    tracing::error!(vault = name, error = failure.message, "a vault cannot be used");
+                }
+            }
+        }
+        Ok(vaults)
+    }
+
+    async fn open(&self, store: &Store, record: VaultRecord) -> Result<Arc<Vault>, Failure> {
+        let read = async {
+            let secret: Option<VaultSecret> = store.record(&vault_secret_key(&record.name)).await?;
+            let seen: Option<VaultSeen> = store.record(&vault_seen_key(&record.name)).await?;
+            Ok::<_, crate::store::StoreError>((secret, seen))
+        };
+        let (secret, seen) = read.await.map_err(|error| of_store(&error))?;
+        let none = || Failure::new(Code::VaultKey, "this appliance has no key of the vault");
+        let vault = Vault::new(record, &secret.ok_or_else(none)?, seen.unwrap_or_default(), &self.dir)?;
+        vault.recall().await;
+        Ok(Arc::new(vault))
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Vault>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, vault: Arc<Vault>) {
+        self.known().insert(vault.name().to_owned(), vault);
+    }
+
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Vault>> {
+        self.known().values().cloned().collect()
+    }
+
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.known().keys().cloned().collect()
+    }
+
+    pub fn named(&self, name: &str) -> Result<Arc<Vault>, Failure> {
+        let unknown = || Failure::new(Code::VaultUnknown, format!("there is no vault {name}"));
+        self.known().get(name).cloned().ok_or_else(unknown)
+    }
+}
+
+impl Daemon {
+    /// Writes what was seen of a vault; a failure costs a question more after the next start.
+    async fn keep_seen(&self, vault: &Vault) {
+        let seen = vault.seen();
+        let kept = async {
+            let mut change = self.store.change().await;
+            change.put(vault_seen_key(vault.name()), &seen)?;
+            change.commit().await
+        };
+        let kept: Result<(), crate::store::StoreError> = kept.await;
+        if let Err(error) = kept {
+            tracing::warn!(vault = vault.name(), error = chain(&error), "what was seen is not kept");
+        }
+    }
+}
