@@ -63,4 +63,9 @@ pub struct VaultSeen {
     pub verified_at: Option<i64>,
     #[serde(default)]
     pub verified_ok: bool,
+    /// Objects and bytes there, as of the last shipment.
+    #[serde(default)]
+    pub objects: u64,
+    #[serde(default)]
+    pub bytes: u64,
 }

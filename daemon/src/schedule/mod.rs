@@ -195,7 +195,7 @@ impl Daemon {
         if self.join_file_systems(&groups, &names).await? {
             names = self.names().await?;
         }
-        let goals = goals::goals(&groups, &names, &self.settings, now.wall);
+        let goals = goals::goals(&groups, &names, &self.settings, &self.vaults.names(), now.wall);
         let machines = self.machines_now(&goals);
         // Decided on a copy: what is not written down is not done, and not remembered either.
         let (history, mut jobs, told, clock_kept, known) = {

@@ -15,7 +15,7 @@ use crate::record::{
 };
 use data_encoding::HEXLOWER;
 use keelhold_vault::VaultId;
-use keelhold_vault::chain::{self as manifests, Opened, Unlock};
+use keelhold_vault::chain::{self as manifests, Opened, Terms, Unlock};
 use keelhold_vault::keys::{KitSecret, KitShape, MasterKey, Slots};
 use keelhold_vault::store::{Store as _, probe};
 use std::sync::Arc;
@@ -57,8 +57,9 @@ impl Daemon {
             ));
         }
         let listed = place.list("m/", "", 1).await.map_err(|error| of_store_error(&error))?;
+        let terms = Terms { creates_only: probed.creates_only, until: None };
         let made = match listed.entries.is_empty() {
-            true => self.make_vault(&place, &new).await?,
+            true => self.make_vault(&place, &new, terms).await?,
             false => self.take_vault(&place, &new).await?,
         };
         if !made.is_new {
@@ -87,8 +88,8 @@ impl Daemon {
             credential: new.credential,
             kit_hex: made.kit_hex,
         };
-        let (clock, zone) = (self.store.clock.clone(), self.settings.zone.clone());
-        let vault = Vault::new(record, &secret, VaultSeen::default(), self.vaults.dir(), clock, zone)?;
+        let clock = self.store.clock.clone();
+        let vault = Vault::new(record, &secret, VaultSeen::default(), &self.vaults, clock)?;
         vault.saw(made.opened).await;
         self.put_vault(&vault, &secret).await?;
         let vault = Arc::new(vault);
@@ -96,7 +97,12 @@ impl Daemon {
         Ok((vault, findings))
     }
 
-    async fn make_vault(&self, place: &Place, new: &NewVault) -> Result<Made, Failure> {
+    async fn make_vault(
+        &self,
+        place: &Place,
+        new: &NewVault,
+        terms: Terms,
+    ) -> Result<Made, Failure> {
         let now = self.store.clock.now().0;
         let master = MasterKey::draw(VaultId::draw(&mut Random), &mut Random);
         let mut slots = Slots::new(&master);
@@ -108,7 +114,7 @@ impl Daemon {
         let secret = KitSecret::draw(&mut Random);
         let one = KitShape::new(1, 1).expect("one of one is a kit");
         slots.set_kit(&master, &secret, one, now, &mut Random);
-        let founded = manifests::found(place, Arc::new(master), &slots, now, self.store.pool.now().0, &mut Random);
+        let founded = manifests::found(place, &Arc::new(master), &slots, terms, now, &mut Random);
         let opened = founded.await.map_err(|error| of_chain(&error))?;
         Ok(Made { opened, kit_hex: Some(HEXLOWER.encode(&secret.expose()[..])), is_new: true })
     }

@@ -20,12 +20,15 @@ use keelhold_disk::pool::PointInfo;
 use keelhold_disk::units::{PointId, UnixNanos};
 use keelhold_policy::calendar::Calendar;
 use keelhold_policy::goal::OnlineWhen;
-use keelhold_policy::retain::{Made, Policy, Protection, Tag, Verdict, judge, tags_when_made};
+use keelhold_policy::retain::{Made, Policy, Protection, Tag, Verdict, judge, missed_runs, tags_when_made};
 use keelhold_vault::format::{Class, Manifest, Point};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Slots that brought no point are looked for so far back.
 const MISSED_MAX: usize = 10_000;
+
+/// Attributes stand in manifests, which are read whole.
+const ATTRIBUTES_LEN_MAX: usize = 16 << 10;
 
 /// A point that is to be shipped.
 #[derive(Debug, Clone)]
@@ -112,21 +115,22 @@ fn slot_of(info: &PointInfo) -> (Option<Timestamp>, Timestamp) {
 /// last one it has.
 fn tags(policy: &Policy, calendar: Option<&Calendar>, last: Option<Timestamp>, info: &PointInfo) -> Vec<String> {
     let (slot, at) = slot_of(info);
-    let missed = match (calendar, last) {
-        (Some(calendar), Some(last)) => {
-            let between = calendar.iter(&policy.zone, last).take_while(|slot| *slot < at);
-            between.take(MISSED_MAX).collect()
-        }
-        _ => Vec::new(),
-    };
+    let missed = calendar.zip(last).into_iter().flat_map(|(calendar, last)| {
+        missed_runs(calendar, &policy.zone, last, at).take(MISSED_MAX)
+    });
     tag_names(tags_when_made(policy, slot.map_or(Made::OnDemand, Made::Slot), missed))
 }
 
 fn with_tags(attributes: &[u8], tags: &[String]) -> Vec<u8> {
     let mut facts: serde_json::Value =
         serde_json::from_slice(attributes).unwrap_or_else(|_| serde_json::json!({}));
-    if let Some(facts) = facts.as_object_mut() {
-        facts.insert("tags".to_owned(), serde_json::json!(tags));
+    let Some(object) = facts.as_object_mut() else { return attributes.to_vec() };
+    object.insert("tags".to_owned(), serde_json::json!(tags));
+    // A listing needs no names of what was skipped: the count is right, and recipes have the names.
+    for named in ["skipped", "not_covered"] {
+        if attributes.len() > ATTRIBUTES_LEN_MAX {
+            object.remove(named);
+        }
     }
     serde_json::to_vec(&facts).unwrap_or_default()
 }

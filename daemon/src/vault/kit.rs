@@ -11,6 +11,7 @@ use crate::record::{VaultSecret, vault_key, vault_secret_key};
 use data_encoding::HEXLOWER;
 use keelhold_vault::chain::{self as manifests, Opened};
 use keelhold_vault::keys::{KdfParams, KitSecret, KitShape, Passphrase, Slots};
+use keelhold_vault::format::Manifest;
 use keelhold_vault::kit;
 use std::sync::{Arc, PoisonError};
 use zeroize::Zeroizing;
@@ -139,15 +140,14 @@ impl Daemon {
         let opened = vault.look().await?;
         let mut slots = opened.slots.clone();
         change(&mut slots)?;
-        let creates_only = vault.creates_only().await?;
-        let next = manifests::Next {
+        let terms = vault.terms().await?;
+        let next = Manifest {
             made_at: self.store.clock.now().0,
             witnessed: self.store.pool.now().0,
-            ..manifests::Next::of(&opened)
+            ..(*opened.view).clone()
         };
-        let committed = manifests::commit(
-            &*vault.place, &opened, next, &slots, creates_only, None, &mut Random,
-        );
+        let committed =
+            manifests::commit(&*vault.place, &opened, &next, &slots, terms, &mut Random);
         let opened = committed.await.map_err(|error| of_chain(&error))?;
         vault.saw(opened.clone()).await;
         self.keep_seen(vault).await;

@@ -1,21 +1,27 @@
 //! One vault: the place, the key, and what this appliance knows of it.
 
 use super::failure::{of_chain, of_open_place, of_store_error};
+use super::Vaults;
 use super::pace::VaultPace;
+use super::records::Known;
+use crate::clock::SharedClock;
 use crate::failure::{Code, Failure, chain};
 use crate::job::JobId;
 use crate::record::{VaultRecord, VaultSecret, VaultSeen};
 use data_encoding::HEXLOWER;
 use keelhold_disk::units::PointId;
 use keelhold_policy::schedule::Kind;
-use keelhold_vault::chain::{self as manifests, Opened, Seen, Unlock};
-use keelhold_vault::format::{Link, Manifest};
+use keelhold_vault::chain::{self as manifests, Opened, Seen, Terms, Unlock};
+use keelhold_vault::format::{Link, Manifest, Name, Parent};
 use keelhold_vault::ids::Ids;
 use keelhold_vault::keys::MasterKey;
-use keelhold_vault::store::{AnyStore, Checked, Credential, DirectoryStore, Store as _};
+use keelhold_vault::store::{
+    AnyStore, Checked, Credential, DirectoryStore, LIST_MAX, Store as _, StoreError,
+};
 use keelhold_vault::{ManifestNumber, VaultId};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 pub type Place = Checked<AnyStore>;
@@ -33,17 +39,25 @@ impl keelhold_vault::Random for Random {
 
 #[derive(Debug, Default)]
 pub(super) struct State {
+    /// Of this run of the daemon.
     pub opened: Option<Opened>,
+    /// What the vault held when it was last seen.
+    pub view: Option<Arc<Manifest>>,
     /// Why the last try did not work.
     pub failure: Option<Failure>,
     pub seen: VaultSeen,
-    /// Objects and bytes there, when the index was last brought up.
-    pub objects: u64,
-    pub bytes: u64,
     /// The job that ships or verifies.
     pub job: Option<JobId>,
     /// Asked for by the schedule and not begun.
     pub wanted: Vec<(String, Kind)>,
+    /// By hand, while a job ran.
+    pub again: bool,
+    /// Somebody is about to ship what was wanted.
+    pub begun: bool,
+    /// What the vault has of the records, as of this manifest.
+    pub records: Option<(Parent, Known)>,
+    pub pause: Option<Duration>,
+    pub not_before: Option<tokio::time::Instant>,
 }
 
 #[derive(Debug)]
@@ -68,7 +82,7 @@ pub(super) fn master_of(id: &str, secret: &VaultSecret) -> Result<MasterKey, Fai
     Ok(MasterKey::from_bytes(id, secret.number, Zeroizing::new(bytes)))
 }
 
-pub(super) fn open_place(
+pub fn open_place(
     url: &str,
     endpoint: Option<&str>,
     credential: Option<&str>,
@@ -84,9 +98,8 @@ impl Vault {
         record: VaultRecord,
         secret: &VaultSecret,
         seen: VaultSeen,
-        dir: &Path,
-        clock: crate::clock::SharedClock,
-        zone: jiff::tz::TimeZone,
+        vaults: &Vaults,
+        clock: SharedClock,
     ) -> Result<Self, Failure> {
         let master = Arc::new(master_of(&record.id, secret)?);
         let credential = secret.credential.as_deref();
@@ -96,8 +109,8 @@ impl Vault {
             master,
             place,
             secret: Mutex::new(secret.clone()),
-            pace: VaultPace::new(&record.bandwidth, zone, clock),
-            dir: dir.join(&record.id),
+            pace: VaultPace::new(&record.bandwidth, vaults.zone.clone(), clock),
+            dir: vaults.dir.join(&record.id),
             record: Mutex::new(record),
             writing: tokio::sync::Mutex::new(None),
             state: Mutex::new(state),
@@ -128,10 +141,15 @@ impl Vault {
         self.state().seen.clone()
     }
 
+    #[must_use]
+    pub fn opened(&self) -> Option<Opened> {
+        self.state().opened.clone()
+    }
+
     /// What the vault holds, as far as it was seen.
     #[must_use]
     pub fn view(&self) -> Option<Arc<Manifest>> {
-        self.state().opened.as_ref().map(|opened| Arc::clone(&opened.view))
+        self.state().view.clone()
     }
 
     #[must_use]
@@ -142,10 +160,6 @@ impl Vault {
 
     pub(super) fn ids_dir(&self) -> PathBuf {
         self.dir.join("ids")
-    }
-
-    fn seen_dir(&self) -> PathBuf {
-        self.dir.join("seen")
     }
 
     fn last_seen(&self) -> Option<Seen> {
@@ -171,48 +185,50 @@ impl Vault {
 
     /// Remembers what the vault holds now.
     pub(super) async fn saw(&self, opened: Opened) {
-        self.remember(&opened).await;
+        if let Err(error) = self.remember(&opened).await {
+            tracing::warn!(vault = self.name(), error = chain(&error), "the vault's list is not kept");
+        }
         let mut state = self.state();
         state.seen.number = opened.newest.number.0;
         state.seen.link_hex = HEXLOWER.encode(&opened.newest.link.0);
+        state.view = Some(Arc::clone(&opened.view));
         state.opened = Some(opened);
         state.failure = None;
     }
 
-    /// Keeps the newest manifests in the state directory: what was seen can be listed without asking.
-    async fn remember(&self, opened: &Opened) {
-        let kept = async {
-            let dir = self.seen_dir();
-            std::fs::create_dir_all(&dir)?;
-            let store = DirectoryStore::open(&dir).map_err(std::io::Error::other)?;
-            let names: Vec<&str> = opened.stored.iter().map(|(name, _)| name.as_str()).collect();
-            let known = store.list("m/", "", 64).await.map_err(std::io::Error::other)?;
-            for (name, bytes) in &opened.stored {
-                let made = store.create(name, bytes.clone(), None).await;
-                made.map_err(std::io::Error::other)?;
-            }
-            for entry in known.entries.iter().filter(|entry| !names.contains(&entry.name.as_str())) {
-                store.delete(&entry.name).await.map_err(std::io::Error::other)?;
-            }
-            Ok::<_, std::io::Error>(())
-        };
-        if let Err(error) = kept.await {
-            tracing::warn!(vault = self.name(), error = chain(&error), "the vault's list is not kept");
+    /// Keeps what the vault holds in the state directory, as a full manifest: it can be listed without
+    /// asking. Nobody commits on top of it.
+    async fn remember(&self, opened: &Opened) -> std::io::Result<()> {
+        let (dir, view) = (self.dir.join("seen"), &*opened.view);
+        if self.view().is_some_and(|known| known.number == view.number) {
+            return Ok(());
         }
+        let bytes = view.seal(&opened.slots, &opened.master, &mut Random);
+        let name = Name::Manifest(view.number).to_string();
+        std::fs::create_dir_all(&dir)?;
+        let store = DirectoryStore::open(&dir).map_err(std::io::Error::other)?;
+        let failed = std::io::Error::other::<StoreError>;
+        store.create(&name, bytes.into(), None).await.map_err(failed)?;
+        let older = store.list(Name::MANIFESTS, &name, LIST_MAX).await.map_err(failed)?;
+        for entry in older.entries {
+            store.delete(&entry.name).await.map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// What was seen last, without asking.
     pub(super) async fn recall(&self) {
-        let Ok(store) = DirectoryStore::open(&self.seen_dir()) else { return };
-        let opened = manifests::open(&store, Unlock::Master(&self.master), self.last_seen()).await;
+        let Ok(store) = DirectoryStore::open(&self.dir.join("seen")) else { return };
+        let opened = manifests::open(&store, Unlock::Master(&self.master), None).await;
         if let Ok(opened) = opened {
-            self.state().opened = Some(opened);
+            self.state().view = Some(opened.view);
         }
     }
 
     /// Whether the store still does what was found out about it when it was set up.
-    pub(super) async fn creates_only(&self) -> Result<bool, Failure> {
+    pub(super) async fn terms(&self) -> Result<Terms, Failure> {
         let probed = keelhold_vault::store::probe(&*self.place, &mut Random).await;
-        Ok(probed.map_err(|error| of_store_error(&error))?.creates_only)
+        let creates_only = probed.map_err(|error| of_store_error(&error))?.creates_only;
+        Ok(Terms { creates_only, until: None })
     }
 }

@@ -5,6 +5,8 @@
 //! Protection on the pool never waits for a vault: whatever goes wrong here is shown and tried again.
 
 mod add;
+mod adopt;
+mod adopted;
 mod choose;
 mod failure;
 mod kit;
@@ -12,38 +14,52 @@ mod listing;
 mod local;
 mod outgoing;
 mod pace;
+mod reading;
 mod records;
 mod ship;
 mod verify;
 
-pub use failure::{of_chain, of_open_place, of_store_error};
-pub use listing::Shipped;
-pub use local::{Place, Random, Vault};
+pub use adopt::adopt;
+pub(crate) use choose::is_named;
+pub use adopted::Adopted;
+pub use failure::{of_chain, of_open_place, of_read, of_store_error};
+pub use kit::combined;
+pub use listing::Elsewhere;
+pub use local::{Place, Random, Vault, open_place};
+pub use reading::{InVault, PointInVault, VaultThread};
 pub use records::{AdoptedRecords, ContentKeys};
-pub use ship::{ship_by_hand, want};
+pub use ship::{run, ship_by_hand, want};
 pub use verify::verify;
 
 use crate::daemon::Daemon;
 use crate::failure::{Code, Failure, chain};
 use crate::pool_failure::of_store;
 use crate::record::{VAULT_PREFIX, VaultRecord, VaultSecret, VaultSeen, vault_secret_key, vault_seen_key};
+use crate::pool_thread::PoolHandle;
 use crate::store::Store;
+use jiff::tz::TimeZone;
+use keelhold_disk::units::PointId;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
 
 /// The vaults of this appliance, by name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Vaults {
     dir: PathBuf,
+    zone: TimeZone,
+    thread: VaultThread,
+    wake: Notify,
     known: Mutex<BTreeMap<String, Arc<Vault>>>,
 }
 
 impl Vaults {
     /// Those the pool has records of. Nothing is asked over the network: what a vault held when it was
     /// last seen is in the state directory.
-    pub async fn load(store: &Store, dir: PathBuf) -> Result<Self, Failure> {
-        let vaults = Self { dir, known: Mutex::default() };
+    pub async fn load(store: &Store, dir: PathBuf, zone: TimeZone) -> Result<Self, Failure> {
+        let thread = VaultThread::start()?;
+        let vaults = Self { dir, zone, thread, wake: Notify::new(), known: Mutex::default() };
         let records: Vec<VaultRecord> =
             store.records(VAULT_PREFIX).await.map_err(|error| of_store(&error))?;
         for record in records {
@@ -66,7 +82,8 @@ impl Vaults {
         };
         let (secret, seen) = read.await.map_err(|error| of_store(&error))?;
         let none = || Failure::new(Code::VaultKey, "this appliance has no key of the vault");
-        let vault = Vault::new(record, &secret.ok_or_else(none)?, seen.unwrap_or_default(), &self.dir)?;
+        let (secret, seen) = (secret.ok_or_else(none)?, seen.unwrap_or_default());
+        let vault = Vault::new(record, &secret, seen, self, store.clock.clone())?;
         vault.recall().await;
         Ok(Arc::new(vault))
     }
@@ -76,12 +93,40 @@ impl Vaults {
     }
 
     fn put(&self, vault: Arc<Vault>) {
-        self.known().insert(vault.name().to_owned(), vault);
+        self.known().insert(vault.name(), vault);
+    }
+
+    fn forget(&self, name: &str) {
+        self.known().remove(name);
+    }
+
+    /// The vaults that have a point, those that answered last first.
+    #[must_use]
+    pub fn with_point(&self, point: &PointId) -> Vec<Arc<Vault>> {
+        let mut vaults = self.all();
+        vaults.retain(|vault| vault.has(point));
+        vaults.sort_by_key(|vault| vault.state().failure.is_some());
+        vaults
+    }
+
+    /// A vault that a point can be read from.
+    pub async fn having(&self, pool: &PoolHandle, point: PointId) -> Option<InVault> {
+        let vault = self.with_point(&point).into_iter().next()?;
+        InVault::new(&self.thread, vault, pool, point).await.ok()
     }
 
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Vault>> {
         self.known().values().cloned().collect()
+    }
+
+    /// Something changed that may be worth a look.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    async fn woken(&self) {
+        self.wake.notified().await;
     }
 
     #[must_use]
@@ -101,7 +146,7 @@ impl Daemon {
         let seen = vault.seen();
         let kept = async {
             let mut change = self.store.change().await;
-            change.put(vault_seen_key(vault.name()), &seen)?;
+            change.put(vault_seen_key(&vault.name()), &seen)?;
             change.commit().await
         };
         let kept: Result<(), crate::store::StoreError> = kept.await;

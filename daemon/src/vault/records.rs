@@ -7,7 +7,7 @@ use crate::record::{AUDIT, CLOCK, DISK_JOB, FINISHED_JOBS, GROUPS, SCHEDULE, SCR
 use crate::store::Store;
 use keelhold_vault::format::{RecordEntry, RecordWhat};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Keys by which chunks are cut and named: with them an adopted appliance sends nothing twice.
 pub const CONTENT_KEYS: &str = "content-keys";
@@ -34,6 +34,25 @@ pub struct AdoptedRecords {
     /// Values in hex: they are JSON today, and bytes by right.
     pub records: BTreeMap<String, String>,
     pub series: BTreeMap<String, BTreeMap<u64, String>>,
+}
+
+/// Versions of records, and numbers of entries, by name.
+pub(super) type Known = BTreeSet<(String, u64)>;
+
+pub(super) fn known(entries: &[RecordEntry]) -> Known {
+    entries.iter().map(|entry| (entry.name.clone(), entry.version)).collect()
+}
+
+/// What of the records the vault has not got, and whether that is all there is: so it is told where
+/// nobody knows what it has, and where something was removed.
+pub(super) fn changed(all: Vec<RecordEntry>, has: Option<&Known>) -> (Vec<RecordEntry>, bool) {
+    let Some(has) = has else { return (all, true) };
+    let is_there = |name: &str| all.binary_search_by(|entry| entry.name.as_str().cmp(name)).is_ok();
+    if !has.iter().all(|(name, _)| is_there(name)) {
+        return (all, true);
+    }
+    let is_new = |entry: &RecordEntry| !has.contains(&(entry.name.clone(), entry.version));
+    (all.into_iter().filter(is_new).collect(), false)
 }
 
 fn is_shipped(name: &str) -> bool {
@@ -70,6 +89,7 @@ pub(super) async fn collect(store: &Store) -> Result<Vec<RecordEntry>, Failure> 
             });
         }
     }
+    entries.sort_by(|left, right| (&left.name, left.version).cmp(&(&right.name, right.version)));
     Ok(entries)
 }
 

@@ -42,7 +42,7 @@ impl Jobs {
             Work::Backup { source, order } => {
                 Some(Notice { job, source: source.clone(), order: *order, outcome })
             }
-            Work::Restore(_) | Work::Reclaim | Work::Disks => None,
+            Work::Restore(_) | Work::Reclaim | Work::Disks | Work::Vault => None,
         }
     }
 

@@ -1,0 +1,265 @@
+//! Shipping, as a job: one at a time for a vault, several vaults beside each other.
+
+use super::choose::Plan;
+use super::failure::{of_chain, of_ids, of_ship};
+use super::local::{Random, Vault};
+use super::outgoing::{Blocking, PoolSource};
+use super::records;
+use crate::api::types::{JobKind, JobResult, Outcome, ShipResult, Started};
+use crate::daemon::Daemon;
+use crate::failure::{Code, Failure, chain};
+use crate::job::JobId;
+use crate::pool_failure::{of_closed, of_store};
+use crate::raised::raised;
+use crate::size_text::size;
+use keelhold_policy::schedule::{Kind, Outcome as Ended};
+use keelhold_vault::chain::Opened;
+use keelhold_vault::format::RecordEntry;
+use keelhold_vault::ids::Ids;
+use keelhold_vault::ship::{Order, ShipPoint, Shipped, ship};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Bytes of a data object.
+const OBJECT_LEN: usize = 32 << 20;
+/// Objects on their way at once.
+const STREAMS: usize = 3;
+/// A vault that does not answer is tried again after this, then after twice as long, and so on.
+const PAUSE_FIRST: Duration = Duration::from_secs(60);
+const PAUSE_MOST: Duration = Duration::from_secs(3_600);
+/// Shipments of the schedule are gathered for so long: machines end their backups in flocks.
+const GATHER: Duration = Duration::from_secs(2);
+
+/// What the schedule asked for.
+type Wanted = Vec<(String, Kind)>;
+
+/// Ships everything that waits, or joins the job that does.
+pub async fn ship_by_hand(daemon: &Arc<Daemon>, name: &str) -> Result<Started, Failure> {
+    let vault = daemon.vaults.named(name)?;
+    if let Some(job) = vault.state().job {
+        // What was made since is shipped behind it.
+        vault.state().again = true;
+        daemon.vaults.wake();
+        return Ok(Started { job, joined: true });
+    }
+    let job = accept(daemon, &vault, JobKind::Ship).await?;
+    let daemon = Arc::clone(daemon);
+    tokio::spawn(async move { run_job(&daemon, &vault, job, None).await });
+    Ok(Started { job, joined: false })
+}
+
+pub(super) async fn accept(
+    daemon: &Daemon,
+    vault: &Vault,
+    kind: JobKind,
+) -> Result<JobId, Failure> {
+    let job = daemon.jobs.accept_vault(kind, &vault.name()).await;
+    let job = job.map_err(|error| of_store(&error))?;
+    vault.state().job = Some(job);
+    Ok(job)
+}
+
+/// The schedule wants a source's points in a vault.
+pub fn want(daemon: &Daemon, vault: &str, source: &str) {
+    let kind = Kind::Online { vault: vault.to_owned() };
+    match daemon.vaults.named(vault) {
+        Ok(vault) => {
+            vault.state().wanted.push((source.to_owned(), kind));
+            daemon.vaults.wake();
+        }
+        // Groups may name a vault that is not there yet: its points wait for it.
+        Err(_) => daemon.schedule.shipped([(source.to_owned(), kind, Ended::Failed)]),
+    }
+}
+
+/// Ships what the schedule wants until the daemon stops.
+pub async fn run(daemon: Arc<Daemon>, mut stopping: watch::Receiver<bool>) {
+    let mut running = tokio::task::JoinSet::new();
+    loop {
+        for vault in daemon.vaults.all() {
+            if let Some(wanted) = vault.begin_wanted(tokio::time::Instant::now()) {
+                let daemon = Arc::clone(&daemon);
+                running.spawn(async move { serve(&daemon, &vault, wanted).await });
+            }
+        }
+        let due = daemon.vaults.all().iter().filter_map(|vault| vault.next_try()).min();
+        let pause = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = pause => {}
+            () = daemon.vaults.woken() => {}
+            Some(_) = running.join_next() => {}
+            () = raised(&mut stopping) => break,
+        }
+    }
+    running.shutdown().await;
+}
+
+impl Vault {
+    /// What the schedule wants, if it is to be begun now.
+    fn begin_wanted(&self, now: tokio::time::Instant) -> Option<Option<Wanted>> {
+        let mut state = self.state();
+        if state.job.is_some() || state.begun {
+            return None;
+        }
+        if state.again {
+            (state.again, state.begun) = (false, true);
+            return Some(None);
+        }
+        if state.wanted.is_empty() || state.not_before.is_some_and(|at| at > now) {
+            return None;
+        }
+        state.begun = true;
+        Some(Some(std::mem::take(&mut state.wanted)))
+    }
+
+    fn next_try(&self) -> Option<tokio::time::Instant> {
+        let state = self.state();
+        state.not_before.filter(|_| !state.wanted.is_empty() && !state.begun)
+    }
+
+    /// The next try waits twice as long as this one did.
+    fn back_off(&self) -> Duration {
+        let mut state = self.state();
+        let pause = state.pause.map_or(PAUSE_FIRST, |pause| (pause * 2).min(PAUSE_MOST));
+        state.pause = Some(pause);
+        state.not_before = Some(tokio::time::Instant::now() + pause);
+        pause
+    }
+}
+
+/// Whether the same may work by itself later.
+fn is_passing(failure: &Failure) -> bool {
+    matches!(
+        failure.code,
+        Code::VaultUnreachable | Code::VaultFull | Code::VaultBusy | Code::VaultClock
+    )
+}
+
+async fn serve(daemon: &Arc<Daemon>, vault: &Arc<Vault>, wanted: Option<Wanted>) {
+    tokio::time::sleep(GATHER).await;
+    let mut wanted = wanted;
+    if let Some(wanted) = &mut wanted {
+        wanted.append(&mut vault.state().wanted);
+    }
+    let sources = wanted.as_ref().map(|of| of.iter().map(|(source, _)| source.clone()).collect());
+    let done = match accept(daemon, vault, JobKind::Ship).await {
+        Ok(job) => run_job(daemon, vault, job, sources).await,
+        Err(failure) => Err(failure),
+    };
+    vault.state().begun = false;
+    let ended = match &done {
+        Ok(_) => Ended::Good,
+        Err(failure) if is_passing(failure) => {
+            let pause = vault.back_off();
+            tracing::warn!(vault = vault.name(), error = failure.message, ?pause, "shipping is tried again");
+            vault.state().wanted.extend(wanted.unwrap_or_default());
+            return;
+        }
+        Err(_) => Ended::Failed,
+    };
+    {
+        let mut state = vault.state();
+        (state.pause, state.not_before) = (None, None);
+    }
+    let told = wanted.unwrap_or_default().into_iter();
+    daemon.schedule.shipped(told.map(|(source, kind)| (source, kind, ended)));
+}
+
+pub(super) async fn run_job(
+    daemon: &Daemon,
+    vault: &Arc<Vault>,
+    job: JobId,
+    sources: Option<BTreeSet<String>>,
+) -> Result<ShipResult, Failure> {
+    if let Err(error) = daemon.jobs.start(job).await {
+        tracing::warn!(job, error = chain(&error), "start not noted");
+    }
+    let began = Instant::now();
+    let shipped = ship_now(daemon, vault, job, sources.as_ref()).await;
+    daemon.keep_seen(vault).await;
+    let done = shipped.map(|mut result| {
+        result.seconds = began.elapsed().as_secs_f64();
+        result
+    });
+    {
+        let mut state = vault.state();
+        state.job = None;
+        state.failure = done.as_ref().err().cloned();
+    }
+    let ended = match &done {
+        Err(failure) => {
+            daemon.job_failed(job, failure.clone()).await;
+            Ok(())
+        }
+        Ok(result) => {
+            let (points, sent) = (result.points, size(result.bytes));
+            daemon.jobs.log(job, format!("{points} points, {sent} sent"));
+            let details = Some(JobResult::Ship(result.clone()));
+            daemon.jobs.finish(job, result.result, None, details, None).await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::warn!(job, error = chain(&error), "end of job not kept");
+    }
+    daemon.vaults.wake();
+    done
+}
+
+async fn ship_now(
+    daemon: &Daemon,
+    vault: &Arc<Vault>,
+    job: JobId,
+    sources: Option<&BTreeSet<String>>,
+) -> Result<ShipResult, Failure> {
+    let mut writing = vault.writing.lock().await;
+    let terms = vault.terms().await?;
+    let opened = vault.look().await?;
+    if writing.is_none() {
+        std::fs::create_dir_all(vault.ids_dir()).map_err(|error| Failure::of(Code::StateUnusable, &error))?;
+        *writing = Some(Ids::open(&vault.ids_dir()).map_err(|error| of_ids(&error))?);
+    }
+    let Some(ids) = writing.as_mut() else { unreachable!("it was just put there") };
+    ids.bring_up(&vault.place, &opened).await.map_err(|error| of_ids(&error))?;
+    let plan = daemon.plan(vault, &opened.view, sources).await?;
+    let all = records::collect(&daemon.store).await?;
+    let known = vault.state().records.take();
+    let known = known.filter(|(of, _)| *of == opened.newest).map(|(_, known)| known);
+    let has = records::known(&all);
+    let (changed, are_all) = records::changed(all, known.as_ref());
+    if plan.points.is_empty() && plan.gone.is_empty() && changed.is_empty() {
+        vault.state().records = Some((opened.newest, has));
+        return Ok(nothing(vault, job, &opened));
+    }
+    daemon.jobs.log(job, format!("{} points to ship, {} to let go", plan.points.len(), plan.gone.len()));
+    let source = PoolSource::new(&daemon.store.pool, &plan).await.map_err(of_closed)?;
+    let order = order(daemon, &source, &plan, changed, are_all).await?;
+    let total = order.points.len() as u64;
+    let gone = order.gone.len() as u64;
+    let watch = |far: keelhold_vault::ship::Progress| {
+        daemon.jobs.progress(job, |shown| {
+            shown.bytes_sent = far.bytes;
+            (shown.containers, shown.containers_done) = (far.objects_expected, far.objects);
+        });
+    };
+    let stop = || daemon.jobs.asked(job).is_some_and(|asked| *asked.cancel.borrow());
+    let shipped = ship(
+        &vault.place, &opened, ids, &source, order, terms, &vault.pace, &Blocking, &mut Random, &watch, &stop,
+    );
+    let shipped = shipped.await.map_err(|error| of_ship(&error))?;
+    let result = result(vault, job, &shipped, total, gone);
+    {
+        let mut state = vault.state();
+        state.seen.shipped_at = Some(daemon.store.clock.now().0);
+        (state.seen.objects, state.seen.bytes) = ids.totals();
+        state.records = Some((shipped.opened.newest, has));
+    }
+    vault.saw(shipped.opened).await;
+    Ok(result)
+}
