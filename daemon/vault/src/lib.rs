@@ -2,6 +2,7 @@
 //! the order of writing are in `VAULT.md`.
 //!
 //! - [`keys`]: the master key, the slots that wrap it, and every key that is derived from it.
+//! - [`chain`]: which manifest is the newest, and how the next one comes to be.
 //! - [`format`]: every byte that is stored: objects, index, manifests.
 //! - [`kit`]: the recovery kit on paper, in shares.
 //! - [`store`]: where objects lie, and what is not believed of it.
@@ -11,13 +12,17 @@
 
 #![forbid(unsafe_code)]
 
+pub mod chain;
 pub mod format;
 pub mod keys;
 pub mod kit;
 #[cfg(test)]
 mod layout;
+pub mod mutants;
 pub mod random;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod units;
 
 pub use random::Random;
