@@ -175,7 +175,7 @@ impl Slot {
         Some(opened.map(|_| {
             let mut bytes = Zeroizing::new([0; KEY_LEN]);
             bytes.copy_from_slice(&room[..KEY_LEN]);
-            MasterKey::from_parts(vault, self.raw.key_number.get(), bytes)
+            MasterKey::from_bytes(vault, self.raw.key_number.get(), bytes)
         }))
     }
 

@@ -1,0 +1,55 @@
+//! What the errors of vaults mean to people.
+
+use crate::failure::{Code, Failure, chain};
+use keelhold_vault::chain::{ChainError, VoidReason};
+use keelhold_vault::format::FormatFault;
+use keelhold_vault::store::{StoreError, StoreFault};
+
+#[must_use]
+pub fn of_store_error(error: &StoreError) -> Failure {
+    let code = match &error.fault {
+        StoreFault::NotFound => Code::VaultDamaged,
+        StoreFault::Refused => Code::VaultRefused,
+        StoreFault::Unavailable { .. } | StoreFault::Short { .. } => Code::VaultUnreachable,
+        StoreFault::Full => Code::VaultFull,
+        StoreFault::NoLocks => Code::VaultRefused,
+        StoreFault::Io { .. } => Code::VaultPlace,
+        StoreFault::Range { .. }
+        | StoreFault::Listing { .. }
+        | StoreFault::Name
+        | StoreFault::Limit { .. } => Code::VaultDamaged,
+    };
+    Failure::of(code, error)
+}
+
+fn of_void(reason: &VoidReason) -> Code {
+    match reason {
+        VoidReason::Format(FormatFault::Version { .. }) => Code::VaultNewer,
+        VoidReason::Format(FormatFault::Vault { .. } | FormatFault::MasterKey) => Code::VaultForeign,
+        VoidReason::Unlock(_) => Code::VaultKey,
+        _ => Code::VaultDamaged,
+    }
+}
+
+#[must_use]
+pub fn of_chain(error: &ChainError) -> Failure {
+    let code = match error {
+        ChainError::Store(error) => return of_store_error(error),
+        ChainError::Empty => Code::VaultEmpty,
+        ChainError::NotEmpty => Code::VaultForeign,
+        ChainError::Unlock { .. } | ChainError::Replaced { .. } => Code::VaultKey,
+        ChainError::NothingOpens { void } => {
+            let code = void.first().map_or(Code::VaultDamaged, |void| of_void(&void.reason));
+            let why = void.first().map(|void| format!("; manifest {}: {}", void.number, void.reason));
+            return Failure::new(code, format!("{}{}", chain(error), why.unwrap_or_default()));
+        }
+        ChainError::Base { reason, .. } => of_void(reason),
+        ChainError::TooManyVoid { .. } | ChainError::Merge { .. } | ChainError::NotReadBack { .. } => {
+            Code::VaultDamaged
+        }
+        ChainError::Rollback { .. } => Code::VaultRollback,
+        ChainError::Overtaken { .. } | ChainError::Contended { .. } => Code::VaultBusy,
+        ChainError::Slots | ChainError::TooLong { .. } | ChainError::Exhausted => Code::Internal,
+    };
+    Failure::of(code, error)
+}
