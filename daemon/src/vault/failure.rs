@@ -3,6 +3,8 @@
 use crate::failure::{Code, Failure, chain};
 use keelhold_vault::chain::{ChainError, VoidReason};
 use keelhold_vault::format::FormatFault;
+use keelhold_vault::ids::IdsError;
+use keelhold_vault::ship::ShipError;
 use keelhold_vault::store::{StoreError, StoreFault};
 
 #[must_use]
@@ -50,6 +52,33 @@ pub fn of_chain(error: &ChainError) -> Failure {
         ChainError::Rollback { .. } => Code::VaultRollback,
         ChainError::Overtaken { .. } | ChainError::Contended { .. } => Code::VaultBusy,
         ChainError::Slots | ChainError::TooLong { .. } | ChainError::Exhausted => Code::Internal,
+    };
+    Failure::of(code, error)
+}
+
+#[must_use]
+pub fn of_ids(error: &IdsError) -> Failure {
+    match error {
+        IdsError::Store(error) => of_store_error(error),
+        IdsError::Io { .. } => Failure::of(Code::StateUnusable, error),
+        IdsError::Damaged { .. } | IdsError::Index { .. } => Failure::of(Code::VaultDamaged, error),
+    }
+}
+
+#[must_use]
+pub fn of_ship(error: &ShipError) -> Failure {
+    let code = match error {
+        ShipError::Store(error) => return of_store_error(error),
+        ShipError::Chain(error) => return of_chain(error),
+        ShipError::Ids(error) => return of_ids(error),
+        ShipError::Source(_) => Code::PoolDamaged,
+        ShipError::Stopped => Code::Cancelled,
+        ShipError::Foreign { .. } => Code::VaultForeign,
+        ShipError::Lock { .. } => Code::VaultRefused,
+        ShipError::Unplaced { .. } | ShipError::Leftover(_) => Code::VaultDamaged,
+        ShipError::Answer { .. } | ShipError::AllRecordsNeeded | ShipError::TooManyRecords => {
+            Code::Internal
+        }
     };
     Failure::of(code, error)
 }

@@ -1,31 +1,30 @@
 //! Shipping, as a job: one at a time for a vault, several vaults beside each other.
 
-use super::choose::Plan;
-use super::failure::{of_chain, of_ids, of_ship};
+use super::choose::{Chosen, Plan};
+use super::failure::{of_ids, of_ship};
 use super::local::{Random, Vault};
 use super::outgoing::{Blocking, PoolSource};
 use super::records;
 use crate::api::types::{JobKind, JobResult, Outcome, ShipResult, Started};
 use crate::daemon::Daemon;
 use crate::failure::{Code, Failure, chain};
+use crate::id_text;
 use crate::job::JobId;
 use crate::pool_failure::{of_closed, of_store};
+use crate::pool_thread::LivePool;
 use crate::raised::raised;
 use crate::size_text::size;
 use keelhold_policy::schedule::{Kind, Outcome as Ended};
-use keelhold_vault::chain::Opened;
-use keelhold_vault::format::RecordEntry;
 use keelhold_vault::ids::Ids;
-use keelhold_vault::ship::{Order, ShipPoint, Shipped, ship};
-use std::collections::{BTreeMap, BTreeSet};
+use keelhold_vault::ship::{
+    Locks, OBJECT_LEN_DEFAULT, Order, Progress, STREAMS_DEFAULT, ShipPoint, Shipped, ship,
+    wants_all_records,
+};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// Bytes of a data object.
-const OBJECT_LEN: usize = 32 << 20;
-/// Objects on their way at once.
-const STREAMS: usize = 3;
 /// A vault that does not answer is tried again after this, then after twice as long, and so on.
 const PAUSE_FIRST: Duration = Duration::from_secs(60);
 const PAUSE_MOST: Duration = Duration::from_secs(3_600);
@@ -221,45 +220,125 @@ async fn ship_now(
     let mut writing = vault.writing.lock().await;
     let terms = vault.terms().await?;
     let opened = vault.look().await?;
-    if writing.is_none() {
-        std::fs::create_dir_all(vault.ids_dir()).map_err(|error| Failure::of(Code::StateUnusable, &error))?;
-        *writing = Some(Ids::open(&vault.ids_dir()).map_err(|error| of_ids(&error))?);
-    }
-    let Some(ids) = writing.as_mut() else { unreachable!("it was just put there") };
-    ids.bring_up(&vault.place, &opened).await.map_err(|error| of_ids(&error))?;
+    let ids = match &mut *writing {
+        Some(ids) => ids,
+        none => none.insert(Ids::open(&vault.ids_dir()).map_err(|error| of_ids(&error))?),
+    };
+    let brought = ids.bring_up(&*vault.place, &vault.master, &opened.view).await;
+    brought.map_err(|error| of_ids(&error))?;
     let plan = daemon.plan(vault, &opened.view, sources).await?;
     let all = records::collect(&daemon.store).await?;
     let known = vault.state().records.take();
     let known = known.filter(|(of, _)| *of == opened.newest).map(|(_, known)| known);
+    let known = known.filter(|_| !wants_all_records(&opened.view));
     let has = records::known(&all);
     let (changed, are_all) = records::changed(all, known.as_ref());
-    if plan.points.is_empty() && plan.gone.is_empty() && changed.is_empty() {
-        vault.state().records = Some((opened.newest, has));
-        return Ok(nothing(vault, job, &opened));
-    }
-    daemon.jobs.log(job, format!("{} points to ship, {} to let go", plan.points.len(), plan.gone.len()));
+    let (points, gone) = (plan.points.len(), plan.gone.len());
+    daemon.jobs.log(job, format!("{points} points to ship, {gone} to let go"));
     let source = PoolSource::new(&daemon.store.pool, &plan).await.map_err(of_closed)?;
-    let order = order(daemon, &source, &plan, changed, are_all).await?;
-    let total = order.points.len() as u64;
-    let gone = order.gone.len() as u64;
-    let watch = |far: keelhold_vault::ship::Progress| {
-        daemon.jobs.progress(job, |shown| {
-            shown.bytes_sent = far.bytes;
-            (shown.containers, shown.containers_done) = (far.objects_expected, far.objects);
-        });
+    let mut left_out = Vec::new();
+    let points = points_of(daemon, &plan, &mut left_out).await?;
+    let order = Order {
+        points,
+        gone: plan.gone,
+        records: changed,
+        records_are_all: are_all,
+        locks: Locks::default(),
+        now: daemon.store.clock.now().0,
+        witnessed: daemon.store.pool.now().0,
+        object_len: OBJECT_LEN_DEFAULT,
+        streams: STREAMS_DEFAULT,
+        creates_only: terms.creates_only,
     };
-    let stop = || daemon.jobs.asked(job).is_some_and(|asked| *asked.cancel.borrow());
+    let watch = |far: Progress| show(daemon, job, far);
+    let stop = || daemon.jobs.asked(job).is_none_or(|asked| *asked.cancel.borrow());
     let shipped = ship(
-        &vault.place, &opened, ids, &source, order, terms, &vault.pace, &Blocking, &mut Random, &watch, &stop,
+        &vault.place, &opened, ids, &source, order, &vault.pace, &Blocking, &mut Random, &watch, &stop,
     );
     let shipped = shipped.await.map_err(|error| of_ship(&error))?;
-    let result = result(vault, job, &shipped, total, gone);
+    left_out.extend(shipped.left_out.iter().map(|(point, why)| {
+        format!("{}: {why}", id_text::encode(&point.0))
+    }));
+    let (objects, bytes) = ids.totals();
     {
         let mut state = vault.state();
         state.seen.shipped_at = Some(daemon.store.clock.now().0);
-        (state.seen.objects, state.seen.bytes) = ids.totals();
+        (state.seen.objects, state.seen.bytes) = (objects, bytes);
         state.records = Some((shipped.opened.newest, has));
     }
+    let result = result(vault, job, &shipped, gone as u64, left_out);
     vault.saw(shipped.opened).await;
     Ok(result)
+}
+
+fn show(daemon: &Daemon, job: JobId, far: Progress) {
+    daemon.jobs.progress(job, |shown| {
+        shown.bytes_sent = far.bytes;
+        shown.containers = (far.points_done + far.points_left) as u64;
+        shown.containers_done = far.points_done as u64;
+    });
+}
+
+fn result(
+    vault: &Vault,
+    job: JobId,
+    shipped: &Shipped,
+    points_gone: u64,
+    left_out: Vec<String>,
+) -> ShipResult {
+    let before = vault.view().map_or(0, |view| view.points.len() as u64);
+    ShipResult {
+        result: if left_out.is_empty() { Outcome::Ok } else { Outcome::Partial },
+        job,
+        vault: vault.name(),
+        points: shipped.opened.view.points.len() as u64 + points_gone - before,
+        points_gone,
+        objects: shipped.objects,
+        chunks: shipped.chunks,
+        chunks_known: shipped.known,
+        chunks_taken_over: shipped.taken_over,
+        bytes: shipped.bytes,
+        bytes_data: shipped.data_bytes,
+        requests: shipped.requests,
+        manifest: shipped.opened.newest.number.0,
+        seconds: 0.0,
+        left_out,
+        error: None,
+    }
+}
+
+/// What a manifest says of each point. Points whose recipes cannot be read are left out.
+async fn points_of(
+    daemon: &Daemon,
+    plan: &Plan,
+    left_out: &mut Vec<String>,
+) -> Result<Vec<ShipPoint>, Failure> {
+    let mut points = Vec::with_capacity(plan.points.len());
+    for Chosen { info, attributes, class } in &plan.points {
+        let id = info.id;
+        let look = move |pool: LivePool| async move { pool.anatomy(&id).await };
+        let anatomy = match daemon.store.pool.call(look).await.map_err(of_closed)? {
+            Ok(anatomy) => anatomy,
+            Err(error) => {
+                left_out.push(format!("{}: {}", id_text::encode(&id.0), chain(&error)));
+                continue;
+            }
+        };
+        points.push(ShipPoint {
+            point: id,
+            source: info.source,
+            is_partial: info.partial,
+            class: *class,
+            at: info.at.0,
+            committed_at: info.committed_at.0,
+            bytes_source: info.bytes_source,
+            entry_count: info.entries,
+            attributes: attributes.clone(),
+            recipe_number: anatomy.recipe.0,
+            recipe_digest: anatomy.recipe_digest,
+            root: anatomy.root,
+            root_page: anatomy.root_page.map(|page| page.0),
+        });
+    }
+    Ok(points)
 }

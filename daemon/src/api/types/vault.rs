@@ -75,10 +75,12 @@ pub struct ShipResult {
     pub chunks_known: u64,
     /// Sent.
     pub bytes: u64,
-    /// Of them what holds data.
+    /// Of them chunks of files' content, as they are framed.
     pub bytes_data: u64,
-    /// Bytes of objects that an interrupted shipment had left and that were taken over.
-    pub bytes_taken_over: u64,
+    /// Chunks that an interrupted shipment had sent.
+    pub chunks_taken_over: u64,
+    /// To the store, all of them.
+    pub requests: u64,
     pub manifest: u64,
     pub seconds: f64,
     /// Points that could not be shipped, and why.

@@ -60,7 +60,7 @@ pub fn random_tree(tree: &Path, files: usize, seed: u64) {
         let folder = tree.join(format!("d{}", file % 7));
         fs::create_dir_all(&folder).unwrap();
         let len = usize::try_from(chance.below(400_000)).unwrap();
-        fs::write(folder.join(format!("f{file}")), chance.bytes(len)).unwrap();
+        fs::write(folder.join(format!("f{file}")), chance.noise(len)).unwrap();
     }
 }
 
