@@ -64,8 +64,13 @@ impl<D: Device, W: Work> Inner<D, W> {
 
     async fn root_of(&self, row: &PointRow) -> Result<TreeRoot, ReadError> {
         let recipe = self.recipe(row).await?;
+        self.decode_root(row, &recipe.root)
+    }
+
+    /// The root of a tree out of its recipe.
+    pub(super) fn decode_root(&self, row: &PointRow, root: &[u8]) -> Result<TreeRoot, ReadError> {
         let undecodable = |source| ReadError::Undecodable { number: row.recipe, source };
-        let mut reader = Reader::new(&recipe.root);
+        let mut reader = Reader::new(root);
         let root = TreeRoot::decode(&mut reader).map_err(undecodable)?;
         reader.finish().map_err(undecodable)?;
         Ok(root)
