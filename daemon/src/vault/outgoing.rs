@@ -6,7 +6,9 @@ use crate::pool_thread::{LivePool, PoolClosed, PoolHandle};
 use bytes::Bytes;
 use keelhold_chunk::ChunkId;
 use keelhold_disk::error::ReadError;
+use keelhold_disk::pool::{ChunkOut, FrameOut, Unread};
 use keelhold_disk::units::{ChunkNumber, PointId, PoolId};
+use keelhold_vault::format::Codec;
 use keelhold_vault::pack::{SourceChunk, SourceFrame};
 use keelhold_vault::ship::{Source, SourceError};
 use keelhold_vault::work::Work;
@@ -81,11 +83,43 @@ impl Source for PoolSource {
             let numbers: Vec<ChunkNumber> = numbers.into_iter().map(ChunkNumber).collect();
             pool.ids_of(&numbers).await
         };
-        let ids = self.pool.call(ids).await.map_err(closed)?.map_err(|error| failed(&error))?;
-        Ok(ids.into_iter().map(|(number, id)| (number.0, id)).collect())
+        let out = self.pool.call(ids).await.map_err(closed)?;
+        lost(&out.unread)?;
+        Ok(out.ids.into_iter().map(|(number, id)| (number.0, id)).collect())
     }
 
     async fn frames(&self, numbers: Vec<u64>) -> Result<Vec<SourceFrame>, SourceError> {
-        todo!()
+        let mut left: Vec<ChunkNumber> = numbers.into_iter().map(ChunkNumber).collect();
+        let mut frames = Vec::new();
+        while !left.is_empty() {
+            let take = move |pool: LivePool| async move { pool.frames_out(&left).await };
+            let out = self.pool.call(take).await.map_err(closed)?;
+            lost(&out.unread)?;
+            frames.extend(out.frames.into_iter().map(frame));
+            left = out.left;
+        }
+        Ok(frames)
     }
+}
+
+fn lost(unread: &[Unread]) -> Result<(), SourceError> {
+    let Some(first) = unread.first() else { return Ok(()) };
+    let chunk = first.number.0;
+    tracing::warn!(chunk, error = chain(&first.error), "a chunk that is to be shipped cannot be read");
+    Err(SourceError::Lost { first: chunk, count: unread.len() as u64 })
+}
+
+fn frame(out: FrameOut) -> SourceFrame {
+    let codec = match out.codec {
+        keelhold_disk::format::Codec::Raw => Codec::Raw,
+        _ => Codec::Zstd,
+    };
+    let chunk = |chunk: ChunkOut| SourceChunk {
+        number: chunk.number.0,
+        id: chunk.id,
+        kind: chunk.kind as u8,
+        len: chunk.len,
+    };
+    let chunks = out.chunks.into_iter().map(chunk).collect();
+    SourceFrame { codec, packed: out.packed, plain_len: out.plain_len, chunks }
 }

@@ -12,11 +12,12 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use keelhold_policy::calendar::Hours;
 use keelhold_policy::goal::Rate;
+use keelhold_vault::ship::Pace;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The least of a limit that one slice may be: a twentieth of a second.
+/// A slice is what the limit lets through in a twentieth of a second.
 const SLICES_A_SECOND: u64 = 20;
 
 #[derive(Debug, Clone)]
@@ -102,8 +103,10 @@ impl VaultPace {
         (part, start)
     }
 
-    /// Comes back when so many more bytes may be sent.
-    pub async fn give(&self, mut len: u64) {
+}
+
+impl Pace for VaultPace {
+    async fn take(&self, mut len: u64) {
         while len > 0 {
             let (part, start) = self.slice(len, timestamp(self.clock.now()), Instant::now());
             len -= part;

@@ -73,7 +73,7 @@ pub(super) async fn collect(store: &Store) -> Result<Vec<RecordEntry>, Failure> 
         entries.push(RecordEntry { name, what: RecordWhat::Record, version, value });
     }
     let keys = ContentKeys {
-        id_key_hex: data_encoding::HEXLOWER.encode(&keys.id_key[..]),
+        id_key_hex: data_encoding::HEXLOWER.encode(&keys.id_key),
         cut_hex: data_encoding::HEXLOWER.encode(&keys.cut),
     };
     let value = serde_json::to_vec(&keys).unwrap_or_default();
