@@ -91,4 +91,9 @@ impl<S: Store> Store for Checked<S> {
         named(name)?;
         self.inner.delete(name).await
     }
+
+    async fn recall(&self, name: &str) -> Result<bool, StoreError> {
+        named(name)?;
+        self.inner.recall(name).await
+    }
 }

@@ -20,6 +20,26 @@ pub enum StoreFault {
     Refused,
     #[error("the store does not answer or is overloaded (status {status})")]
     Unavailable { status: u16 },
+    #[error("the store said nothing for {seconds} s")]
+    Silent { seconds: u64 },
+    #[error("the store cannot be reached")]
+    Unreachable,
+    #[error("the answer broke off, or was none")]
+    Cut,
+    #[error("the answer is none to what was asked")]
+    Unfit,
+    #[error("the answer is longer than any object")]
+    TooLong,
+    #[error("the store does not know these credentials, or their secret is wrong")]
+    Credentials,
+    #[error("there is no such bucket or container")]
+    NoBucket,
+    #[error("the bucket is in another region ({expected})")]
+    Region { expected: String },
+    #[error("clocks differ: the store's is {ahead} s ahead of ours, and it refuses for that")]
+    ClockSkew { ahead: i64 },
+    #[error("the store refuses with status {status} {code}")]
+    Answer { status: u16, code: String },
     #[error("the store has no room left")]
     Full,
     #[error("bytes {start} to {end} are not all there, the object has {len}")]
@@ -46,6 +66,13 @@ impl StoreError {
     /// Whether the same request may succeed by itself later.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        matches!(self.fault, StoreFault::Unavailable { .. } | StoreFault::Short { .. })
+        matches!(
+            self.fault,
+            StoreFault::Unavailable { .. }
+                | StoreFault::Short { .. }
+                | StoreFault::Silent { .. }
+                | StoreFault::Unreachable
+                | StoreFault::Cut
+        )
     }
 }

@@ -27,8 +27,8 @@ impl MemoryStore {
     }
 
     /// Puts an object there whatever was there before: what a store that ignores conditions does.
-    #[cfg(test)]
-    pub(crate) fn put(&self, name: &str, bytes: Bytes) {
+    #[cfg(any(test, feature = "testing"))]
+    pub fn put(&self, name: &str, bytes: Bytes) {
         self.objects().insert(name.to_owned(), bytes);
     }
 }

@@ -8,11 +8,14 @@
 //! Operations are asynchronous. [`DirectoryStore`] works on the thread that polls it, which must be one
 //! that may wait for a disk.
 
+mod any;
 mod checked;
+mod cloud;
 mod directory;
 mod error;
 mod memory;
 mod probe;
+mod proof;
 mod settle;
 
 use std::future::Future;
@@ -20,11 +23,14 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+pub use any::AnyStore;
 pub use checked::Checked;
+pub use cloud::{CloudStore, Credential, CredentialError, OpenError, Patience};
 pub use directory::DirectoryStore;
 pub use error::{StoreError, StoreFault};
 pub use memory::MemoryStore;
 pub use probe::{Probed, probe};
+pub use proof::{LockProof, probe_locks};
 pub use settle::{Settled, settle};
 
 /// Most names one listing gives.
@@ -104,6 +110,14 @@ pub trait Store: Send + Sync {
 
     /// Deletes an object; whether there was one is not said, as half of the stores do not know.
     fn delete(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// For an object whose bytes turned out to be wrong. A store that keeps versions looks up the first
+    /// one, which is the only one a writer of ours can have made, and gives that from now on. Says
+    /// whether this is another one than was read before: then it is worth reading again.
+    fn recall(&self, name: &str) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        let _ = name;
+        async { Ok(false) }
+    }
 }
 
 /// Names are few letters, so that no store, shell or file system reads something else into them.
@@ -135,9 +149,9 @@ fn foldered(folder: &str, limit: usize) -> Result<(), StoreError> {
     if is_bounded { Ok(()) } else { Err(StoreError::new(folder, StoreFault::Limit { limit })) }
 }
 
-#[cfg(test)]
-mod conformance;
-#[cfg(test)]
-pub(crate) mod lying;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+#[cfg(any(test, feature = "testing"))]
+pub mod lying;
 #[cfg(test)]
 mod tests;
