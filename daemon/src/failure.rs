@@ -253,6 +253,8 @@ codes! {
         "see `keelhold vault status`";
     VaultUrl = "0816", Usage, "this is no place of a vault",
         "write file:///DIR, s3://BUCKET/PREFIX or az://CONTAINER/PREFIX";
+    VaultCredential = "0818", Usage, "the credential cannot be used",
+        "README.md shows what such a file looks like; chmod 600 it, and name it with --credential";
     NoPoolYet = "0817", Refused, "this appliance was adopted from a vault and has no pool yet",
         "make one with `keelhold pool create --disk PATH:SIZE`; backups go on then";
 

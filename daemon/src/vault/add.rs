@@ -2,8 +2,9 @@
 
 use super::failure::{of_chain, of_store_error};
 use super::kit::{combined, kdf, passphrase};
-use super::local::{Place, Random, Vault, open_place};
+use super::local::{Random, Vault, open_place};
 use super::pace::parse_rules;
+use super::place::Place;
 use crate::api::types::{self, NewVault};
 use crate::audit::Actor;
 use crate::daemon::Daemon;

@@ -3,7 +3,7 @@
 use super::adopted::Adopted;
 use super::failure::{of_chain, of_read};
 use super::kit::{combined, passphrase as checked};
-use super::local::Place;
+use super::place::Place;
 use super::records::AdoptedRecords;
 use crate::failure::{Code, Failure};
 use crate::id_text;

@@ -5,21 +5,42 @@ use keelhold_vault::chain::{ChainError, VoidReason};
 use keelhold_vault::format::FormatFault;
 use keelhold_vault::ids::IdsError;
 use keelhold_vault::ship::ShipError;
-use keelhold_vault::store::{StoreError, StoreFault};
+use keelhold_vault::store::{OpenError, StoreError, StoreFault};
 
 #[must_use]
 pub fn of_store_error(error: &StoreError) -> Failure {
     let code = match &error.fault {
-        StoreFault::NotFound => Code::VaultDamaged,
-        StoreFault::Refused => Code::VaultRefused,
-        StoreFault::Unavailable { .. } | StoreFault::Short { .. } => Code::VaultUnreachable,
+        StoreFault::Refused | StoreFault::Credentials | StoreFault::NoLocks => Code::VaultRefused,
+        StoreFault::Unavailable { .. }
+        | StoreFault::Short { .. }
+        | StoreFault::Silent { .. }
+        | StoreFault::Unreachable
+        | StoreFault::Cut => Code::VaultUnreachable,
         StoreFault::Full => Code::VaultFull,
-        StoreFault::NoLocks => Code::VaultRefused,
-        StoreFault::Io { .. } => Code::VaultPlace,
-        StoreFault::Range { .. }
+        StoreFault::ClockSkew { .. } => Code::VaultClock,
+        StoreFault::NoBucket | StoreFault::Region { .. } | StoreFault::Io { .. } => Code::VaultPlace,
+        StoreFault::NotFound
+        | StoreFault::Unfit
+        | StoreFault::TooLong
+        | StoreFault::Answer { .. }
+        | StoreFault::Range { .. }
         | StoreFault::Listing { .. }
         | StoreFault::Name
         | StoreFault::Limit { .. } => Code::VaultDamaged,
+    };
+    Failure::of(code, error)
+}
+
+#[must_use]
+pub fn of_open_place(error: &OpenError) -> Failure {
+    let code = match error {
+        OpenError::Url | OpenError::Endpoint => Code::VaultUrl,
+        OpenError::NoCredential
+        | OpenError::OtherCredential
+        | OpenError::Credential(_)
+        | OpenError::AccountKey => Code::VaultCredential,
+        OpenError::Client(_) => Code::Internal,
+        OpenError::Store(error) => return of_store_error(error),
     };
     Failure::of(code, error)
 }

@@ -3,6 +3,7 @@
 use super::failure::{of_chain, of_open_place, of_store_error};
 use super::Vaults;
 use super::pace::VaultPace;
+use super::place::Place;
 use super::records::Known;
 use crate::clock::SharedClock;
 use crate::failure::{Code, Failure, chain};
@@ -15,16 +16,12 @@ use keelhold_vault::chain::{self as manifests, Opened, Seen, Terms, Unlock};
 use keelhold_vault::format::{Link, Manifest, Name, Parent};
 use keelhold_vault::ids::Ids;
 use keelhold_vault::keys::MasterKey;
-use keelhold_vault::store::{
-    AnyStore, Checked, Credential, DirectoryStore, LIST_MAX, Store as _, StoreError,
-};
+use keelhold_vault::store::{DirectoryStore, LIST_MAX, Store as _, StoreError};
 use keelhold_vault::{ManifestNumber, VaultId};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use zeroize::Zeroizing;
-
-pub type Place = Checked<AnyStore>;
 
 /// The kernel's randomness.
 #[derive(Debug, Clone, Copy, Default)]
@@ -87,10 +84,8 @@ pub fn open_place(
     endpoint: Option<&str>,
     credential: Option<&str>,
 ) -> Result<Arc<Place>, Failure> {
-    let credential = credential.map(Credential::parse).transpose();
-    let credential = credential.map_err(|error| of_open_place(&error))?;
-    let store = AnyStore::open(url, endpoint, credential.as_ref());
-    Ok(Arc::new(Checked::new(store.map_err(|error| of_open_place(&error))?)))
+    let place = Place::open(url, endpoint, credential);
+    place.map(Arc::new).map_err(|error| of_open_place(&error))
 }
 
 impl Vault {

@@ -2,7 +2,8 @@
 //! read there, the rest from the vault.
 
 use super::failure::of_read;
-use super::local::{Place, Vault};
+use super::local::Vault;
+use super::place::Place;
 use crate::failure::{Code, Failure, chain};
 use crate::pool_thread::PoolHandle;
 use bytes::Bytes;

@@ -18,7 +18,7 @@ fn what_cannot_be_a_vault_is_said_and_backups_go_on() {
     let code = |args: &[&str], exit: i32| appliance.ask(args).error(exit);
     assert_eq!(code(&["vault", "add", "v", "--url", &url(&missing)], 1), "KH-E0804");
     assert_eq!(code(&["vault", "add", "v", "--url", "ftp://x/y"], 2), "KH-E0816");
-    assert_eq!(code(&["vault", "add", "v", "--url", "s3://bucket/p"], 2), "KH-E0807");
+    assert_eq!(code(&["vault", "add", "v", "--url", "s3://bucket/p"], 2), "KH-E0818");
     assert_eq!(code(&["vault", "ship", "v"], 1), "KH-E0801");
     assert_eq!(code(&["vault", "list", "v"], 1), "KH-E0801");
     let short = scratch.path().join("short");
