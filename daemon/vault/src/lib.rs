@@ -4,6 +4,7 @@
 //! - [`keys`]: the master key, the slots that wrap it, and every key that is derived from it.
 //! - [`format`]: every byte that is stored: objects, index, manifests.
 //! - [`kit`]: the recovery kit on paper, in shares.
+//! - [`pack`], [`ids`], [`ship`]: putting objects together, what the vault has already, sending the rest.
 //! - [`store`]: where objects lie, and what is not believed of it.
 //!
 //! The crate reads no clock, starts no thread and draws no randomness: what it needs of these is given
@@ -12,13 +13,17 @@
 #![forbid(unsafe_code)]
 
 pub mod format;
+pub mod ids;
 pub mod keys;
 pub mod kit;
 #[cfg(test)]
 mod layout;
+pub mod mutants;
+pub mod pack;
 pub mod random;
 pub mod store;
 pub mod units;
+pub mod work;
 
 pub use random::Random;
 pub use units::{ManifestNumber, ObjectId, PointId, PoolId, SourceId, VaultId};

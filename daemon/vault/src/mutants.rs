@@ -1,0 +1,51 @@
+//! Protections that can be left out, one at a time, in a build made for it: a test that does not notice
+//! is no test. Without the feature `mutants` every question here is a constant.
+
+/// A protection to leave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutant {
+    /// The manifest does not wait for the objects it names.
+    ManifestLast,
+    /// What an interrupted shipment left is believed by its head.
+    LeftoverProof,
+    /// A chunk is in the vault if one is whose id begins alike.
+    WholeId,
+    /// A local index file is believed without its checksums.
+    LocalCheck,
+}
+
+impl Mutant {
+    pub const ALL: [Self; 4] =
+        [Self::ManifestLast, Self::LeftoverProof, Self::WholeId, Self::LocalCheck];
+}
+
+#[cfg(feature = "mutants")]
+thread_local! {
+    static LEFT_OUT: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+}
+
+/// Runs something on this thread without one protection.
+#[cfg(feature = "mutants")]
+pub fn without<T>(mutant: Mutant, run: impl FnOnce() -> T) -> T {
+    struct Back;
+    impl Drop for Back {
+        fn drop(&mut self) {
+            LEFT_OUT.set(None);
+        }
+    }
+    LEFT_OUT.set(Some(mutant));
+    let _back = Back;
+    run()
+}
+
+/// Whether the protection is in place.
+#[cfg(feature = "mutants")]
+pub(crate) fn keeps(mutant: Mutant) -> bool {
+    LEFT_OUT.get() != Some(mutant)
+}
+
+#[cfg(not(feature = "mutants"))]
+#[inline]
+pub(crate) const fn keeps(_mutant: Mutant) -> bool {
+    true
+}
