@@ -2,6 +2,7 @@
 //! the order of writing are in `VAULT.md`.
 //!
 //! - [`keys`]: the master key, the slots that wrap it, and every key that is derived from it.
+//! - [`chain`]: which manifest is the newest, and how the next one comes to be.
 //! - [`format`]: every byte that is stored: objects, index, manifests.
 //! - [`kit`]: the recovery kit on paper, in shares.
 //! - [`pack`], [`ids`], [`ship`]: putting objects together, what the vault has already, sending the rest.
@@ -12,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod chain;
 pub mod format;
 pub mod ids;
 pub mod keys;
@@ -22,6 +24,8 @@ pub mod mutants;
 pub mod pack;
 pub mod random;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod units;
 pub mod work;
 

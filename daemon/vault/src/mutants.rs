@@ -4,6 +4,18 @@
 /// A protection to leave out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
+    /// A vault that was set back is taken for what it is now.
+    Rollback,
+    /// Manifests between the newest and the one that was seen are not compared with who names them.
+    ParentLink,
+    /// A difference is applied to whatever has the number of its base.
+    BaseLink,
+    /// What was created counts without having been read.
+    ReadBack,
+    /// A number is taken whoever else wants it.
+    ClaimAlone,
+    /// What somebody else added meanwhile is passed over.
+    Overtaken,
     /// The manifest does not wait for the objects it names.
     ManifestLast,
     /// What an interrupted shipment left is believed by its head.
@@ -15,8 +27,18 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 4] =
-        [Self::ManifestLast, Self::LeftoverProof, Self::WholeId, Self::LocalCheck];
+    pub const ALL: [Self; 10] = [
+        Self::Rollback,
+        Self::ParentLink,
+        Self::BaseLink,
+        Self::ReadBack,
+        Self::ClaimAlone,
+        Self::Overtaken,
+        Self::ManifestLast,
+        Self::LeftoverProof,
+        Self::WholeId,
+        Self::LocalCheck,
+    ];
 }
 
 #[cfg(feature = "mutants")]

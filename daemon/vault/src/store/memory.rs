@@ -28,7 +28,7 @@ impl MemoryStore {
 
     /// Puts an object there whatever was there before: what a store that ignores conditions does.
     #[cfg(test)]
-    pub(super) fn put(&self, name: &str, bytes: Bytes) {
+    pub(crate) fn put(&self, name: &str, bytes: Bytes) {
         self.objects().insert(name.to_owned(), bytes);
     }
 }

@@ -138,6 +138,6 @@ fn foldered(folder: &str, limit: usize) -> Result<(), StoreError> {
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
-mod lying;
+pub(crate) mod lying;
 #[cfg(test)]
 mod tests;
