@@ -5,6 +5,7 @@
 //! - [`chain`]: which manifest is the newest, and how the next one comes to be.
 //! - [`format`]: every byte that is stored: objects, index, manifests.
 //! - [`kit`]: the recovery kit on paper, in shares.
+//! - [`pack`], [`ids`], [`ship`]: putting objects together, what the vault has already, sending the rest.
 //! - [`store`]: where objects lie, and what is not believed of it.
 //!
 //! The crate reads no clock, starts no thread and draws no randomness: what it needs of these is given
@@ -14,16 +15,19 @@
 
 pub mod chain;
 pub mod format;
+pub mod ids;
 pub mod keys;
 pub mod kit;
 #[cfg(test)]
 mod layout;
 pub mod mutants;
+pub mod pack;
 pub mod random;
 pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod units;
+pub mod work;
 
 pub use random::Random;
 pub use units::{ManifestNumber, ObjectId, PointId, PoolId, SourceId, VaultId};

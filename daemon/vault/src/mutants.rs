@@ -16,16 +16,28 @@ pub enum Mutant {
     ClaimAlone,
     /// What somebody else added meanwhile is passed over.
     Overtaken,
+    /// The manifest does not wait for the objects it names.
+    ManifestLast,
+    /// What an interrupted shipment left is believed by its head.
+    LeftoverProof,
+    /// A chunk is in the vault if one is whose id begins alike.
+    WholeId,
+    /// A local index file is believed without its checksums.
+    LocalCheck,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 10] = [
         Self::Rollback,
         Self::ParentLink,
         Self::BaseLink,
         Self::ReadBack,
         Self::ClaimAlone,
         Self::Overtaken,
+        Self::ManifestLast,
+        Self::LeftoverProof,
+        Self::WholeId,
+        Self::LocalCheck,
     ];
 }
 

@@ -25,7 +25,9 @@ pub use manifest::{
 pub use name::{Name, NameFault};
 pub use object::{
     ClearObject, Directory, ObjectChunk, ObjectHead, ObjectKey, PlainFrame, SealedObject, Shape,
+    object_len,
 };
+pub(crate) use object::{OBJECT_CHUNKS_MAX, OBJECT_FRAMES_MAX};
 pub use record::{RecordEntry, RecordWhat, decode_records, encode_records};
 pub use rows::{Class, FramePlace, ObjectKind, ObjectRef, Place};
 

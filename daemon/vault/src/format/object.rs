@@ -12,11 +12,11 @@ use crate::units::{ManifestNumber, ObjectId, PoolId, VaultId};
 
 mod pack;
 
-pub use pack::{PlainFrame, SealedObject, Shape};
+pub use pack::{PlainFrame, SealedObject, Shape, object_len};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"KHVO");
-pub(super) const OBJECT_FRAMES_MAX: usize = 65_536;
-const OBJECT_CHUNKS_MAX: usize = 1 << 20;
+pub(crate) const OBJECT_FRAMES_MAX: usize = 65_536;
+pub(crate) const OBJECT_CHUNKS_MAX: usize = 1 << 20;
 /// Highest kind of a chunk that the pool knows.
 pub(super) const CHUNK_KIND_MAX: u8 = 5;
 
