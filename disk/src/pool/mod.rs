@@ -91,6 +91,7 @@ use crate::units::{PointId, PoolId, SessionId, SourceId, UnixNanos};
 use crate::work::Work;
 
 pub use crate::format::DiskState;
+pub use crate::tree::Piece;
 pub use audit::Claim;
 pub use create::CreateOptions;
 pub use exclusive::Forecast;
@@ -100,7 +101,7 @@ pub use inspect::{DiskReport, Fact, Inspector, Section, Where, inspect_disk};
 pub use members::DrainReport;
 pub use open::{LabelFound, read_label};
 pub use outside::OutsideReport;
-pub use reader::{Piece, PointReader};
+pub use reader::{PointHold, PointReader};
 pub use reclaim::{ReclaimOptions, ReclaimProgress, ReclaimReport};
 pub use records::{Record, RecordChange};
 pub use run::RUN_BUFFER_LEN;
