@@ -5,6 +5,7 @@
 //! - [`chain`]: which manifest is the newest, and how the next one comes to be.
 //! - [`format`]: every byte that is stored: objects, index, manifests.
 //! - [`kit`]: the recovery kit on paper, in shares.
+//! - [`read`]: records, chunks and points, proved.
 //! - [`store`]: where objects lie, and what is not believed of it.
 //!
 //! The crate reads no clock, starts no thread and draws no randomness: what it needs of these is given
@@ -20,6 +21,7 @@ pub mod kit;
 mod layout;
 pub mod mutants;
 pub mod random;
+pub mod read;
 pub mod store;
 #[cfg(test)]
 mod testing;

@@ -16,16 +16,22 @@ pub enum Mutant {
     ClaimAlone,
     /// What somebody else added meanwhile is passed over.
     Overtaken,
+    /// Bytes are served under whatever id the index says.
+    ChunkIds,
+    /// Chunks are served whatever a page or span says they are.
+    SpanDigests,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Rollback,
         Self::ParentLink,
         Self::BaseLink,
         Self::ReadBack,
         Self::ClaimAlone,
         Self::Overtaken,
+        Self::ChunkIds,
+        Self::SpanDigests,
     ];
 }
 
