@@ -6,6 +6,7 @@
 //! - [`format`]: every byte that is stored: objects, index, manifests.
 //! - [`kit`]: the recovery kit on paper, in shares.
 //! - [`pack`], [`ids`], [`ship`]: putting objects together, what the vault has already, sending the rest.
+//! - [`read`]: records, chunks and points, proved.
 //! - [`store`]: where objects lie, and what is not believed of it.
 //!
 //! The crate reads no clock, starts no thread and draws no randomness: what it needs of these is given
@@ -23,6 +24,8 @@ mod layout;
 pub mod mutants;
 pub mod pack;
 pub mod random;
+pub mod read;
+pub mod ship;
 pub mod store;
 #[cfg(test)]
 mod testing;

@@ -24,10 +24,14 @@ pub enum Mutant {
     WholeId,
     /// A local index file is believed without its checksums.
     LocalCheck,
+    /// Bytes are served under whatever id the index says.
+    ChunkIds,
+    /// Chunks are served whatever a page or span says they are.
+    SpanDigests,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Rollback,
         Self::ParentLink,
         Self::BaseLink,
@@ -38,6 +42,8 @@ impl Mutant {
         Self::LeftoverProof,
         Self::WholeId,
         Self::LocalCheck,
+        Self::ChunkIds,
+        Self::SpanDigests,
     ];
 }
 
