@@ -38,6 +38,7 @@ const NUMBERS_AHEAD: usize = 16 << 10;
 pub struct FrameOut {
     /// Raw or Zstandard.
     pub codec: Codec,
+    /// Often in the memory that the pool lends for reading: whoever keeps it long copies it.
     pub packed: Bytes,
     pub plain_len: u32,
     /// In the order of their bytes in the plain frame.
@@ -228,11 +229,9 @@ impl<D: Device, W: Work> Inner<D, W> {
         let entry = from.directory.frames[usize::from(from.frame)];
         let is_whole = from.chunks.len() == from.directory.chunks_of(from.frame).len();
         if is_whole && entry.codec != Codec::Lz4 {
-            let proved = self.proved_out(from).await?;
+            let packed = self.proved_out(from).await?.compressed;
             let chunks = from.chunks.iter().map(ChunkOut::of).collect();
             let (codec, plain_len) = (entry.codec, entry.plain_len);
-            // Out of the memory that is lent for reading: nobody knows how long the frame will live.
-            let packed = self.work.run(move || Bytes::from(proved.compressed.to_vec())).await;
             return Ok(Read::Whole(FrameOut { codec, packed, plain_len, chunks }));
         }
         let cached = self.cache.borrow_mut().frame(from.run, from.frame);
