@@ -51,7 +51,7 @@ impl Unread {
     fn of_vault(error: &tree::ReadError<keelhold_vault::read::ReadError>) -> Self {
         match error {
             tree::ReadError::Store(error) => {
-                let damage = Damage { place: error.object(), reason: chain(error) };
+                let damage = Damage { place: error.object().map(str::to_owned), reason: chain(error) };
                 Self { failure: crate::vault::of_read(error), damage }
             }
             tree::ReadError::Page { .. } => {

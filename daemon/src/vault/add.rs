@@ -115,8 +115,9 @@ impl Daemon {
         let secret = KitSecret::draw(&mut Random);
         let one = KitShape::new(1, 1).expect("one of one is a kit");
         slots.set_kit(&master, &secret, one, now, &mut Random);
-        let founded = manifests::found(place, &Arc::new(master), &slots, terms, now, &mut Random);
-        let opened = founded.await.map_err(|error| of_chain(&error))?;
+        let (master, mut random) = (Arc::new(master), Random);
+        let founded = manifests::found(place, &master, &slots, terms, now, &mut random).await;
+        let opened = founded.map_err(|error| of_chain(&error))?;
         Ok(Made { opened, kit_hex: Some(HEXLOWER.encode(&secret.expose()[..])), is_new: true })
     }
 

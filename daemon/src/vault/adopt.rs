@@ -45,7 +45,7 @@ pub async fn adopt(
     let reader = VaultReader::new(Arc::clone(place), master, view, None);
     let found = reader.records().await.map_err(|error| of_read(&error))?;
     let hex = |value: &[u8]| HEXLOWER.encode(value);
-    let records = found.records.iter().map(|(name, record)| (name.clone(), hex(&record.value)));
+    let records = found.records.iter().map(|(name, (_, value))| (name.clone(), hex(value)));
     let series = found.series.iter().map(|(name, entries)| {
         let entries = entries.iter().map(|(number, value)| (*number, hex(value)));
         (name.clone(), entries.collect())

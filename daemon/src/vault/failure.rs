@@ -4,6 +4,7 @@ use crate::failure::{Code, Failure, chain};
 use keelhold_vault::chain::{ChainError, VoidReason};
 use keelhold_vault::format::FormatFault;
 use keelhold_vault::ids::IdsError;
+use keelhold_vault::read::ReadError;
 use keelhold_vault::ship::ShipError;
 use keelhold_vault::store::{OpenError, StoreError, StoreFault};
 
@@ -96,10 +97,21 @@ pub fn of_ship(error: &ShipError) -> Failure {
         ShipError::Stopped => Code::Cancelled,
         ShipError::Foreign { .. } => Code::VaultForeign,
         ShipError::Lock { .. } => Code::VaultRefused,
-        ShipError::Unplaced { .. } | ShipError::Leftover(_) => Code::VaultDamaged,
+        ShipError::Unplaced { .. } => Code::VaultDamaged,
         ShipError::Answer { .. } | ShipError::AllRecordsNeeded | ShipError::TooManyRecords => {
             Code::Internal
         }
+    };
+    Failure::of(code, error)
+}
+
+#[must_use]
+pub fn of_read(error: &ReadError) -> Failure {
+    let code = match error {
+        ReadError::Store(error) => return of_store_error(error),
+        ReadError::NoPoint { .. } => Code::VaultNoPoints,
+        ReadError::ReadOnly | ReadError::NoIdKey => Code::Internal,
+        _ => Code::VaultDamaged,
     };
     Failure::of(code, error)
 }

@@ -147,8 +147,8 @@ impl Daemon {
             ..(*opened.view).clone()
         };
         let committed =
-            manifests::commit(&*vault.place, &opened, &next, &slots, terms, &mut Random);
-        let opened = committed.await.map_err(|error| of_chain(&error))?;
+            manifests::commit(&*vault.place, &opened, &next, &slots, terms, &mut Random).await;
+        let opened = committed.map_err(|error| of_chain(&error))?;
         vault.saw(opened.clone()).await;
         self.keep_seen(vault).await;
         Ok(opened)

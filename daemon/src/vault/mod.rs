@@ -122,6 +122,10 @@ impl Vaults {
         self.known().values().cloned().collect()
     }
 
+    fn thread(&self) -> &VaultThread {
+        &self.thread
+    }
+
     /// Something changed that may be worth a look.
     pub fn wake(&self) {
         self.wake.notify_one();

@@ -3,7 +3,6 @@
 use super::choose::Plan;
 use crate::failure::chain;
 use crate::pool_thread::{LivePool, PoolClosed, PoolHandle};
-use bytes::Bytes;
 use keelhold_chunk::ChunkId;
 use keelhold_disk::error::ReadError;
 use keelhold_disk::pool::{ChunkOut, FrameOut, Unread};

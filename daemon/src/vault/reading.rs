@@ -43,6 +43,16 @@ impl VaultThread {
         thread.spawn(run).map_err(broken)?;
         Ok(Self { tasks })
     }
+
+    /// Runs something where readers live.
+    pub fn run<F, Fut>(&self, job: F) -> Result<(), Failure>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + 'static,
+    {
+        let sent = self.tasks.send(Box::new(move || Box::pin(job())));
+        sent.map_err(|_| Failure::new(Code::Stopping, "nothing reads out of vaults any more"))
+    }
 }
 
 /// What the pool has, it gives: a vault is far, and its answers may cost money.
@@ -66,6 +76,24 @@ impl Local for PoolFirst {
             pool.chunks_at(ChunkNumber(first), count).await
         };
         handle.call(read).await.unwrap_or_else(|_| none())
+    }
+
+    async fn ids_at(&self, pool: PoolId, first: u64, count: u16) -> Vec<Option<ChunkId>> {
+        let mut ids = vec![None; usize::from(count)];
+        let Some((_, handle)) = self.pool.as_ref().filter(|(id, _)| *id == pool) else {
+            return ids;
+        };
+        let read = move |pool: crate::pool_thread::LivePool| async move {
+            let numbers = (0..u64::from(count)).map(|at| ChunkNumber(first + at));
+            pool.ids_of(&numbers.collect::<Vec<_>>()).await
+        };
+        for (number, id) in handle.call(read).await.map(|out| out.ids).unwrap_or_default() {
+            let at = usize::try_from(number.0 - first).unwrap_or(usize::MAX);
+            if let Some(place) = ids.get_mut(at) {
+                *place = Some(id);
+            }
+        }
+        ids
     }
 }
 
@@ -98,8 +126,7 @@ impl InVault {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = ()> + 'static,
     {
-        let sent = self.thread.tasks.send(Box::new(move || Box::pin(job())));
-        sent.map_err(|_| Failure::new(Code::Stopping, "nothing reads out of vaults any more"))
+        self.thread.run(job)
     }
 
     pub async fn reader(&self) -> Result<PointInVault, Failure> {
@@ -109,7 +136,7 @@ impl InVault {
         };
         let (place, master) = (Arc::clone(&self.vault.place), Arc::clone(&self.vault.master));
         let reader = VaultReader::new(place, master, opened.view, Some(self.id_key.clone()));
-        let point = reader.point(&self.point, self.local.clone()).await;
+        let point = reader.point(&self.point, self.local.clone());
         point.map_err(|error| {
             let failure = of_read(&error);
             tracing::warn!(vault = self.vault.name(), error = chain(&error), "a point was not opened");

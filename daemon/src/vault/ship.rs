@@ -17,7 +17,7 @@ use crate::size_text::size;
 use keelhold_policy::schedule::{Kind, Outcome as Ended};
 use keelhold_vault::ids::Ids;
 use keelhold_vault::ship::{
-    Locks, OBJECT_LEN_DEFAULT, Order, Progress, STREAMS_DEFAULT, ShipPoint, Shipped, ship,
+    Locks, OBJECT_LEN_DEFAULT, Order, Progress, ROUND_CHUNKS_DEFAULT, STREAMS_DEFAULT, ShipPoint, Shipped, ship,
     wants_all_records,
 };
 use std::collections::BTreeSet;
@@ -224,8 +224,6 @@ async fn ship_now(
         Some(ids) => ids,
         none => none.insert(Ids::open(&vault.ids_dir()).map_err(|error| of_ids(&error))?),
     };
-    let brought = ids.bring_up(&*vault.place, &vault.master, &opened.view).await;
-    brought.map_err(|error| of_ids(&error))?;
     let plan = daemon.plan(vault, &opened.view, sources).await?;
     let all = records::collect(&daemon.store).await?;
     let known = vault.state().records.take();
@@ -249,11 +247,12 @@ async fn ship_now(
         object_len: OBJECT_LEN_DEFAULT,
         streams: STREAMS_DEFAULT,
         creates_only: terms.creates_only,
+        round_chunks: ROUND_CHUNKS_DEFAULT,
     };
     let watch = |far: Progress| show(daemon, job, far);
     let stop = || daemon.jobs.asked(job).is_none_or(|asked| *asked.cancel.borrow());
     let shipped = ship(
-        &vault.place, &opened, ids, &source, order, &vault.pace, &Blocking, &mut Random, &watch, &stop,
+        &*vault.place, &opened, ids, &source, &order, &vault.pace, &Blocking, &mut Random, &watch, &stop,
     );
     let shipped = shipped.await.map_err(|error| of_ship(&error))?;
     left_out.extend(shipped.left_out.iter().map(|(point, why)| {

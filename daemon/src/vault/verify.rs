@@ -1,22 +1,27 @@
 //! Proving that a vault can be restored from, as a job.
 
-use super::failure::of_verify;
+use super::failure::of_read;
 use super::local::{Random, Vault};
 use super::ship::accept;
 use crate::api::types::{JobKind, JobResult, Outcome, Started, VerifyResult};
 use crate::daemon::Daemon;
 use crate::failure::{Failure, chain};
 use crate::job::JobId;
+use crate::id_text;
 use crate::pool_failure::of_closed;
+use crate::pool_thread::PoolClosed;
 use keelhold_vault::read::VaultReader;
-use keelhold_vault::verify::{Progress, Sample, verify as prove};
+use keelhold_vault::verify::{Finding, Progress, Sample, verify as prove};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::{oneshot, watch};
 
 /// Of so many objects one is read, where not all are.
 const ONE_IN: u32 = 16;
 /// Findings that are named.
 const NAMED_MAX: usize = 100;
+const POINTS_MAX: usize = 10;
 
 pub async fn verify(daemon: &Arc<Daemon>, name: &str, whole: bool) -> Result<Started, Failure> {
     let vault = daemon.vaults.named(name)?;
@@ -56,6 +61,16 @@ async fn run(daemon: &Daemon, vault: &Arc<Vault>, job: JobId, whole: bool) {
     }
 }
 
+fn said(finding: &Finding) -> String {
+    let points: Vec<String> =
+        finding.points.iter().map(|point| id_text::encode(&point.0)).take(POINTS_MAX).collect();
+    let object = finding.object.as_deref().unwrap_or("the index");
+    match points.is_empty() {
+        true => format!("{object}: {}", chain(&finding.fault)),
+        false => format!("{object}: {}; points {}", chain(&finding.fault), points.join(", ")),
+    }
+}
+
 async fn verify_now(
     daemon: &Daemon,
     vault: &Arc<Vault>,
@@ -68,15 +83,28 @@ async fn verify_now(
     let (place, master) = (Arc::clone(&vault.place), Arc::clone(&vault.master));
     let reader = VaultReader::new(place, master, Arc::clone(&opened.view), Some(id_key));
     let sample = if whole { Sample::Whole } else { Sample::OneIn(ONE_IN) };
-    let watch = |far: Progress| {
-        daemon.jobs.progress(job, |shown| {
-            shown.bytes_read = far.bytes;
-            (shown.containers, shown.containers_done) = (far.objects_all, far.objects);
-        });
+    let (tell, mut told) = watch::channel(Progress::default());
+    let (answer, answered) = oneshot::channel();
+    // Trees are walked where readers live.
+    daemon.vaults.thread().run(move || async move {
+        let tell = |far: Progress| drop(tell.send_replace(far));
+        let _ = answer.send(prove(&reader, sample, &mut Random, &tell).await);
+    })?;
+    let mut answered = pin!(answered);
+    let report = loop {
+        tokio::select! {
+            report = &mut answered => break report.map_err(|_| of_closed(PoolClosed))?,
+            Ok(()) = told.changed() => {
+                let far = *told.borrow_and_update();
+                daemon.jobs.progress(job, |shown| {
+                    shown.bytes_read = far.bytes;
+                    (shown.containers, shown.containers_done) = (far.objects_all, far.objects);
+                });
+            }
+        }
     };
-    let report = prove(&reader, sample, &mut Random, &watch).await;
-    let report = report.map_err(|error| of_verify(&error))?;
-    let findings = report.findings.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    let report = report.map_err(|error| of_read(&error))?;
+    let findings = report.findings.iter().take(NAMED_MAX).map(said).collect();
     Ok(VerifyResult {
         result: if report.findings.is_empty() { Outcome::Ok } else { Outcome::Partial },
         job,

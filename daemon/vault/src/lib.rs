@@ -30,6 +30,7 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod units;
+pub mod verify;
 pub mod work;
 
 pub use random::Random;

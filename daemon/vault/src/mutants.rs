@@ -28,10 +28,12 @@ pub enum Mutant {
     ChunkIds,
     /// Chunks are served whatever a page or span says they are.
     SpanDigests,
+    /// Entries of the index are not held against the objects they lead to.
+    LeafEntries,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Rollback,
         Self::ParentLink,
         Self::BaseLink,
@@ -44,6 +46,7 @@ impl Mutant {
         Self::LocalCheck,
         Self::ChunkIds,
         Self::SpanDigests,
+        Self::LeafEntries,
     ];
 }
 

@@ -180,6 +180,11 @@ impl Slot {
     }
 
     #[must_use]
+    pub fn is_passphrase(&self) -> bool {
+        matches!(self.kind(), SlotKind::Passphrase(_))
+    }
+
+    #[must_use]
     pub fn kind(&self) -> SlotKind {
         self.kind
     }
