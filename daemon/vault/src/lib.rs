@@ -23,6 +23,7 @@ mod layout;
 pub mod mutants;
 pub mod pack;
 pub mod random;
+pub mod ship;
 pub mod store;
 #[cfg(test)]
 mod testing;

@@ -133,11 +133,6 @@ impl Ids {
         IdsError::Damaged { object: file.index.object }
     }
 
-    /// Forgets what is open here, so that it is looked at anew.
-    pub(crate) fn close(&mut self) {
-        self.files.clear();
-    }
-
     /// The numbers of a pool that are in the vault.
     #[must_use]
     pub fn numbers(&self, pool: PoolId) -> RoaringTreemap {
