@@ -24,7 +24,6 @@ mod layout;
 pub mod mutants;
 pub mod pack;
 pub mod random;
-pub mod read;
 pub mod ship;
 pub mod store;
 #[cfg(test)]

@@ -132,7 +132,8 @@ where
         let (mut left, mut len) = (chunks, CHUNK_LEN);
         while !left.is_empty() {
             self.close_if_full().await?;
-            let count = (FRAMES_BATCH_LEN / len).clamp(16, 4096) as usize;
+            let room = (self.order.round_chunks as u64).saturating_sub(self.round.numbers.len());
+            let count = (FRAMES_BATCH_LEN / len).clamp(16, 4096).min(room.max(1)) as usize;
             let (asked, rest) = left.split_at(count.min(left.len()));
             let numbers = asked.iter().map(|(number, _)| *number).collect();
             let frames = self.lanes.beside(self.source.frames(numbers)).await.map_err(failed)?;

@@ -197,6 +197,8 @@ pub(super) struct Site {
     pub slots: Slots,
     pub dir: tempfile::TempDir,
     pub opened: Opened,
+    /// Makes the random bytes of every shipment others: ids that come twice are the end of everything.
+    pub shipments: u64,
 }
 
 impl Site {
@@ -204,7 +206,7 @@ impl Site {
         let master = master();
         let (slots, _) = slots(&master, 2);
         let opened = now(chain::found(store, &master, &slots, TERMS, 5, &mut seeded(3))).unwrap();
-        Self { master, slots, dir: tempfile::tempdir().unwrap(), opened }
+        Self { master, slots, dir: tempfile::tempdir().unwrap(), opened, shipments: 0 }
     }
 
     pub fn reopen(&mut self, store: &impl Store) {
@@ -219,6 +221,11 @@ impl Site {
         std::fs::remove_dir_all(self.dir.path().join("ids")).unwrap();
     }
 
+    pub fn random(&mut self, seed: u64) -> impl Random + Send + use<> {
+        self.shipments += 1;
+        seeded(seed << 20 | self.shipments)
+    }
+
     /// One shipment over a store that never waits.
     pub fn ship(
         &mut self,
@@ -227,7 +234,7 @@ impl Site {
         order: &Order,
         seed: u64,
     ) -> Result<Shipped, ShipError> {
-        let (mut ids, mut random) = (self.ids(), seeded(seed));
+        let (mut ids, mut random) = (self.ids(), self.random(seed));
         let shipped = now(ship(
             store,
             &self.opened,
