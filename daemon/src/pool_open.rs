@@ -14,8 +14,8 @@ use keelhold_disk::device::probe::{
 use keelhold_disk::exec::{Executor, Fifo, Spawner};
 use keelhold_disk::mutants::Mutants;
 use keelhold_disk::pool::{
-    ContentKeys, CreateOptions, DiskState, Entropy, INDEX_BUDGET, Inspector, LabelFound, OutsideReport,
-    RUN_BUFFER_LEN, Surroundings, read_label,
+    ContentKeys, CreateOptions, DiskState, Entropy, INDEX_BUDGET, Inspector, LabelFound,
+    OutsideReport, RUN_BUFFER_LEN, Surroundings, read_label,
 };
 use keelhold_disk::seal::WrappingKey;
 use keelhold_disk::units::{DiskId, PoolId, UnixNanos};

@@ -162,7 +162,8 @@ impl StateDir {
         let (new, place) = (self.path.join(format!("{name}.new")), self.path.join(name));
         let write = || {
             let mut options = File::options();
-            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            let mut file =
+                options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
             file.write_all(text)?;
             file.sync_all()?;
             std::fs::rename(&new, &place)?;

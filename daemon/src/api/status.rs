@@ -2,9 +2,7 @@
 
 use super::SharedDaemon;
 use super::answer::Answer;
-use super::types::{
-    CatalogStatus, Disk, FullForecast, Outcome, PoolStatus, Source, Status, Vault,
-};
+use super::types::{CatalogStatus, Disk, FullForecast, Outcome, PoolStatus, Source, Status, Vault};
 use super::verdict::{Sources, Verdict, verdict, without_pool};
 use crate::clock::rfc3339;
 use crate::failure::Failure;

@@ -28,7 +28,8 @@ pub async fn run(context: &Context, args: Adopt) -> Result<Exit, Failure> {
         return Err(Failure::new(Code::PoolExists, text)
             .hint("adopt takes over on an empty state directory: name one with --state"));
     }
-    let place = crate::vault::open_place(&args.vault, args.endpoint.as_deref(), credential.as_deref())?;
+    let place =
+        crate::vault::open_place(&args.vault, args.endpoint.as_deref(), credential.as_deref())?;
     let found = crate::vault::adopt(&place, &kit, passphrase.as_deref()).await?;
     let adopted = found.into_adopted(args.vault, args.endpoint, credential);
     context.state.set_adopted(&adopted).map_err(|error| of_state(&error))?;

@@ -83,8 +83,9 @@ pub fn secret_text(path: &Path) -> Result<String, Failure> {
     let mode = std::fs::metadata(path).map_err(failed)?.mode() & 0o7777;
     if mode & 0o077 != 0 {
         let text = format!("{} can be read by others (mode {mode:04o})", path.display());
-        return Err(Failure::new(Code::KeyFileOpen, text)
-            .hint(format!("chmod 600 {}", path.display())));
+        return Err(
+            Failure::new(Code::KeyFileOpen, text).hint(format!("chmod 600 {}", path.display()))
+        );
     }
     std::fs::read_to_string(path).map_err(failed)
 }
@@ -160,7 +161,13 @@ async fn kit(context: &Context, args: VaultKit) -> Result<Exit, Failure> {
         "shares": kit.shares.len(), "files": paths });
     context.printer.show(&value, |_| {
         let shown = paths.iter().map(|path| path.display().to_string());
-        let head = format!("recovery kit {} of vault {}, any {} of {} open it:", kit.kit, kit.vault, kit.need, kit.shares.len());
+        let head = format!(
+            "recovery kit {} of vault {}, any {} of {} open it:",
+            kit.kit,
+            kit.vault,
+            kit.need,
+            kit.shares.len()
+        );
         let end = String::from("keep it away from this machine: whoever has it reads the vault");
         std::iter::once(head).chain(shown).chain([end]).collect()
     })?;
@@ -235,12 +242,17 @@ fn describe(vault: &Shown) -> Vec<String> {
     lines.extend(vault.why.iter().map(|why| format!("  {why}")));
     lines.push(match &vault.last_verified_at {
         Some(at) if vault.verified_ok => format!("  proved restorable {at}"),
-        Some(at) => format!("  NOT all of it could be read {at}: keelhold vault verify {} --whole", vault.name),
+        Some(at) => format!(
+            "  NOT all of it could be read {at}: keelhold vault verify {} --whole",
+            vault.name
+        ),
         None => format!("  not verified yet: keelhold vault verify {}", vault.name),
     });
     match (&vault.kit_at, vault.has_passphrase) {
         (Some(at), _) => lines.push(format!("  recovery kit printed {at}")),
-        (None, true) => lines.push(String::from("  no recovery kit printed: only the passphrase opens it")),
+        (None, true) => {
+            lines.push(String::from("  no recovery kit printed: only the passphrase opens it"))
+        }
         (None, false) => lines.push(format!(
             "  NOTHING opens it when this appliance is gone: keelhold vault kit {} --to FILE",
             vault.name

@@ -289,7 +289,8 @@ impl Jobs {
 
     /// Accepts a job that ships to a vault or reads it; it is the caller's.
     pub async fn accept_vault(&self, kind: JobKind, vault: &str) -> Result<JobId, StoreError> {
-        let id = self.accept_unkept(kind, format!("vault {vault}"), None, Work::Vault, None).await?;
+        let id =
+            self.accept_unkept(kind, format!("vault {vault}"), None, Work::Vault, None).await?;
         self.take(id);
         Ok(id)
     }

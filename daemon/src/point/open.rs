@@ -178,11 +178,7 @@ impl Behind {
     }
 }
 
-async fn serve(
-    reader: Result<Reader, Unread>,
-    mut queue: mpsc::Receiver<Request>,
-    opened: Opened,
-) {
+async fn serve(reader: Result<Reader, Unread>, mut queue: mpsc::Receiver<Request>, opened: Opened) {
     let reader = match reader {
         Ok(reader) => reader,
         Err(unread) => return drop(opened.send(Err(unread))),

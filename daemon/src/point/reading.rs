@@ -51,7 +51,8 @@ impl Unread {
     fn of_vault(error: &tree::ReadError<keelhold_vault::read::ReadError>) -> Self {
         match error {
             tree::ReadError::Store(error) => {
-                let damage = Damage { place: error.object().map(str::to_owned), reason: chain(error) };
+                let damage =
+                    Damage { place: error.object().map(str::to_owned), reason: chain(error) };
                 Self { failure: crate::vault::of_read(error), damage }
             }
             tree::ReadError::Page { .. } => {
@@ -69,7 +70,9 @@ impl Reading for OfPool {
     }
 
     fn find<'a>(&'a self, path: &'a [u8]) -> Read<'a, Option<(u64, PoolEntry)>> {
-        Box::pin(async move { Self::find(self, path).await.map_err(|error| Unread::of_pool(&error)) })
+        Box::pin(
+            async move { Self::find(self, path).await.map_err(|error| Unread::of_pool(&error)) },
+        )
     }
 
     fn list<'a>(
@@ -101,7 +104,9 @@ impl Reading for crate::vault::PointInVault {
     }
 
     fn find<'a>(&'a self, path: &'a [u8]) -> Read<'a, Option<(u64, PoolEntry)>> {
-        Box::pin(async move { Self::find(self, path).await.map_err(|error| Unread::of_vault(&error)) })
+        Box::pin(
+            async move { Self::find(self, path).await.map_err(|error| Unread::of_vault(&error)) },
+        )
     }
 
     fn list<'a>(

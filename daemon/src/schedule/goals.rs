@@ -4,10 +4,10 @@ use crate::group::{Groups, Stated};
 use crate::record::SourceRecord;
 use crate::settings::Settings;
 use crate::source::Names;
+use crate::vault::is_named;
 use jiff::{SignedDuration, Timestamp};
 use keelhold_policy::calendar::{Calendar, Hours};
 use keelhold_policy::goal;
-use crate::vault::is_named;
 use keelhold_policy::schedule::{
     Goals, Group, Online, OnlineWhen, Source, Sync, Window, default_deadline,
 };

@@ -132,7 +132,8 @@ impl Daemon {
                 manifests::open(place, Unlock::Passphrase(&passphrase), None).await
             }
             (true, None) => {
-                let text = "a vault is there already, and neither its kit nor its passphrase was given";
+                let text =
+                    "a vault is there already, and neither its kit nor its passphrase was given";
                 return Err(Failure::new(Code::VaultKey, text)
                     .hint("add --kit FILE or --passphrase-file FILE, or choose an empty place"));
             }

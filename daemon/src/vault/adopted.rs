@@ -43,9 +43,8 @@ impl Adopted {
     pub fn name_in(records: &AdoptedRecords, id: &str) -> Option<VaultRecord> {
         let vaults = records.records.range(VAULT_PREFIX.to_owned()..);
         let vaults = vaults.take_while(|(name, _)| name.starts_with(VAULT_PREFIX));
-        let mut vaults = vaults.filter_map(|(_, value)| {
-            serde_json::from_slice::<VaultRecord>(&hex(value)?).ok()
-        });
+        let mut vaults = vaults
+            .filter_map(|(_, value)| serde_json::from_slice::<VaultRecord>(&hex(value)?).ok());
         vaults.find(|record| record.id == id)
     }
 

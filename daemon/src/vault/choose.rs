@@ -20,7 +20,9 @@ use keelhold_disk::pool::PointInfo;
 use keelhold_disk::units::{PointId, UnixNanos};
 use keelhold_policy::calendar::Calendar;
 use keelhold_policy::goal::OnlineWhen;
-use keelhold_policy::retain::{Made, Policy, Protection, Tag, Verdict, judge, missed_runs, tags_when_made};
+use keelhold_policy::retain::{
+    Made, Policy, Protection, Tag, Verdict, judge, missed_runs, tags_when_made,
+};
 use keelhold_vault::format::{Class, Manifest, Point};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -113,7 +115,12 @@ fn slot_of(info: &PointInfo) -> (Option<Timestamp>, Timestamp) {
 
 /// Tags by the vault's own policy: of its own slot, and of those that brought nothing there since the
 /// last one it has.
-fn tags(policy: &Policy, calendar: Option<&Calendar>, last: Option<Timestamp>, info: &PointInfo) -> Vec<String> {
+fn tags(
+    policy: &Policy,
+    calendar: Option<&Calendar>,
+    last: Option<Timestamp>,
+    info: &PointInfo,
+) -> Vec<String> {
     let (slot, at) = slot_of(info);
     let missed = calendar.zip(last).into_iter().flat_map(|(calendar, last)| {
         missed_runs(calendar, &policy.zone, last, at).take(MISSED_MAX)
@@ -210,8 +217,9 @@ impl Daemon {
         for info in waiting {
             let source = names.sources.get(&id_text::encode(&info.source.0));
             let stated = source.and_then(|source| groups.of_source(source, &names));
-            let policy = stated
-                .and_then(|of| of.group.vault_policy(&name, &self.settings.zone, self.settings.minimum));
+            let policy = stated.and_then(|of| {
+                of.group.vault_policy(&name, &self.settings.zone, self.settings.minimum)
+            });
             let tags = match (stated, policy) {
                 (Some(stated), Some(policy)) => {
                     let calendars = match goal(stated, &name).map(|goal| &goal.schedule) {

@@ -19,7 +19,9 @@ pub fn of_store_error(error: &StoreError) -> Failure {
         | StoreFault::Cut => Code::VaultUnreachable,
         StoreFault::Full => Code::VaultFull,
         StoreFault::ClockSkew { .. } => Code::VaultClock,
-        StoreFault::NoBucket | StoreFault::Region { .. } | StoreFault::Io { .. } => Code::VaultPlace,
+        StoreFault::NoBucket | StoreFault::Region { .. } | StoreFault::Io { .. } => {
+            Code::VaultPlace
+        }
         StoreFault::NotFound
         | StoreFault::Unfit
         | StoreFault::TooLong
@@ -49,7 +51,9 @@ pub fn of_open_place(error: &OpenError) -> Failure {
 fn of_void(reason: &VoidReason) -> Code {
     match reason {
         VoidReason::Format(FormatFault::Version { .. }) => Code::VaultNewer,
-        VoidReason::Format(FormatFault::Vault { .. } | FormatFault::MasterKey) => Code::VaultForeign,
+        VoidReason::Format(FormatFault::Vault { .. } | FormatFault::MasterKey) => {
+            Code::VaultForeign
+        }
         VoidReason::Unlock(_) => Code::VaultKey,
         _ => Code::VaultDamaged,
     }
@@ -64,13 +68,14 @@ pub fn of_chain(error: &ChainError) -> Failure {
         ChainError::Unlock { .. } | ChainError::Replaced { .. } => Code::VaultKey,
         ChainError::NothingOpens { void } => {
             let code = void.first().map_or(Code::VaultDamaged, |void| of_void(&void.reason));
-            let why = void.first().map(|void| format!("; manifest {}: {}", void.number, void.reason));
+            let why =
+                void.first().map(|void| format!("; manifest {}: {}", void.number, void.reason));
             return Failure::new(code, format!("{}{}", chain(error), why.unwrap_or_default()));
         }
         ChainError::Base { reason, .. } => of_void(reason),
-        ChainError::TooManyVoid { .. } | ChainError::Merge { .. } | ChainError::NotReadBack { .. } => {
-            Code::VaultDamaged
-        }
+        ChainError::TooManyVoid { .. }
+        | ChainError::Merge { .. }
+        | ChainError::NotReadBack { .. } => Code::VaultDamaged,
         ChainError::Rollback { .. } => Code::VaultRollback,
         ChainError::Overtaken { .. } | ChainError::Contended { .. } => Code::VaultBusy,
         ChainError::Slots | ChainError::TooLong { .. } | ChainError::Exhausted => Code::Internal,

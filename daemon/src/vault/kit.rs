@@ -10,8 +10,8 @@ use crate::pool_failure::of_store;
 use crate::record::{VaultSecret, vault_key, vault_secret_key};
 use data_encoding::HEXLOWER;
 use keelhold_vault::chain::{self as manifests, Opened};
-use keelhold_vault::keys::{KdfParams, KitSecret, KitShape, Passphrase, Slots};
 use keelhold_vault::format::Manifest;
+use keelhold_vault::keys::{KdfParams, KitSecret, KitShape, Passphrase, Slots};
 use keelhold_vault::kit;
 use std::sync::{Arc, PoisonError};
 use zeroize::Zeroizing;
@@ -30,7 +30,8 @@ pub(super) fn passphrase(text: &str) -> Result<Passphrase, Failure> {
 pub fn combined(texts: &[String]) -> Result<KitSecret, Failure> {
     let mut shares = Vec::new();
     for text in texts {
-        let parsed = kit::parse(text).map_err(|fault| Failure::of(Code::VaultKeyInvalid, &fault))?;
+        let parsed =
+            kit::parse(text).map_err(|fault| Failure::of(Code::VaultKeyInvalid, &fault))?;
         shares.extend(parsed);
     }
     kit::combine(&shares).map_err(|error| Failure::of(Code::VaultKey, &error))
@@ -59,7 +60,8 @@ impl Daemon {
     async fn make_kit(&self, vault: &Arc<Vault>, wanted: KitShapeRequest) -> Result<Kit, Failure> {
         let shape = KitShape::new(wanted.need, wanted.shares).ok_or_else(|| {
             let text = format!("{} of {} shares cannot be", wanted.need, wanted.shares);
-            Failure::new(Code::VaultKeyInvalid, text).hint("1 to 16 shares, of which 1 to all open it")
+            Failure::new(Code::VaultKeyInvalid, text)
+                .hint("1 to 16 shares, of which 1 to all open it")
         })?;
         let first = {
             let secret = vault.secret.lock().unwrap_or_else(PoisonError::into_inner);
@@ -162,7 +164,13 @@ fn text_of(vault: &Vault, share: &kit::Share) -> String {
         "Keelhold recovery kit {} - share {} of {}, {} open the vault\n\n\
          Vault {} ({}) at {}\nPrinted when its newest manifest was number {seen}: an adopted \
          vault must show this number or a higher one.\n\n",
-        share.kit, share.number, shape.shares(), shape.need(), record.name, record.id, record.url
+        share.kit,
+        share.number,
+        shape.shares(),
+        shape.need(),
+        record.name,
+        record.id,
+        record.url
     );
     text.push_str(&kit::print(share));
     text.push_str(

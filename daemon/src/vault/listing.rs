@@ -130,7 +130,8 @@ impl Daemon {
                 bytes_source: point.bytes_source,
                 entries: point.entries,
                 tags: PointFacts::parse(&point.attributes).tags,
-                kept_because: kept.unwrap_or_else(|| vec![String::from("no policy says when it may go")]),
+                kept_because: kept
+                    .unwrap_or_else(|| vec![String::from("no policy says when it may go")]),
                 expires_at: verdict.and_then(|of| of.expires_at).map(|at| rfc3339(nanos(at))),
                 in_pool: here.contains(&point.id),
             }
@@ -155,7 +156,10 @@ impl Daemon {
         let view = state.view.as_ref();
         let locked = view.and_then(|view| view.locks.iter().map(|lock| lock.until).min());
         let findings = state.opened.iter().flat_map(|opened| {
-            opened.void.iter().map(|void| format!("manifest {} is void: {}", void.number, void.reason))
+            opened
+                .void
+                .iter()
+                .map(|void| format!("manifest {} is void: {}", void.number, void.reason))
         });
         let word = match (&state.failure, state.job) {
             (_, Some(_)) => "shipping",

@@ -1,7 +1,7 @@
 //! One vault: the place, the key, and what this appliance knows of it.
 
-use super::failure::{of_chain, of_open_place, of_store_error};
 use super::Vaults;
+use super::failure::{of_chain, of_open_place, of_store_error};
 use super::pace::VaultPace;
 use super::place::Place;
 use super::records::Known;
@@ -181,7 +181,11 @@ impl Vault {
     /// Remembers what the vault holds now.
     pub(super) async fn saw(&self, opened: Opened) {
         if let Err(error) = self.remember(&opened).await {
-            tracing::warn!(vault = self.name(), error = chain(&error), "the vault's list is not kept");
+            tracing::warn!(
+                vault = self.name(),
+                error = chain(&error),
+                "the vault's list is not kept"
+            );
         }
         let mut state = self.state();
         state.seen.number = opened.newest.number.0;

@@ -21,8 +21,8 @@ mod ship;
 mod verify;
 
 pub use adopt::adopt;
-pub(crate) use choose::is_named;
 pub use adopted::Adopted;
+pub(crate) use choose::is_named;
 pub use failure::{of_chain, of_open_place, of_read, of_store_error};
 pub use kit::combined;
 pub use listing::Elsewhere;
@@ -36,8 +36,10 @@ pub use verify::verify;
 use crate::daemon::Daemon;
 use crate::failure::{Code, Failure, chain};
 use crate::pool_failure::of_store;
-use crate::record::{VAULT_PREFIX, VaultRecord, VaultSecret, VaultSeen, vault_secret_key, vault_seen_key};
 use crate::pool_thread::PoolHandle;
+use crate::record::{
+    VAULT_PREFIX, VaultRecord, VaultSecret, VaultSeen, vault_secret_key, vault_seen_key,
+};
 use crate::store::Store;
 use jiff::tz::TimeZone;
 use keelhold_disk::units::PointId;
@@ -69,7 +71,11 @@ impl Vaults {
             match vaults.open(store, record).await {
                 Ok(vault) => vaults.put(vault),
                 Err(failure) => {
-                    tracing::error!(vault = name, error = failure.message, "a vault cannot be used");
+                    tracing::error!(
+                        vault = name,
+                        error = failure.message,
+                        "a vault cannot be used"
+                    );
                 }
             }
         }
@@ -157,7 +163,11 @@ impl Daemon {
         };
         let kept: Result<(), crate::store::StoreError> = kept.await;
         if let Err(error) = kept {
-            tracing::warn!(vault = vault.name(), error = chain(&error), "what was seen is not kept");
+            tracing::warn!(
+                vault = vault.name(),
+                error = chain(&error),
+                "what was seen is not kept"
+            );
         }
     }
 }

@@ -104,7 +104,11 @@ impl Source for PoolSource {
 fn lost(unread: &[Unread]) -> Result<(), SourceError> {
     let Some(first) = unread.first() else { return Ok(()) };
     let chunk = first.number.0;
-    tracing::warn!(chunk, error = chain(&first.error), "a chunk that is to be shipped cannot be read");
+    tracing::warn!(
+        chunk,
+        error = chain(&first.error),
+        "a chunk that is to be shipped cannot be read"
+    );
     Err(SourceError::Lost { first: chunk, count: unread.len() as u64 })
 }
 

@@ -52,9 +52,11 @@ fn read(rules: &[BandwidthRule]) -> Result<Vec<Rule>, Failure> {
             .hint("write it like `mon..fri 08:00-18:00=2 MiB/s`")
     };
     let rule = |rule: &BandwidthRule| {
-        let when = Hours::parse(&rule.when).map_err(|fault| wrong(&rule.when, fault.to_string()))?;
+        let when =
+            Hours::parse(&rule.when).map_err(|fault| wrong(&rule.when, fault.to_string()))?;
         let limit = Rate::parse(&rule.limit);
-        let limit = limit.ok_or_else(|| wrong(&rule.limit, String::from("a rate is a size a second")))?;
+        let limit =
+            limit.ok_or_else(|| wrong(&rule.limit, String::from("a rate is a size a second")))?;
         Ok(Rule { when, limit })
     };
     rules.iter().map(rule).collect()
@@ -102,7 +104,6 @@ impl VaultPace {
         state.free_at = start.checked_add(takes);
         (part, start)
     }
-
 }
 
 impl Pace for VaultPace {
@@ -130,7 +131,12 @@ mod tests {
     }
 
     /// Bytes sent in each second of so many, by somebody who sends objects of 16 MiB.
-    fn by_second(pace: &VaultPace, wall: &str, seconds: u64, change: Option<(u64, &str)>) -> Vec<u64> {
+    fn by_second(
+        pace: &VaultPace,
+        wall: &str,
+        seconds: u64,
+        change: Option<(u64, &str)>,
+    ) -> Vec<u64> {
         let (began, wall): (Instant, Timestamp) = (Instant::now(), wall.parse().unwrap());
         let (mut now, mut sent) = (began, vec![0; usize::try_from(seconds).unwrap()]);
         let mut change = change;
@@ -139,7 +145,8 @@ mod tests {
             while left > 0 {
                 let passed = now.duration_since(began);
                 if let Some((_, limit)) = change.take_if(|(at, _)| passed.as_secs() >= *at) {
-                    let rule = BandwidthRule { when: "mon..sun 00:00-24:00".into(), limit: limit.into() };
+                    let rule =
+                        BandwidthRule { when: "mon..sun 00:00-24:00".into(), limit: limit.into() };
                     pace.set(&[rule]);
                 }
                 let (part, start) = pace.slice(left, wall + passed, now);

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use keelhold_vault::store::{
-    AnyStore, Checked, Created, Credential, Listing, OpenError, Store, StoreError, StoreFault, Until,
+    AnyStore, Checked, Created, Credential, Listing, OpenError, Store, StoreError, StoreFault,
+    Until,
 };
 use std::future::Future;
 use std::ops::Range;
@@ -40,8 +41,10 @@ impl Place {
         }
         // A directory answers at the first poll, when the disk has.
         let waited = tokio::task::spawn_blocking(move || asked.now_or_never());
-        let broken =
-            || StoreError { name: name.to_owned(), fault: StoreFault::Io { kind: std::io::ErrorKind::Other } };
+        let broken = || StoreError {
+            name: name.to_owned(),
+            fault: StoreFault::Io { kind: std::io::ErrorKind::Other },
+        };
         waited.await.ok().flatten().unwrap_or_else(|| Err(broken()))
     }
 }
@@ -53,7 +56,8 @@ impl Store for Place {
         bytes: Bytes,
         until: Option<Until>,
     ) -> Result<Created, StoreError> {
-        self.wait(name, move |store, name| async move { store.create(&name, bytes, until).await }).await
+        self.wait(name, move |store, name| async move { store.create(&name, bytes, until).await })
+            .await
     }
 
     async fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
@@ -66,8 +70,11 @@ impl Store for Place {
 
     async fn list(&self, folder: &str, after: &str, limit: usize) -> Result<Listing, StoreError> {
         let after = after.to_owned();
-        self.wait(folder, move |store, folder| async move { store.list(&folder, &after, limit).await })
-            .await
+        self.wait(
+            folder,
+            move |store, folder| async move { store.list(&folder, &after, limit).await },
+        )
+        .await
     }
 
     async fn locked_until(&self, name: &str) -> Result<Option<Until>, StoreError> {

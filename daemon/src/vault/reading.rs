@@ -139,7 +139,11 @@ impl InVault {
         let point = reader.point(&self.point, self.local.clone());
         point.map_err(|error| {
             let failure = of_read(&error);
-            tracing::warn!(vault = self.vault.name(), error = chain(&error), "a point was not opened");
+            tracing::warn!(
+                vault = self.vault.name(),
+                error = chain(&error),
+                "a point was not opened"
+            );
             failure
         })
     }

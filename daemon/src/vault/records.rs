@@ -14,7 +14,8 @@ pub const CONTENT_KEYS: &str = "content-keys";
 /// Series that are shipped.
 const SERIES: [&str; 3] = [AUDIT, GROUPS, FINISHED_JOBS];
 const LEFT_OUT: [&str; 4] = [CLOCK, DISK_JOB, SCRUB, SCHEDULE];
-const LEFT_OUT_PREFIXES: [&str; 5] = ["vault-secret/", "vault-seen/", "token/", "job/", "schedule/"];
+const LEFT_OUT_PREFIXES: [&str; 5] =
+    ["vault-secret/", "vault-seen/", "token/", "job/", "schedule/"];
 
 #[derive(Clone, Serialize, Deserialize)]
 pub struct ContentKeys {
@@ -99,10 +100,14 @@ mod tests {
 
     #[test]
     fn nothing_that_opens_a_vault_or_lets_a_machine_in_is_shipped() {
-        for name in ["vault-secret/offsite", "vault-seen/a", "token/00ff", "job/7", "schedule/x", "clock"] {
+        for name in
+            ["vault-secret/offsite", "vault-seen/a", "token/00ff", "job/7", "schedule/x", "clock"]
+        {
             assert!(!is_shipped(name), "{name}");
         }
-        for name in ["machine/a", "source/a", "group/default", "ca", "vault/offsite", "note/p", "jobs"] {
+        for name in
+            ["machine/a", "source/a", "group/default", "ca", "vault/offsite", "note/p", "jobs"]
+        {
             assert!(is_shipped(name), "{name}");
         }
     }

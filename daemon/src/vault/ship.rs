@@ -17,8 +17,8 @@ use crate::size_text::size;
 use keelhold_policy::schedule::{Kind, Outcome as Ended};
 use keelhold_vault::ids::Ids;
 use keelhold_vault::ship::{
-    Locks, OBJECT_LEN_DEFAULT, Order, Progress, ROUND_CHUNKS_DEFAULT, STREAMS_DEFAULT, ShipPoint, Shipped, ship,
-    wants_all_records,
+    Locks, OBJECT_LEN_DEFAULT, Order, Progress, ROUND_CHUNKS_DEFAULT, STREAMS_DEFAULT, ShipPoint,
+    Shipped, ship, wants_all_records,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -157,7 +157,12 @@ async fn serve(daemon: &Arc<Daemon>, vault: &Arc<Vault>, wanted: Option<Wanted>)
         Ok(_) => Ended::Good,
         Err(failure) if is_passing(failure) => {
             let pause = vault.back_off();
-            tracing::warn!(vault = vault.name(), error = failure.message, ?pause, "shipping is tried again");
+            tracing::warn!(
+                vault = vault.name(),
+                error = failure.message,
+                ?pause,
+                "shipping is tried again"
+            );
             vault.state().wanted.extend(wanted.unwrap_or_default());
             return;
         }
@@ -252,12 +257,22 @@ async fn ship_now(
     let watch = |far: Progress| show(daemon, job, far);
     let stop = || daemon.jobs.asked(job).is_none_or(|asked| *asked.cancel.borrow());
     let shipped = ship(
-        &*vault.place, &opened, ids, &source, &order, &vault.pace, &Blocking, &mut Random, &watch, &stop,
+        &*vault.place,
+        &opened,
+        ids,
+        &source,
+        &order,
+        &vault.pace,
+        &Blocking,
+        &mut Random,
+        &watch,
+        &stop,
+    )
+    .await;
+    let shipped = shipped.map_err(|error| of_ship(&error))?;
+    left_out.extend(
+        shipped.left_out.iter().map(|(point, why)| format!("{}: {why}", id_text::encode(&point.0))),
     );
-    let shipped = shipped.await.map_err(|error| of_ship(&error))?;
-    left_out.extend(shipped.left_out.iter().map(|(point, why)| {
-        format!("{}: {why}", id_text::encode(&point.0))
-    }));
     let (objects, bytes) = ids.totals();
     {
         let mut state = vault.state();

@@ -24,6 +24,7 @@ mod layout;
 pub mod mutants;
 pub mod pack;
 pub mod random;
+pub mod read;
 pub mod ship;
 pub mod store;
 #[cfg(test)]

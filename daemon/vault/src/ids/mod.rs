@@ -190,6 +190,16 @@ impl Ids {
         self.files.iter().flat_map(|file| &file.objects).map(|object| object.object).collect()
     }
 
+    /// How many objects the index names, and their bytes.
+    #[must_use]
+    pub fn totals(&self) -> (u64, u64) {
+        let named = self.files.iter().flat_map(|file| &file.objects);
+        let own = self.files.iter().map(|file| &file.index);
+        let objects: BTreeMap<ObjectId, u32> =
+            named.chain(own).map(|object| (object.object, object.len)).collect();
+        (objects.len() as u64, objects.values().map(|len| u64::from(*len)).sum())
+    }
+
     /// How full every object is: all of it with chunks that are needed, if nothing was forgotten. An entry
     /// that a newer index object replaces does not count. Reads every file.
     pub fn fullness(

@@ -50,8 +50,10 @@ pub enum ShipError {
 }
 
 /// Why a point was left out of a shipment that went on without it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LeftOut {
+    #[error("it is not in the pool any more")]
     Gone,
+    #[error("{count} chunks of it are lost in the pool, the first is {first}")]
     Lost { first: u64, count: u64 },
 }

@@ -28,6 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use roaring::RoaringTreemap;
 
 use crate::chain::Opened;
+use crate::format::ObjectKind;
 use crate::ids::{Entry, Ids, IdsError};
 use crate::pack::Packer;
 use crate::random::Random;
@@ -99,6 +100,7 @@ pub async fn ship<S: Store, W: Work>(
             objects: 0,
             bytes: 0,
             frame_bytes: 0,
+            data_bytes: 0,
             chunks: 0,
             known: 0,
             taken_over: 0,
@@ -188,6 +190,9 @@ where
             self.progress.chunks += arrived.chunks.len() as u64;
             self.shipped.objects += 1;
             self.shipped.frame_bytes += arrived.frame_len;
+            if arrived.object.kind == ObjectKind::Data {
+                self.shipped.data_bytes += arrived.frame_len;
+            }
             self.shipped.chunks += arrived.chunks.len() as u64;
             self.round.entries.extend(arrived.chunks.iter().map(|chunk| {
                 let frame = arrived.places[usize::from(chunk.frame)];

@@ -144,6 +144,8 @@ pub struct Shipped {
     pub bytes: u64,
     /// Packed bytes of frames among them.
     pub frame_bytes: u64,
+    /// Of them those of data: not pages, nor recipes.
+    pub data_bytes: u64,
     /// Chunks that were sent.
     pub chunks: u64,
     /// Chunks whose bytes were in the vault under another number.

@@ -7,7 +7,6 @@
 mod objects;
 mod points;
 
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::format::ObjectRef;

@@ -113,8 +113,12 @@ fn any_two_of_three_shares_open_it_and_one_does_not() {
     let folder = scratch.path().join("shares");
     let args = ["vault", "kit", "v", "--to", &text(&folder), "--shares", "3", "--need", "2"];
     let made = appliance.ask(&args).ok();
-    let shares: Vec<String> =
-        made["files"].as_array().unwrap().iter().map(|file| file.as_str().unwrap().to_owned()).collect();
+    let shares: Vec<String> = made["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| file.as_str().unwrap().to_owned())
+        .collect();
     let _shipped = ship(&appliance);
     lose_everything(&mut appliance);
     let refused = |args: &[&str]| {
