@@ -7,6 +7,7 @@
 //! - [`kit`]: the recovery kit on paper, in shares.
 //! - [`read`]: records, chunks and points, proved.
 //! - [`store`]: where objects lie, and what is not believed of it.
+//! - [`verify`]: whether everything is there, and is what it was.
 //!
 //! The crate reads no clock, starts no thread and draws no randomness: what it needs of these is given
 //! to it.
@@ -26,6 +27,7 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod units;
+pub mod verify;
 
 pub use random::Random;
 pub use units::{ManifestNumber, ObjectId, PointId, PoolId, SourceId, VaultId};

@@ -20,10 +20,14 @@ pub enum Mutant {
     ChunkIds,
     /// Chunks are served whatever a page or span says they are.
     SpanDigests,
+    /// A frame opens wherever in its object it lies.
+    FrameIndex,
+    /// Verifying does not hold the index against the objects.
+    LeafEntries,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Rollback,
         Self::ParentLink,
         Self::BaseLink,
@@ -32,6 +36,8 @@ impl Mutant {
         Self::Overtaken,
         Self::ChunkIds,
         Self::SpanDigests,
+        Self::FrameIndex,
+        Self::LeafEntries,
     ];
 }
 

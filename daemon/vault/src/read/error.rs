@@ -25,6 +25,8 @@ pub enum ReadError {
     NoChunk { pool: PoolId, number: u64 },
     #[error("chunks from {first} on in {object} are not those that were meant")]
     OtherChunks { object: String, first: u64 },
+    #[error("the index leads to something else for chunk {number} than {object} has there")]
+    Misled { object: String, number: u64 },
     #[error("point {point} is not in the vault")]
     NoPoint { point: PointId },
     #[error("the root of point {point} cannot be decoded")]
@@ -40,6 +42,24 @@ pub enum ReadError {
 }
 
 impl ReadError {
+    /// The object that is to blame, if one is.
+    #[must_use]
+    pub fn object(&self) -> Option<&str> {
+        match self {
+            Self::Store(error) => Some(&error.name),
+            Self::Lost { object }
+            | Self::Damaged { object, .. }
+            | Self::OtherBytes { object, .. }
+            | Self::OtherChunks { object, .. }
+            | Self::Misled { object, .. } => Some(object),
+            Self::NoChunk { .. }
+            | Self::NoPoint { .. }
+            | Self::Root { .. }
+            | Self::NoIdKey
+            | Self::ReadOnly => None,
+        }
+    }
+
     /// What a store said while an object was read.
     pub(crate) fn of_store(error: StoreError) -> Self {
         match error.fault {

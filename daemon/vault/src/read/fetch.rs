@@ -89,7 +89,7 @@ impl<S: Store> VaultReader<S> {
     }
 
     /// Leaves of the index, decoded.
-    pub(super) async fn leaves(
+    pub(crate) async fn leaves(
         &self,
         slots: &[Slot],
     ) -> Result<HashMap<Slot, Arc<Leaf>>, ReadError> {

@@ -6,7 +6,7 @@ use crate::format::{LeafPlace, Manifest};
 use crate::units::PoolId;
 
 /// A leaf: index object, and leaf in it, as rows of the manifest.
-pub(super) type Slot = (usize, usize);
+pub(crate) type Slot = (usize, usize);
 
 #[derive(Debug)]
 struct Span {
