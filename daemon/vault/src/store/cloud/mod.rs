@@ -23,9 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::path::Path;
-use object_store::{
-    Extensions, GetOptions, GetRange, ObjectStore, PutMode, PutOptions,
-};
+use object_store::{Extensions, GetOptions, GetRange, ObjectStore, PutMode, PutOptions};
 
 pub use credential::{Credential, CredentialError};
 pub use open::OpenError;
