@@ -32,6 +32,7 @@ pub mod store;
 mod testing;
 pub mod units;
 pub mod verify;
+pub mod work;
 
 pub use random::Random;
 pub use units::{ManifestNumber, ObjectId, PointId, PoolId, SourceId, VaultId};
