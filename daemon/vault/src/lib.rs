@@ -6,6 +6,7 @@
 //! - [`format`]: every byte that is stored: objects, index, manifests.
 //! - [`kit`]: the recovery kit on paper, in shares.
 //! - [`pack`], [`ids`], [`ship`]: putting objects together, what the vault has already, sending the rest.
+//! - [`lease`], [`prune`]: locks that are renewed, and deleting what nothing needs.
 //! - [`read`]: records, chunks and points, proved.
 //! - [`store`]: where objects lie, and what is not believed of it.
 //! - [`verify`]: whether everything is there, and is what it was.
@@ -22,8 +23,10 @@ pub mod keys;
 pub mod kit;
 #[cfg(test)]
 mod layout;
+pub mod lease;
 pub mod mutants;
 pub mod pack;
+pub mod prune;
 pub mod random;
 pub mod read;
 pub mod ship;

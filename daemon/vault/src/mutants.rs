@@ -32,10 +32,18 @@ pub enum Mutant {
     FrameIndex,
     /// Verifying does not hold the index against the objects.
     LeafEntries,
+    /// Only what the newest manifest and its base name is kept when objects are deleted.
+    PruneMargin,
+    /// What no manifest names is deleted, whether its shipment is over or not.
+    PruneOrphans,
+    /// A leaf that cannot be read names nothing.
+    PruneLeaf,
+    /// What the next manifest may promise is given before the locks are.
+    LeaseFirst,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 18] = [
         Self::Rollback,
         Self::ParentLink,
         Self::BaseLink,
@@ -50,6 +58,10 @@ impl Mutant {
         Self::SpanDigests,
         Self::FrameIndex,
         Self::LeafEntries,
+        Self::PruneMargin,
+        Self::PruneOrphans,
+        Self::PruneLeaf,
+        Self::LeaseFirst,
     ];
 }
 

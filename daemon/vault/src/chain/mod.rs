@@ -12,6 +12,7 @@ mod claim;
 mod commit;
 mod error;
 mod fetch;
+mod history;
 mod lineage;
 mod open;
 mod unlock;
@@ -27,6 +28,7 @@ use crate::units::ManifestNumber;
 
 pub use commit::{Terms, commit, found};
 pub use error::{ChainError, Void, VoidReason};
+pub(crate) use history::{Found, manifest_at};
 pub use open::{open, open_below};
 
 /// Most numbers that are looked at, or tried, in one go.

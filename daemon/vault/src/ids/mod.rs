@@ -190,6 +190,17 @@ impl Ids {
         self.files.iter().flat_map(|file| &file.objects).map(|object| object.object).collect()
     }
 
+    /// The same, as the index names them.
+    pub(crate) fn object_refs(&self) -> BTreeSet<ObjectRef> {
+        self.files.iter().flat_map(|file| file.objects.iter().copied()).collect()
+    }
+
+    /// Objects the entries of one index object lead to.
+    pub(crate) fn leads_to(&self, index: ObjectId) -> impl Iterator<Item = ObjectId> + '_ {
+        let of = self.files.iter().filter(move |file| file.index.object == index);
+        of.flat_map(|file| &file.objects).map(|object| object.object)
+    }
+
     /// How many objects the index names, and their bytes.
     #[must_use]
     pub fn totals(&self) -> (u64, u64) {

@@ -168,7 +168,7 @@ where
             points: points.into_values().collect(),
             indexes,
             records: all,
-            locks: self.order.locks.rows.clone(),
+            locks: self.order.locks.promise().to_vec(),
             ..Manifest::clone(before)
         }
     }

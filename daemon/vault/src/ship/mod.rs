@@ -21,7 +21,7 @@ mod send;
 mod types;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,6 +41,7 @@ pub use error::{LeftOut, ShipError, SourceError};
 use lanes::{Lanes, Way};
 use leftovers::Leftovers;
 pub use records::wants_all_records;
+pub(crate) use types::seconds;
 pub use types::{
     Locks, OBJECT_LEN_DEFAULT, Order, Pace, Progress, ROUND_CHUNKS_DEFAULT, STREAMS_DEFAULT,
     ShipPoint, Shipped, Source, Unpaced,

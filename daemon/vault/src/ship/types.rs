@@ -74,11 +74,30 @@ pub struct ShipPoint {
 /// longest of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Locks {
-    /// Ascending by class; times in nanoseconds, 0: no lock.
+    /// Of new objects. Ascending by class; times in nanoseconds, 0: no lock.
     pub rows: Vec<Lock>,
+    /// What holds of everything the manifest needs, old or new; `None`: the same.
+    pub promised: Option<Vec<Lock>>,
 }
 
 impl Locks {
+    /// Locks that are leases: until now + `lease`, or until the class expires if that is sooner.
+    #[must_use]
+    pub fn leased(now: i64, lease: i64, expiry: &[(Class, i64)]) -> Self {
+        let until = |expires: i64| expires.min(now.saturating_add(lease));
+        let row = |(class, expires): &(Class, i64)| Lock { class: *class, until: until(*expires) };
+        let mut rows: Vec<Lock> = expiry.iter().map(row).collect();
+        rows.sort_by_key(|lock| lock.class);
+        rows.dedup_by_key(|lock| lock.class);
+        Self { rows, promised: None }
+    }
+
+    /// The rows of the next manifest.
+    #[must_use]
+    pub fn promise(&self) -> &[Lock] {
+        self.promised.as_deref().unwrap_or(&self.rows)
+    }
+
     #[must_use]
     pub fn of(&self, class: Class) -> Option<Until> {
         seconds(self.rows.iter().find(|lock| lock.class == class)?.until)
@@ -91,7 +110,7 @@ impl Locks {
 }
 
 /// Rounded up: never shorter than what the manifest says.
-fn seconds(nanoseconds: i64) -> Option<Until> {
+pub(crate) fn seconds(nanoseconds: i64) -> Option<Until> {
     (nanoseconds > 0).then(|| Until((nanoseconds - 1).div_euclid(1_000_000_000) + 1))
 }
 

@@ -1,6 +1,7 @@
 //! What several tests need: keys without Argon2, stores that count and wait, points made up.
 
 pub(crate) mod vault;
+pub(crate) mod world;
 
 use std::ops::Range;
 use std::pin::{Pin, pin};

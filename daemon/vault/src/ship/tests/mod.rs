@@ -28,13 +28,13 @@ use crate::testing::{POOL, master, now, slots};
 use crate::units::SourceId;
 use crate::work::InPlace;
 
-pub(super) const TERMS: Terms = Terms { creates_only: true, until: None };
+pub(crate) const TERMS: Terms = Terms { creates_only: true, until: None };
 /// Small, so that a shipment is many objects.
-pub(super) const OBJECT_LEN: usize = 256 << 10;
+pub(crate) const OBJECT_LEN: usize = 256 << 10;
 
 /// A pool: chunks by number, and points that need some of them.
 #[derive(Clone)]
-pub(super) struct Pool {
+pub(crate) struct Pool {
     pub pool: PoolId,
     pub chunks: BTreeMap<u64, (ChunkId, u8, Vec<u8>)>,
     pub points: BTreeMap<PointId, (RoaringTreemap, ShipPoint)>,
@@ -192,7 +192,7 @@ impl Source for Pool {
 }
 
 /// A vault and the appliance's directory beside it.
-pub(super) struct Site {
+pub(crate) struct Site {
     pub master: Arc<MasterKey>,
     pub slots: Slots,
     pub dir: tempfile::TempDir,
@@ -253,7 +253,7 @@ impl Site {
 }
 
 /// Reads the vault as a stranger with the key: what it has of a pool, each byte compared.
-pub(super) struct Reader<'a, S> {
+pub(crate) struct Reader<'a, S> {
     store: &'a S,
     master: &'a MasterKey,
     frames: HashMap<(ObjectRef, u32), Vec<u8>>,
@@ -278,7 +278,7 @@ impl<'a, S: Store> Reader<'a, S> {
         plain[place.start as usize..(place.start + place.len) as usize].to_vec()
     }
 
-    fn check_point(&mut self, view: &crate::format::Manifest, pool: &Pool, row: &Point) {
+    pub fn check_point(&mut self, view: &crate::format::Manifest, pool: &Pool, row: &Point) {
         let (reach, point) = &pool.points[&row.point];
         assert_eq!(row.recipe_digest, point.recipe_digest);
         assert_eq!(self.at(&row.recipe), pool.chunks[&point.recipe_number].2, "recipe");
@@ -303,7 +303,7 @@ impl<'a, S: Store> Reader<'a, S> {
 }
 
 /// Opens the vault anew and reads every chunk of every point of this pool; gives the points.
-pub(super) fn check(store: &impl Store, site: &Site, pool: &Pool) -> BTreeSet<PointId> {
+pub(crate) fn check(store: &impl Store, site: &Site, pool: &Pool) -> BTreeSet<PointId> {
     let opened = now(chain::open(store, Unlock::Master(&site.master), None)).unwrap();
     let mut reader = Reader::new(store, &site.master);
     let own = opened.view.points.iter().filter(|row| row.pool == pool.pool);
@@ -314,12 +314,12 @@ pub(super) fn check(store: &impl Store, site: &Site, pool: &Pool) -> BTreeSet<Po
     .collect()
 }
 
-pub(super) fn all_points(pool: &Pool) -> BTreeSet<PointId> {
+pub(crate) fn all_points(pool: &Pool) -> BTreeSet<PointId> {
     pool.points.keys().copied().collect()
 }
 
 /// How often each chunk is stored, in objects that are named or not, and the bytes of those objects.
-pub(super) fn stored(store: &impl Store, master: &MasterKey) -> (HashMap<[u8; 32], usize>, u64) {
+pub(crate) fn stored(store: &impl Store, master: &MasterKey) -> (HashMap<[u8; 32], usize>, u64) {
     let (mut count, mut bytes) = (HashMap::new(), 0);
     for folder in ["d/", "p/"] {
         for entry in now(store.list(folder, "", 1000)).unwrap().entries {
@@ -335,7 +335,7 @@ pub(super) fn stored(store: &impl Store, master: &MasterKey) -> (HashMap<[u8; 32
     (count, bytes)
 }
 
-pub(super) fn record(name: &str, version: u64) -> RecordEntry {
+pub(crate) fn record(name: &str, version: u64) -> RecordEntry {
     let (name, value) = (name.to_owned(), vec![version as u8; 40]);
     RecordEntry { name, what: RecordWhat::Record, version, value }
 }
