@@ -6,7 +6,7 @@
 //! - [`format`]: every byte that is stored: objects, index, manifests.
 //! - [`kit`]: the recovery kit on paper, in shares.
 //! - [`pack`], [`ids`], [`ship`]: putting objects together, what the vault has already, sending the rest.
-//! - [`lease`], [`prune`]: locks that are renewed, and deleting what nothing needs.
+//! - [`lease`], [`repack`], [`prune`]: locks that are renewed, objects that are mostly dead, deleting.
 //! - [`read`]: records, chunks and points, proved.
 //! - [`store`]: where objects lie, and what is not believed of it.
 //! - [`verify`]: whether everything is there, and is what it was.
@@ -29,6 +29,7 @@ pub mod pack;
 pub mod prune;
 pub mod random;
 pub mod read;
+pub mod repack;
 pub mod ship;
 pub mod store;
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::pack::{Drawn, LAST_STEP};
 use crate::units::{ManifestNumber, ObjectId, PoolId};
 
 /// Index objects of so many entries are joined with nothing.
-pub(super) const FULL_ENTRIES: u64 = 64 << 10;
+pub(crate) const FULL_ENTRIES: u64 = 64 << 10;
 /// A leaf of fewer entries goes on over numbers of other leaves: the alternative is a leaf for each.
 const LEAF_ENTRIES_MIN: usize = 64;
 /// Leaves of one object, compressed.
@@ -29,7 +29,7 @@ const INDEX_LEN_MAX: usize = 24 << 20;
 const LEVEL: i32 = 3;
 
 /// The newest index objects that so many new entries are joined with, the newest first.
-pub(super) fn to_join(indexes: &[Index], ids: &Ids, new: usize) -> Vec<ObjectId> {
+pub(crate) fn to_join(indexes: &[Index], ids: &Ids, new: usize) -> Vec<ObjectId> {
     let (mut count, mut joined) = (new as u64, Vec::new());
     for index in indexes.iter().rev() {
         let own = ids.entry_count(index.object.object);
@@ -43,7 +43,7 @@ pub(super) fn to_join(indexes: &[Index], ids: &Ids, new: usize) -> Vec<ObjectId>
 }
 
 /// Entries in the order of leaves, each number once: what is newer counts.
-pub(super) fn merged(
+pub(crate) fn merged(
     newest: Vec<Entry>,
     joined: &[ObjectId],
     ids: &Ids,
@@ -59,7 +59,7 @@ pub(super) fn merged(
 }
 
 /// Cuts sorted entries into leaves. `others` has the numbers of a pool in all other index objects.
-pub(super) fn leaves(
+pub(crate) fn leaves(
     entries: &[Entry],
     mut others: impl FnMut(PoolId) -> RoaringTreemap,
 ) -> Vec<Leaf> {
@@ -116,7 +116,7 @@ fn leaf(entries: &[Entry]) -> Leaf {
 
 /// An index object ready to be sent, and the row that names it. Its rank is set when the manifest is.
 #[derive(Debug)]
-pub(super) struct SealedIndex {
+pub(crate) struct SealedIndex {
     pub index: Index,
     pub bytes: Bytes,
     /// How many of the entries are in it, in their order.
@@ -124,7 +124,7 @@ pub(super) struct SealedIndex {
 }
 
 /// How many objects the leaves will be: their lengths are known when they are compressed.
-pub(super) fn packed(leaves: &[Leaf]) -> Vec<Vec<PlainFrame>> {
+pub(crate) fn packed(leaves: &[Leaf]) -> Vec<Vec<PlainFrame>> {
     let (mut objects, mut len) = (vec![Vec::new()], 0);
     for leaf in leaves {
         let plain = leaf.to_bytes();
@@ -141,7 +141,7 @@ pub(super) fn packed(leaves: &[Leaf]) -> Vec<Vec<PlainFrame>> {
 }
 
 /// Seals the objects: each has so many leaves as it has frames.
-pub(super) fn seal(
+pub(crate) fn seal(
     master: &MasterKey,
     shipment: ManifestNumber,
     leaves: &[Leaf],

@@ -22,7 +22,7 @@ const BEGINNING_LEN: u64 = 64 << 10;
 
 /// Chunks that lie in objects no manifest names.
 #[derive(Debug, Default)]
-pub(super) struct Leftovers {
+pub(crate) struct Leftovers {
     chunks: HashMap<[u8; 32], Entry>,
 }
 

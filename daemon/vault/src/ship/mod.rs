@@ -12,7 +12,7 @@
 mod close;
 mod count;
 mod error;
-mod index;
+pub(crate) mod index;
 mod lanes;
 mod leftovers;
 mod places;
@@ -39,7 +39,7 @@ use crate::work::Work;
 use count::Counted;
 pub use error::{LeftOut, ShipError, SourceError};
 use lanes::{Lanes, Way};
-use leftovers::Leftovers;
+pub(crate) use leftovers::Leftovers;
 pub use records::wants_all_records;
 pub(crate) use types::seconds;
 pub use types::{

@@ -45,6 +45,18 @@ impl History {
         self.truth.note(self.witnessed, &self.site.opened);
     }
 
+    fn repack(&mut self, left: i64) {
+        self.world.left.store(left, Ordering::Relaxed);
+        let (world, at) = (&self.world, self.witnessed);
+        let ran = crate::repack::tests::once(world, &mut self.site, &self.pool, at);
+        self.world.left.store(i64::MAX, Ordering::Relaxed);
+        if let Err(error) = ran {
+            assert!(left < i64::MAX, "seed {}: {error}", self.seed);
+            self.site.reopen(&self.world);
+        }
+        self.truth.note(self.witnessed, &self.site.opened);
+    }
+
     fn prune(&mut self, left: i64) {
         self.world.left.store(left, Ordering::Relaxed);
         let ran = run(&self.world, &self.site, &terms(self.witnessed));
@@ -66,7 +78,7 @@ impl History {
             _ => Telling::Truth,
         };
         let left = if what & 0x40 == 0 { i64::MAX } else { i64::from(amount % 48) };
-        match what % 6 {
+        match what % 7 {
             0..=2 => {
                 let tag = self.seed << 16 | u64::from(amount) << 8 | self.pool.next;
                 self.pool.back_up(tag, usize::from(amount % 12) + 1, 1);
@@ -78,6 +90,7 @@ impl History {
                 self.gone.extend(half);
                 self.ship(clock, left);
             }
+            4 => self.repack(left),
             _ => self.prune(left),
         }
     }

@@ -60,7 +60,7 @@ impl Drop for Counted {
     }
 }
 
-fn id_key() -> IdKey {
+pub(crate) fn id_key() -> IdKey {
     IdKey::new([9; 32])
 }
 
