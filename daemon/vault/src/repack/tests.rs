@@ -33,8 +33,8 @@ pub(crate) fn once(
         live.add(row.point, row.pool, &pool.points[&row.point].0);
     }
     let (mut ids, mut random) = (site.ids(), site.random(77));
-    let (opened, order) = (site.opened.clone(), order(at));
-    let run = repack(world, &opened, &mut ids, &live, &id_key(), &order, &InPlace, &mut random);
+    let (opened, order, key) = (site.opened.clone(), order(at), id_key());
+    let run = repack(world, &opened, &mut ids, &live, &key, &order, &InPlace, &mut random);
     let repacked = now(run)?;
     site.opened = repacked.opened.clone();
     Ok(repacked)
@@ -104,8 +104,8 @@ fn killed_at_every_request() {
 fn nothing_is_dead_before_every_point_is_known() {
     let (world, site, _) = vault();
     let (mut ids, mut random) = (site.ids(), seeded(4));
-    let (live, order) = (Live::default(), order(9));
+    let (live, order, key) = (Live::default(), order(9), id_key());
     let opened = now(chain::open(&world, Unlock::Master(&site.master), None)).unwrap();
-    let run = repack(&world, &opened, &mut ids, &live, &id_key(), &order, &InPlace, &mut random);
+    let run = repack(&world, &opened, &mut ids, &live, &key, &order, &InPlace, &mut random);
     assert!(matches!(now(run), Err(RepackError::Unknown { .. })));
 }
