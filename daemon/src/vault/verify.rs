@@ -87,7 +87,9 @@ async fn verify_now(
     let (answer, answered) = oneshot::channel();
     // Trees are walked where readers live.
     daemon.vaults.thread().run(move || async move {
-        let tell = |far: Progress| drop(tell.send_replace(far));
+        let tell = |far: Progress| {
+            tell.send_replace(far);
+        };
         let _ = answer.send(prove(&reader, sample, &mut Random, &tell).await);
     })?;
     let mut answered = pin!(answered);
