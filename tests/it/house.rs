@@ -39,6 +39,7 @@ const IMPORTS: [(&str, &[&str]); 10] = [
             "keelhold-chunk",
             "keelhold-agent",
             "keelhold-policy",
+            "keelhold-vault",
             "keelhold",
         ],
     ),

@@ -6,3 +6,4 @@ mod e2e;
 mod house;
 mod policy;
 mod pool;
+mod stores;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 pub mod appliance;
 pub mod chance;
+pub mod cloud;
 pub mod liar;
 pub mod mapped;
 pub mod rig;

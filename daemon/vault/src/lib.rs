@@ -8,6 +8,7 @@
 //! - [`pack`], [`ids`], [`ship`]: putting objects together, what the vault has already, sending the rest.
 //! - [`read`]: records, chunks and points, proved.
 //! - [`store`]: where objects lie, and what is not believed of it.
+//! - [`verify`]: whether everything is there, and is what it was.
 //!
 //! The crate reads no clock, starts no thread and draws no randomness: what it needs of these is given
 //! to it.

@@ -28,12 +28,14 @@ pub enum Mutant {
     ChunkIds,
     /// Chunks are served whatever a page or span says they are.
     SpanDigests,
-    /// Entries of the index are not held against the objects they lead to.
+    /// A frame opens wherever in its object it lies.
+    FrameIndex,
+    /// Verifying does not hold the index against the objects.
     LeafEntries,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 10] = [
         Self::Rollback,
         Self::ParentLink,
         Self::BaseLink,
@@ -46,6 +48,7 @@ impl Mutant {
         Self::LocalCheck,
         Self::ChunkIds,
         Self::SpanDigests,
+        Self::FrameIndex,
         Self::LeafEntries,
     ];
 }

@@ -94,3 +94,5 @@ fn checksum(parts: &[&[u8]]) -> [u8; 16] {
 
 #[cfg(test)]
 mod tests;
+#[cfg(all(test, feature = "mutants"))]
+pub(crate) use tests::frames_stay_where_they_are;

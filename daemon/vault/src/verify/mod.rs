@@ -7,6 +7,9 @@
 mod objects;
 mod points;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::format::ObjectRef;

@@ -120,6 +120,10 @@ impl<S: Store + 'static> Run<'_, S> {
             });
             self.note(all);
         }
+        if view.indexes.iter().any(|row| self.is_faulty(&row.object)) {
+            // Of what is damaged, the leaves that still open lead on.
+            self.leaves(|leaf| objects.extend(leaf.objects.iter().copied())).await;
+        }
         self.progress.objects_all = self.progress.objects + objects.len() as u64;
         objects
     }

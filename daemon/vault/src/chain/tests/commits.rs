@@ -48,7 +48,7 @@ pub(super) fn lost_answers_are_settled_by_looking() {
                         }
                         found => found,
                     };
-                    opened = found.inspect_err(|error| only_outage(error)).ok();
+                    opened = found.inspect_err(only_outage).ok();
                     continue;
                 };
                 let next = one_more(&state, step, random);

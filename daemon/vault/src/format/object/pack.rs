@@ -7,8 +7,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::{
     CHECKED_LEN, CHUNK_KIND_MAX, HEAD_LEN, MAGIC, MEANING_LEN, NONCE_COUNTS, NONCE_DIRECTORY,
-    NONCE_FRAME, NONCE_PADDING, OBJECT_CHUNKS_MAX, OBJECT_FRAMES_MAX, ObjectChunk, ObjectKey,
-    POOL_LEN, PROVED_LEN, RawChunk, RawCounts, RawFrame, RawHead, nonce,
+    NONCE_PADDING, OBJECT_CHUNKS_MAX, OBJECT_FRAMES_MAX, ObjectChunk, ObjectKey, POOL_LEN,
+    PROVED_LEN, RawChunk, RawCounts, RawFrame, RawHead, frame_nonce, nonce,
 };
 use crate::format::codec::Codec;
 use crate::format::rows::{Class, FramePlace, ObjectKind, ObjectRef};
@@ -161,7 +161,7 @@ fn seal_frames<B: AsRef<[u8]>>(
         let end = offset + packed.len() + TAG_LEN;
         let bound = key.frame_bound(index, frame.plain_len, frame.codec);
         let room = &mut bytes[offset..end];
-        key.cipher.seal_into(nonce(NONCE_FRAME, index), &bound, packed, room);
+        key.cipher.seal_into(frame_nonce(index), &bound, &frame.packed, room);
         places.push(FramePlace {
             index,
             offset: offset as u32,

@@ -50,12 +50,15 @@ impl Local for Patchy<'_> {
     }
 }
 
+/// What is near, and whether it is something else.
+type Case = (fn(u64) -> bool, bool);
+
 #[test]
 fn what_is_near_is_not_fetched_and_what_is_lost_there_is() {
     let truth: &'static Truth = Box::leak(Box::new(truth(7, 5)));
     let (point, files) = &truth.points[3];
     let mut requests = Vec::new();
-    let cases: [(fn(u64) -> bool, bool); 4] = [
+    let cases: [Case; 4] = [
         (|_| true, false),
         (|number| number % 3 != 0, false),
         (|number| number % 3 == 0, true),
