@@ -23,6 +23,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
+/// How long a start of the daemon waits for a vault of which it knows nothing.
+const FIRST_LOOK: Duration = Duration::from_secs(15);
+
 /// The kernel's randomness.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Random;
@@ -221,6 +224,13 @@ impl Vault {
         let opened = manifests::open(&store, Unlock::Master(&self.master), None).await;
         if let Ok(opened) = opened {
             self.state().view = Some(opened.view);
+        }
+    }
+
+    /// Asks a vault of which nothing is known here, for as long as a start may take.
+    pub(super) async fn look_first(&self) {
+        if self.view().is_none() {
+            let _ = tokio::time::timeout(FIRST_LOOK, self.look()).await;
         }
     }
 

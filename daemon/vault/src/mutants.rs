@@ -35,7 +35,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::Rollback,
         Self::ParentLink,
         Self::BaseLink,

@@ -48,7 +48,9 @@ impl Reader<'_> {
             ("/dev/sdb", _) => format!("{}:512MiB", self.appliance.pool.display()),
             ("/dev/sdc" | "/dev/sdd", _) => self.path(word.trim_start_matches("/dev/")),
             ("homes.toml", _) => self.path("homes.toml"),
-            ("/home" | "/srv/restored" | "/srv/kit.txt", _) => self.path(word.trim_start_matches('/')),
+            ("/home" | "/srv/restored" | "/srv/kit.txt", _) => {
+                self.path(word.trim_start_matches('/'))
+            }
             ("file:///srv/offsite", _) => format!("file://{}", self.path("offsite")),
             ("keelhold://appliance:7447", Some((url, _))) => url.clone(),
             ("KH1-…", Some((_, token))) => token.clone(),
@@ -70,7 +72,8 @@ impl Reader<'_> {
             ["keelhold", "adopt", rest @ ..] => {
                 let folder = self.scratch.path().join("other");
                 std::fs::create_dir_all(&folder).unwrap();
-                let other = Appliance { state: folder.join("state"), ..Appliance::new(self.scratch) };
+                let other =
+                    Appliance { state: folder.join("state"), ..Appliance::new(self.scratch) };
                 let adopted = other.ask(&[&["adopt"], rest].concat()).ok();
                 assert_eq!(adopted["points"], 1, "{adopted}");
             }

@@ -161,7 +161,7 @@ fn seal_frames<B: AsRef<[u8]>>(
         let end = offset + packed.len() + TAG_LEN;
         let bound = key.frame_bound(index, frame.plain_len, frame.codec);
         let room = &mut bytes[offset..end];
-        key.cipher.seal_into(frame_nonce(index), &bound, &frame.packed, room);
+        key.cipher.seal_into(frame_nonce(index), &bound, frame.packed.as_ref(), room);
         places.push(FramePlace {
             index,
             offset: offset as u32,
