@@ -229,7 +229,7 @@ async fn ship_now(
         Some(ids) => ids,
         none => none.insert(Ids::open(&vault.ids_dir()).map_err(|error| of_ids(&error))?),
     };
-    let plan = daemon.plan(vault, &opened.view, sources).await?;
+    let plan = daemon.plan(&daemon.known().await?, vault, Some(&opened.view), sources);
     let all = records::collect(&daemon.store).await?;
     let known = vault.state().records.take();
     let known = known.filter(|(of, _)| *of == opened.newest).map(|(_, known)| known);
