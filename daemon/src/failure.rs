@@ -221,6 +221,21 @@ codes! {
     BackupMissed = "0661", Failed, "a backup that was due was not made",
         "see why with `keelhold schedule next`; make one now with `keelhold backup MACHINE/NAME --wait`";
 
+    TargetUnusable = "0701", Failed, "the restore cannot write to its target",
+        "check that the directory may be written by the daemon and has room";
+    TargetNotEmpty = "0702", Refused, "the target of the restore is not empty",
+        "choose another directory, or say what to do with --on-clash skip|copy|overwrite";
+    RestoreIncomplete = "0703", Partial, "not everything could be restored",
+        "the list names every path that is missing and why";
+    MountFailed = "0704", Failed, "the recovery point could not be mounted",
+        "install fuse3 and choose an empty directory of your own";
+
+    CatalogFailed = "0801", Failed, "the catalog cannot be used",
+        "run `keelhold catalog rebuild`; it is only a view and nothing is lost";
+
+    DemoFailed = "0901", Failed, "a step of the demonstration did not give what it must",
+        "the step printed last says which; with --keep its directory stays for a look";
+
     VaultUnknown = "0801", Failed, "no vault has this name",
         "`keelhold vault status` shows them";
     VaultUnreachable = "0802", Failed, "the vault's store does not answer",
@@ -253,25 +268,10 @@ codes! {
         "see `keelhold vault status`";
     VaultUrl = "0816", Usage, "this is no place of a vault",
         "write file:///DIR, s3://BUCKET/PREFIX or az://CONTAINER/PREFIX";
-    VaultCredential = "0818", Usage, "the credential cannot be used",
-        "README.md shows what such a file looks like; chmod 600 it, and name it with --credential";
     NoPoolYet = "0817", Refused, "this appliance was adopted from a vault and has no pool yet",
         "make one with `keelhold pool create --disk PATH:SIZE`; backups go on then";
-
-    TargetUnusable = "0701", Failed, "the restore cannot write to its target",
-        "check that the directory may be written by the daemon and has room";
-    TargetNotEmpty = "0702", Refused, "the target of the restore is not empty",
-        "choose another directory, or say what to do with --on-clash skip|copy|overwrite";
-    RestoreIncomplete = "0703", Partial, "not everything could be restored",
-        "the list names every path that is missing and why";
-    MountFailed = "0704", Failed, "the recovery point could not be mounted",
-        "install fuse3 and choose an empty directory of your own";
-
-    CatalogFailed = "0801", Failed, "the catalog cannot be used",
-        "run `keelhold catalog rebuild`; it is only a view and nothing is lost";
-
-    DemoFailed = "0901", Failed, "a step of the demonstration did not give what it must",
-        "the step printed last says which; with --keep its directory stays for a look";
+    VaultCredential = "0818", Usage, "the credential cannot be used",
+        "README.md shows what such a file looks like; chmod 600 it, and name it with --credential";
 }
 
 /// An error as people and scripts see it.

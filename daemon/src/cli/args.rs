@@ -630,9 +630,12 @@ pub enum Vault {
     /// Print the recovery kit: what opens the vault when the appliance is gone
     ///
     /// With --shares and --need a new secret is divided: any K of N files open the vault, fewer tell
-    /// nothing. Kits printed before open only what was shipped before.
+    /// nothing. A kit that was replaced opens no manifest written since; after a leak make a new vault.
     Kit(VaultKit),
-    /// Set a new passphrase: what was shipped before opens with the former one, too
+    /// Set a new passphrase
+    ///
+    /// Older manifests still open with the former one, and the master key is the same: after a leak make
+    /// a new vault.
     Passphrase {
         name: String,
         #[arg(long, value_name = "FILE")]
@@ -643,6 +646,25 @@ pub enum Vault {
         name: String,
         #[arg(value_name = "HOURS=RATE")]
         rules: Vec<String>,
+    },
+    /// Keep a second place of the vault in step, in another region; without --url there is none any more
+    ///
+    /// The same objects under the same names: where the first place is lost, the vault is opened at the
+    /// second with the same kit. `vault status` says how far it is behind.
+    Geo {
+        name: String,
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+        #[arg(long, value_name = "URL")]
+        endpoint: Option<String>,
+        #[arg(long, value_name = "FILE")]
+        credential: Option<PathBuf>,
+    },
+    /// Declare that the store keeps copies in several zones (you have looked), or with --none that not
+    Zone {
+        name: String,
+        #[arg(long)]
+        none: bool,
     },
     /// Ship to a vault no more; what is in it stays
     Remove { name: String },

@@ -75,6 +75,8 @@ impl Found {
             added_at: known.as_ref().map_or(opened.view.made_at, |of| of.added_at),
             bandwidth: known.as_ref().map(|of| of.bandwidth.clone()).unwrap_or_default(),
             lease: known.as_ref().and_then(|of| of.lease),
+            geo: None,
+            zone_at: known.as_ref().and_then(|of| of.zone_at),
             // It may have been printed after the last shipment: whoever adopted by it has it.
             kit_at: known
                 .as_ref()
@@ -87,6 +89,7 @@ impl Found {
             number: opened.master.number(),
             credential,
             kit_hex: None,
+            geo_credential: None,
         };
         let seen = VaultSeen {
             number: opened.newest.number.0,

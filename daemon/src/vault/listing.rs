@@ -190,6 +190,19 @@ impl Daemon {
             kit_at: record.kit_at.map(time),
             has_passphrase: record.has_passphrase,
             locked_until: locked.filter(|until| *until > 0).map(time),
+            redundancy: match (&record.geo, record.zone_at) {
+                (Some(_), _) => String::from("geo"),
+                (None, Some(_)) => String::from("zone"),
+                (None, None) => String::from("local"),
+            },
+            zone_checked_at: record.zone_at.map(time),
+            geo: record.geo.map(|geo| types::Geo {
+                url: geo.url,
+                manifest: state.seen.geo_number,
+                behind: state.seen.number.saturating_sub(state.seen.geo_number),
+                copied_at: state.seen.geo_at.map(time),
+                why: state.geo_failure.as_ref().map(|failure| failure.message.clone()),
+            }),
             findings: findings.collect(),
         }
     }

@@ -56,6 +56,8 @@ pub(super) struct State {
     pub begun: bool,
     /// What the vault has of the records, as of this manifest.
     pub records: Option<(Parent, Known)>,
+    /// Why the second place is not in step.
+    pub geo_failure: Option<Failure>,
     pub pause: Option<Duration>,
     pub not_before: Option<tokio::time::Instant>,
 }

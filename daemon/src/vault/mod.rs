@@ -9,6 +9,7 @@ mod adopt;
 mod adopted;
 mod choose;
 mod failure;
+mod geo;
 mod kit;
 mod listing;
 mod local;

@@ -31,6 +31,27 @@ const PAUSE_MOST: Duration = Duration::from_secs(3_600);
 /// Shipments of the schedule are gathered for so long: machines end their backups in flocks.
 const GATHER: Duration = Duration::from_secs(2);
 
+/// How often it is looked whether a vault was proved lately.
+const LOOK_EVERY: Duration = Duration::from_secs(3_600);
+/// So often a sample of every vault is read and proved.
+const PROVE_EVERY: i64 = 7 * 86_400 * 1_000_000_000;
+
+/// Reads a sample of vaults that were not proved for long.
+async fn prove_old(daemon: &Arc<Daemon>) {
+    let now = daemon.store.clock.now().0;
+    for vault in daemon.vaults.all() {
+        let is_due = {
+            let state = vault.state();
+            let since = state.seen.verified_at.or(state.seen.shipped_at);
+            let is_idle = state.job.is_none() && !state.begun && state.failure.is_none();
+            is_idle && since.is_some_and(|at| now.saturating_sub(at) >= PROVE_EVERY)
+        };
+        if is_due && let Err(failure) = super::verify(daemon, &vault.name(), false).await {
+            tracing::warn!(vault = vault.name(), error = failure.message, "a vault was not proved");
+        }
+    }
+}
+
 /// What the schedule asked for.
 type Wanted = Vec<(String, Kind)>;
 
@@ -83,6 +104,7 @@ pub async fn run(daemon: Arc<Daemon>, mut stopping: watch::Receiver<bool>) {
                 running.spawn(async move { serve(&daemon, &vault, wanted).await });
             }
         }
+        prove_old(&daemon).await;
         let due = daemon.vaults.all().iter().filter_map(|vault| vault.next_try()).min();
         let pause = async {
             match due {
@@ -92,6 +114,7 @@ pub async fn run(daemon: Arc<Daemon>, mut stopping: watch::Receiver<bool>) {
         };
         tokio::select! {
             () = pause => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
             () = daemon.vaults.woken() => {}
             Some(_) = running.join_next() => {}
             () = raised(&mut stopping) => break,
@@ -187,6 +210,12 @@ pub(super) async fn run_job(
     }
     let began = Instant::now();
     let shipped = ship_now(daemon, vault, job, sources.as_ref()).await;
+    if shipped.is_ok()
+        && let Err(failure) = daemon.keep_in_step(vault).await
+    {
+        let text = format!("the second place is not in step: {}", failure.message);
+        daemon.jobs.log(job, text);
+    }
     daemon.keep_seen(vault).await;
     let done = shipped.map(|mut result| {
         result.seconds = began.elapsed().as_secs_f64();

@@ -7,6 +7,7 @@
 //! - [`kit`]: the recovery kit on paper, in shares.
 //! - [`pack`], [`ids`], [`ship`]: putting objects together, what the vault has already, sending the rest.
 //! - [`read`]: records, chunks and points, proved.
+//! - [`mirror`]: the same vault at a second place.
 //! - [`store`]: where objects lie, and what is not believed of it.
 //! - [`verify`]: whether everything is there, and is what it was.
 //!
@@ -22,6 +23,7 @@ pub mod keys;
 pub mod kit;
 #[cfg(test)]
 mod layout;
+pub mod mirror;
 pub mod mutants;
 pub mod pack;
 pub mod random;

@@ -72,8 +72,8 @@ impl Reader<'_> {
             ["keelhold", "adopt", rest @ ..] => {
                 let folder = self.scratch.path().join("other");
                 std::fs::create_dir_all(&folder).unwrap();
-                let other =
-                    Appliance { state: folder.join("state"), ..Appliance::new(self.scratch) };
+                let mut other = Appliance::new(self.scratch);
+                other.state = folder.join("state");
                 let adopted = other.ask(&[&["adopt"], rest].concat()).ok();
                 assert_eq!(adopted["points"], 1, "{adopted}");
             }

@@ -1,6 +1,7 @@
 //! The second copy: shipped to a directory, and everything back from it alone.
 
 mod adopt;
+mod places;
 mod refusals;
 mod schedule;
 
@@ -69,9 +70,9 @@ pub fn second_reader(args: &[&str]) -> Value {
     let test = std::env::current_exe().unwrap();
     let python = test.ancestors().nth(3).unwrap().join("reader-venv/bin/python");
     assert!(python.exists(), "{} is missing: tests/run makes it", python.display());
-    let program = repository().join("tests/reader/keelhold_vault.py");
+    let program = repository().join("tests/reader/vault_reader.py");
     let output =
-        Command::new(python).arg("-B").arg(program).arg("--json").args(args).output().unwrap();
+        Command::new(python).arg("-B").arg(program).args(args).arg("--json").output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{error}");
     serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
@@ -133,14 +134,9 @@ fn every_point_comes_back_from_the_vault_when_the_pool_has_it_no_more() {
     let kit = scratch.path().join("kit.txt");
     let _ = appliance.ask(&["vault", "kit", "v", "--to", &text(&kit)]).ok();
     let target = scratch.path().join("by-python");
-    let _ = second_reader(&[
-        &text(&place),
-        "--share",
-        &text(&kit),
-        "restore",
-        &points[0],
-        &text(&target),
-    ]);
+    let (vault, kit) = (text(&place), text(&kit));
+    let _ = second_reader(&["restore", &vault, &points[0], &text(&target), "--share", &kit]);
+    let _ = second_reader(&["verify", &vault, "--share", &kit]);
     assert_same(&copies[0], &target);
 }
 
