@@ -96,7 +96,7 @@ impl Daemon {
         };
         let copied = async {
             let to = open_place(&geo.url, geo.endpoint.as_deref(), credential.as_deref())?;
-            let copied = mirror(&*vault.place, &*to, &vault.pace, &|_| {}).await;
+            let copied = mirror(&*vault.place()?, &*to, &vault.pace, &|_| {}).await;
             copied.map_err(|error| of_mirror(&error))
         };
         let copied = copied.await;

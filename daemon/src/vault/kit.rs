@@ -149,7 +149,7 @@ impl Daemon {
             ..(*opened.view).clone()
         };
         let committed =
-            manifests::commit(&*vault.place, &opened, &next, &slots, terms, &mut Random).await;
+            manifests::commit(&*vault.place()?, &opened, &next, &slots, terms, &mut Random).await;
         let opened = committed.map_err(|error| of_chain(&error))?;
         vault.saw(opened.clone()).await;
         self.keep_seen(vault).await;

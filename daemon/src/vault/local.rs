@@ -56,6 +56,7 @@ pub(super) struct State {
     pub begun: bool,
     /// What the vault has of the records, as of this manifest.
     pub records: Option<(Parent, Known)>,
+    pub terms: Option<Terms>,
     /// Why the second place is not in step.
     pub geo_failure: Option<Failure>,
     pub pause: Option<Duration>,
@@ -66,7 +67,8 @@ pub(super) struct State {
 pub struct Vault {
     record: Mutex<VaultRecord>,
     pub(super) master: Arc<MasterKey>,
-    pub(super) place: Arc<Place>,
+    /// Opened when it is needed, and anew after a failure: a disk may be mounted meanwhile.
+    place: Mutex<Option<Arc<Place>>>,
     pub(super) secret: Mutex<VaultSecret>,
     pub(super) pace: VaultPace,
     dir: PathBuf,
@@ -102,12 +104,10 @@ impl Vault {
         clock: SharedClock,
     ) -> Result<Self, Failure> {
         let master = Arc::new(master_of(&record.id, secret)?);
-        let credential = secret.credential.as_deref();
-        let place = open_place(&record.url, record.endpoint.as_deref(), credential)?;
         let state = State { seen, ..State::default() };
         Ok(Self {
             master,
-            place,
+            place: Mutex::default(),
             secret: Mutex::new(secret.clone()),
             pace: VaultPace::new(&record.bandwidth, vaults.zone.clone(), clock),
             dir: vaults.dir.join(&record.id),
@@ -115,6 +115,20 @@ impl Vault {
             writing: tokio::sync::Mutex::new(None),
             state: Mutex::new(state),
         })
+    }
+
+    /// Where its objects are.
+    pub(super) fn place(&self) -> Result<Arc<Place>, Failure> {
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = &*place {
+            return Ok(Arc::clone(place));
+        }
+        let record = self.record();
+        let secret = self.secret.lock().unwrap_or_else(PoisonError::into_inner);
+        let credential = secret.credential.as_deref();
+        let opened = open_place(&record.url, record.endpoint.as_deref(), credential)?;
+        *place = Some(Arc::clone(&opened));
+        Ok(opened)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -168,13 +182,18 @@ impl Vault {
         Some(Seen { number: ManifestNumber(seen.number), link: Link(link) })
     }
 
+    async fn ask(&self) -> Result<Opened, Failure> {
+        let (place, seen) = (self.place()?, self.last_seen());
+        let opened = manifests::open(&*place, Unlock::Master(&self.master), seen).await;
+        opened.map_err(|error| of_chain(&error))
+    }
+
     /// Asks the vault for its newest manifest.
     pub async fn look(&self) -> Result<Opened, Failure> {
-        let opened = manifests::open(&*self.place, Unlock::Master(&self.master), self.last_seen());
-        let opened = match opened.await {
+        let opened = match self.ask().await {
             Ok(opened) => opened,
-            Err(error) => {
-                let failure = of_chain(&error);
+            Err(failure) => {
+                *self.place.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 self.state().failure = Some(failure.clone());
                 return Err(failure);
             }
@@ -236,10 +255,15 @@ impl Vault {
         }
     }
 
-    /// Whether the store still does what was found out about it when it was set up.
+    /// What the store does with what is there already; tried out once in a run of the daemon.
     pub(super) async fn terms(&self) -> Result<Terms, Failure> {
-        let probed = keelhold_vault::store::probe(&*self.place, &mut Random).await;
+        if let Some(terms) = self.state().terms {
+            return Ok(terms);
+        }
+        let probed = keelhold_vault::store::probe(&*self.place()?, &mut Random).await;
         let creates_only = probed.map_err(|error| of_store_error(&error))?.creates_only;
-        Ok(Terms { creates_only, until: None })
+        let terms = Terms { creates_only, until: None };
+        self.state().terms = Some(terms);
+        Ok(terms)
     }
 }

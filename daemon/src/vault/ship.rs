@@ -252,8 +252,8 @@ async fn ship_now(
     sources: Option<&BTreeSet<String>>,
 ) -> Result<ShipResult, Failure> {
     let mut writing = vault.writing.lock().await;
-    let terms = vault.terms().await?;
     let opened = vault.look().await?;
+    let terms = vault.terms().await?;
     let ids = match &mut *writing {
         Some(ids) => ids,
         none => none.insert(Ids::open(&vault.ids_dir()).map_err(|error| of_ids(&error))?),
@@ -286,7 +286,7 @@ async fn ship_now(
     let watch = |far: Progress| show(daemon, job, far);
     let stop = || daemon.jobs.asked(job).is_none_or(|asked| *asked.cancel.borrow());
     let shipped = ship(
-        &*vault.place,
+        &*vault.place()?,
         &opened,
         ids,
         &source,

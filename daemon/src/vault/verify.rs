@@ -80,7 +80,7 @@ async fn verify_now(
     let opened = vault.look().await?;
     let id_key = |pool: crate::pool_thread::LivePool| async move { pool.id_key() };
     let id_key = daemon.store.pool.call(id_key).await.map_err(of_closed)?;
-    let (place, master) = (Arc::clone(&vault.place), Arc::clone(&vault.master));
+    let (place, master) = (vault.place()?, Arc::clone(&vault.master));
     let reader = VaultReader::new(place, master, Arc::clone(&opened.view), Some(id_key));
     let sample = if whole { Sample::Whole } else { Sample::OneIn(ONE_IN) };
     let (tell, mut told) = watch::channel(Progress::default());

@@ -104,8 +104,8 @@ fn every_point_comes_back_from_the_vault_when_the_pool_has_it_no_more() {
         let point = appliance.backup("m/t");
         assert_ne!(point["result"], "failed", "{point}");
         let copy = scratch.path().join(format!("copy{round}"));
-        let status = Command::new("cp").arg("-a").arg(&tree).arg(&copy).status().unwrap();
-        assert!(status.success());
+        assert_eq!(appliance.restore("m/t@latest", &copy)["result"], "ok");
+        assert_same(&tree, &copy);
         points.push(point["point"].as_str().unwrap().to_owned());
         copies.push(copy);
         if round != 1 {

@@ -45,7 +45,7 @@ fn a_vault_that_was_set_back_or_is_gone_is_told_of_and_not_written_to() {
     let scratch = Scratch::new("vault-rollback");
     let tree = scratch.path().join("tree");
     random_tree(&tree, 10, 4);
-    let appliance = Appliance::ready(&scratch, 256);
+    let mut appliance = Appliance::ready(&scratch, 256);
     appliance.protect(&tree);
     let place = add(&appliance, &scratch);
     assert_eq!(appliance.backup("m/t")["result"], "ok");
@@ -60,6 +60,9 @@ fn a_vault_that_was_set_back_or_is_gone_is_told_of_and_not_written_to() {
     let newest = scratch.path().join("newest");
     fs::rename(&place, &newest).unwrap();
     fs::rename(&old, &place).unwrap();
+    appliance.stop_daemon();
+    appliance.start_daemon();
+    appliance.agent_connected();
     fs::write(tree.join("d1/more"), vec![4; 100_000]).unwrap();
     assert_eq!(appliance.backup("m/t")["result"], "ok", "local protection goes on");
     let refused = appliance.ask(&["vault", "ship", "v", "--wait"]);
