@@ -41,6 +41,7 @@ pub struct Daemon {
     pub upkeep: Upkeep,
     pub scrub: crate::scrub::Scrub,
     pub schedule: crate::schedule::Schedule,
+    pub vaults: crate::vault::Vaults,
     /// What groups' machines send together.
     pub throttle: Throttle,
     /// The groups in force, once somebody asked.
@@ -87,6 +88,8 @@ impl Daemon {
             catalog.rebuild(Arc::new(view)).map_err(of_catalog)?;
         }
         let jobs = Jobs::load(store.clone(), catalog.clone()).await.map_err(|e| of_store(&e))?;
+        let zone = settings.zone.clone();
+        let vaults = crate::vault::Vaults::load(&store, disks.state().vaults(), zone).await?;
         let upkeep = Upkeep::load(&catalog, store.pool.now());
         Ok(Self {
             store,
@@ -96,6 +99,7 @@ impl Daemon {
             upkeep,
             scrub: crate::scrub::Scrub::default(),
             schedule: crate::schedule::Schedule::default(),
+            vaults,
             throttle: Throttle::default(),
             groups_known: tokio::sync::Mutex::default(),
             heal: crate::heal::Heal::default(),
@@ -156,7 +160,13 @@ impl Daemon {
         if let Some(point) = known(&self.opened.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(point);
         }
-        let point = OpenPoint::open(&self.store.pool, id).await?;
+        let behind = self.vaults.having(&self.store.pool, id).await;
+        let known = move |pool: crate::pool_thread::LivePool| async move { pool.has_point(&id) };
+        let in_pool = self.store.pool.call(known).await.map_err(of_closed)?;
+        let point = match behind {
+            Some(place) if !in_pool => OpenPoint::in_vault(&place).await?,
+            behind => OpenPoint::open(&self.store.pool, id, behind).await?,
+        };
         let kept = (id, point.clone());
         *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         Ok(point)
@@ -169,6 +179,7 @@ impl Daemon {
         request: &types::BackupRequest,
     ) -> Result<types::Started, Failure> {
         let (machine, source) = source::named(&self.store, name).await?;
+        self.needs_pool()?;
         let away = || {
             if request.queue || self.connected.version(&machine.id).is_some() {
                 return Ok(());
@@ -183,6 +194,12 @@ impl Daemon {
             self.connected.command(&machine.id, Command::Run(started.job));
         }
         Ok(started)
+    }
+
+    /// Nothing is backed up to an appliance without disks.
+    pub fn needs_pool(&self) -> Result<(), Failure> {
+        let none = || Failure::new(Code::NoPoolYet, "there is no pool to back up to");
+        self.settings.has_pool.then_some(()).ok_or_else(none)
     }
 
     /// What somebody asks for.
@@ -210,6 +227,7 @@ impl Daemon {
         machine: &MachineRecord,
         only: Option<&str>,
     ) -> Result<Vec<JobId>, Failure> {
+        self.needs_pool()?;
         let names = self.names().await?;
         let mut sources: Vec<&SourceRecord> = names
             .sources

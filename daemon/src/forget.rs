@@ -309,8 +309,11 @@ impl Daemon {
 impl Daemon {
     /// What is known beside the rows when points are shown.
     pub async fn showing(&self, names: Names, rows: &[PointRow]) -> Result<Showing, Failure> {
-        let sources: BTreeSet<&String> = rows.iter().map(|row| &row.source).collect();
-        let last_good = sources.iter().filter_map(|source| last_good(rows, source));
+        let mut elsewhere = self.elsewhere().await?;
+        let is_here = |row: &&PointRow| elsewhere.in_pool.contains(&row.id);
+        let here: Vec<PointRow> = rows.iter().filter(is_here).cloned().collect();
+        let sources: BTreeSet<&String> = here.iter().map(|row| &row.source).collect();
+        let last_good = sources.iter().filter_map(|source| last_good(&here, source));
         let last_good = last_good.map(|row| row.id.clone()).collect();
         let sources: Vec<SourceId> =
             sources.iter().filter_map(|id| id_text::decode(id).map(SourceId)).collect();
@@ -319,7 +322,9 @@ impl Daemon {
             exclusive.map(|(point, len)| (id_text::encode(&point.0), len)).collect()
         };
         let exclusive = self.store.pool.call(ask).await.map_err(of_closed)?;
-        let verdicts = self.verdicts(&names, rows).await?;
-        Ok(Showing { names, look: self.store.pool.time.look(), exclusive, last_good, verdicts })
+        let mut verdicts = self.verdicts(&names, &here).await?;
+        verdicts.extend(std::mem::take(&mut elsewhere.verdicts));
+        let look = self.store.pool.time.look();
+        Ok(Showing { names, look, exclusive, last_good, verdicts, elsewhere })
     }
 }

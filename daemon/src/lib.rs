@@ -11,6 +11,7 @@
 //! | [`pool_thread`], [`pool_open`], [`pool_work`], [`key_file`] | the pool's own thread and the way to it |
 //! | [`forget`], [`reclaim`], [`upkeep`], [`room`], [`trend`] | what goes, what comes back, and when |
 //! | [`scrub`], [`heal`], [`disks`] | damage found, copies made again, disks that join and leave |
+//! | [`vault`] | the second copy: shipped, listed, read, adopted |
 //! | [`audit`] | who did it |
 //! | [`catalog`] | a view of the pool that can be thrown away |
 //! | [`demo`] | the main job, shown |
@@ -59,3 +60,4 @@ pub mod state_dir;
 pub mod store;
 pub mod trend;
 pub mod upkeep;
+pub mod vault;

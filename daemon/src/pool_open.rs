@@ -5,7 +5,7 @@ use crate::failure::{Code, Failure, chain};
 use crate::pool_failure::{of_commit, of_create, of_open};
 use crate::pool_thread::{Attach, LivePool, PoolHandle, TaskQueue};
 use crate::pool_work::ThreadWork;
-use crate::state_dir::DiskPaths;
+use crate::state_dir::{DiskPath, DiskPaths};
 use keelhold_disk::buffer::BufferPool;
 use keelhold_disk::device::backend::{AnyDevice, Backend, Choice};
 use keelhold_disk::device::probe::{
@@ -14,13 +14,16 @@ use keelhold_disk::device::probe::{
 use keelhold_disk::exec::{Executor, Fifo, Spawner};
 use keelhold_disk::mutants::Mutants;
 use keelhold_disk::pool::{
-    CreateOptions, DiskState, Entropy, INDEX_BUDGET, Inspector, LabelFound, OutsideReport,
-    RUN_BUFFER_LEN, Surroundings, read_label,
+    ContentKeys, CreateOptions, DiskState, Entropy, INDEX_BUDGET, Inspector, LabelFound,
+    OutsideReport, RUN_BUFFER_LEN, Surroundings, read_label,
 };
 use keelhold_disk::seal::WrappingKey;
 use keelhold_disk::units::{DiskId, PoolId, UnixNanos};
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::future::Future;
+use std::io;
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -419,6 +422,9 @@ async fn found(
     Ok(disks)
 }
 
+/// Room for the records of a large appliance; memory is taken as it is written.
+const STAND_IN_LEN: u64 = 1 << 30;
+
 /// A pool with its thread.
 #[derive(Debug)]
 pub struct RunningPool {
@@ -433,6 +439,42 @@ pub struct PoolSizes {
     pub workers: usize,
     /// Chunks up to which the index is in memory.
     pub index_budget: u64,
+}
+
+/// Options of a pool that cuts and names chunks as an adopted appliance did.
+pub fn with_content_keys(keys: Option<([u8; 32], Vec<u8>)>) -> Result<CreateOptions, Failure> {
+    let Some((id_key, cut)) = keys else { return Ok(CreateOptions::default()) };
+    let options = ContentKeys { id_key, cut }.into_options(CreateOptions::default());
+    options.map_err(|error| Failure::of(Code::VaultDamaged, &error))
+}
+
+/// A pool in memory, for an appliance that was adopted and has no disks yet: records are in it, and
+/// nothing that was backed up. It is gone with the daemon.
+pub async fn start_stand_in(
+    options: CreateOptions,
+    clock: SharedClock,
+) -> Result<RunningPool, Failure> {
+    let broken = |error: io::Error| Failure::of(Code::Internal, &error);
+    let memory = memfd_create("keelhold", MemfdFlags::CLOEXEC);
+    let memory = memory.map_err(|errno| broken(errno.into()))?;
+    ftruncate(&memory, STAND_IN_LEN).map_err(|errno| broken(errno.into()))?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}", memory.as_raw_fd()));
+    let (at, made_at) = (path.clone(), Arc::clone(&clock));
+    let make = move || {
+        on_bench(1, None, async |bench: Bench| {
+            bench.create(&[DiskSpec { path: at, create_len: None }], options, &made_at).await
+        })
+    };
+    let made = tokio::task::spawn_blocking(make).await;
+    let (pool, disks) = made.map_err(|error| Failure::of(Code::Internal, &error))??;
+    let disk = |disk: &FoundDisk| DiskPath { id: disk.id.to_string(), path: path.clone() };
+    let disks = disks.iter().map(disk).collect();
+    let paths = DiskPaths { pool: pool.to_string(), disks, joining: None };
+    let sizes = PoolSizes { workers: 1, index_budget: INDEX_BUDGET };
+    let started = start(paths, sizes, None, clock).await;
+    // The pool has it open by now.
+    drop(memory);
+    started
 }
 
 /// Opens the pool on a thread of its own, which ends when the last handle is gone.

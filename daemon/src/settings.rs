@@ -19,6 +19,8 @@ pub struct Settings {
     pub job_slots: usize,
     /// Whether there is a group for everything that no other group names.
     pub default_group: bool,
+    /// False of an appliance that was adopted and has no disks yet: nothing can be backed up to it.
+    pub has_pool: bool,
 }
 
 impl Default for Settings {
@@ -29,6 +31,7 @@ impl Default for Settings {
             minimum: None,
             job_slots: JOB_SLOTS,
             default_group: true,
+            has_pool: true,
         }
     }
 }

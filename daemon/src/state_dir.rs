@@ -6,8 +6,11 @@
 //! | `disks.json` | where the pool's disks were last seen |
 //! | `keelhold.sock` | the API, while the daemon runs |
 //! | `catalog/` | a view of the pool |
+//! | `vaults/` | which chunks the vaults have, and their newest manifests |
+//! | `adopted.json` | what was taken over from a vault, until there is a pool |
 //! | `config.toml` | settings, when somebody wrote them |
 
+use crate::vault::Adopted;
 use nix::fcntl::{Flock, FlockArg};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
@@ -19,6 +22,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 const SOCKET: &str = "keelhold.sock";
+const ADOPTED: &str = "adopted.json";
 
 #[derive(Debug, Error)]
 pub enum StateError {
@@ -28,6 +32,8 @@ pub enum StateError {
     Held { path: PathBuf },
     #[error("{} does not say where the pool's disks are", path.display())]
     Disks { path: PathBuf, source: serde_json::Error },
+    #[error("{} does not say what was adopted", path.display())]
+    Adopted { path: PathBuf, source: serde_json::Error },
 }
 
 #[derive(Debug, Clone)]
@@ -42,7 +48,7 @@ pub struct StateLock {
 }
 
 /// What `disks.json` holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskPaths {
     pub pool: String,
     pub disks: Vec<DiskPath>,
@@ -89,6 +95,12 @@ impl StateDir {
         self.path.join("catalog")
     }
 
+    /// What this appliance knows of its vaults.
+    #[must_use]
+    pub fn vaults(&self) -> PathBuf {
+        self.path.join("vaults")
+    }
+
     #[must_use]
     pub fn config(&self) -> PathBuf {
         self.path.join("config.toml")
@@ -105,12 +117,21 @@ impl StateDir {
     }
 
     pub fn lock(&self) -> Result<StateLock, StateError> {
+        self.lock_file("lock")
+    }
+
+    /// Held while a pool is made beside a daemon that has none.
+    pub fn lock_making(&self) -> Result<StateLock, StateError> {
+        self.lock_file("making")
+    }
+
+    fn lock_file(&self, name: &str) -> Result<StateLock, StateError> {
         let file = File::options()
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .open(self.path.join("lock"))
+            .open(self.path.join(name))
             .map_err(|error| self.unusable(error))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => Ok(StateLock { _file: file }),
@@ -132,18 +153,48 @@ impl StateDir {
         paths.map(Some).map_err(|source| StateError::Disks { path, source })
     }
 
-    /// Replaces the file as a whole: a crash leaves the old or the new one.
     pub fn set_disks(&self, paths: &DiskPaths) -> Result<(), StateError> {
-        let text = serde_json::to_vec_pretty(paths).unwrap_or_default();
-        let (new, place) = (self.path.join("disks.json.new"), self.path.join("disks.json"));
+        self.replace("disks.json", &serde_json::to_vec_pretty(paths).unwrap_or_default())
+    }
+
+    /// Replaces a file as a whole: a crash leaves the old or the new one.
+    fn replace(&self, name: &str, text: &[u8]) -> Result<(), StateError> {
+        let (new, place) = (self.path.join(format!("{name}.new")), self.path.join(name));
         let write = || {
-            let mut file = File::create(&new)?;
-            file.write_all(&text)?;
+            let mut options = File::options();
+            let mut file =
+                options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            file.write_all(text)?;
             file.sync_all()?;
             std::fs::rename(&new, &place)?;
             File::open(&self.path)?.sync_all()
         };
         write().map_err(|error: io::Error| self.unusable(error))
+    }
+
+    /// What was taken over from a vault, if no pool has it yet.
+    pub fn adopted(&self) -> Result<Option<Adopted>, StateError> {
+        let path = self.path.join(ADOPTED);
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.unusable(error)),
+        };
+        let adopted = serde_json::from_slice(&text);
+        adopted.map(Some).map_err(|source| StateError::Adopted { path, source })
+    }
+
+    /// Keys stand in it: it is this user's alone.
+    pub fn set_adopted(&self, adopted: &Adopted) -> Result<(), StateError> {
+        let text = serde_json::to_vec(adopted).unwrap_or_default();
+        self.replace(ADOPTED, &text)
+    }
+
+    pub fn forget_adopted(&self) -> Result<(), StateError> {
+        match std::fs::remove_file(self.path.join(ADOPTED)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.unusable(error)),
+            _ => Ok(()),
+        }
     }
 
     /// The directory held open, and a short path to the socket through it: a socket's address has

@@ -77,10 +77,12 @@ pub enum Mutant {
     JoinedSieve,
     /// Memory forgets what a sheet will have before the root that names the sheet is durable.
     MemoryUntilRoot,
+    /// What leaves the pool is not compared with the ids.
+    ShippedIsProved,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::PayloadFlush,
         Self::JournalFlush,
         Self::SpanDigest,
@@ -117,6 +119,7 @@ impl Mutant {
         Self::SheetsHaveAll,
         Self::JoinedSieve,
         Self::MemoryUntilRoot,
+        Self::ShippedIsProved,
     ];
 }
 

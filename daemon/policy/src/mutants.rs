@@ -16,16 +16,38 @@ pub enum Mutant {
     Reigns,
     /// Two jobs of one source run at once.
     OneOfASource,
+    /// The newest good point goes like any other.
+    LastGood,
+    /// The wall alone says when a point's time is over.
+    WitnessedTime,
+    /// What a failed run would have stood for is given to nobody.
+    TagInheritance,
+    /// A day the month does not have is looked for in the next one.
+    MonthEnd,
+    /// The minimum is demanded of policies and not of points.
+    MinimumFloor,
+    /// Stopping protection lets retention go on.
+    StoppedForEver,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 6] = [
+    /// Of calendars and the schedule.
+    pub const OF_SCHEDULE: [Self; 6] = [
         Self::Collapse,
         Self::HandledSlots,
         Self::RepeatedHour,
         Self::Deadline,
         Self::Reigns,
         Self::OneOfASource,
+    ];
+
+    pub const OF_RETENTION: [Self; 6] = [
+        Self::LastGood,
+        Self::WitnessedTime,
+        Self::TagInheritance,
+        Self::MonthEnd,
+        Self::MinimumFloor,
+        Self::StoppedForEver,
     ];
 }
 

@@ -10,6 +10,7 @@ mod protect;
 mod space;
 mod status;
 pub mod types;
+mod vaults;
 mod verdict;
 
 pub use status::full_line;
@@ -71,6 +72,16 @@ fn router(daemon: SharedDaemon) -> Router<()> {
         .route("/points/{point}/note", post(points::note))
         .route("/diff", get(points::diff))
         .route("/find", get(points::find))
+        .route("/vaults", get(vaults::list).post(vaults::add))
+        .route("/vaults/{name}", delete(vaults::remove))
+        .route("/vaults/{name}/ship", post(vaults::ship))
+        .route("/vaults/{name}/verify", post(vaults::verify))
+        .route("/vaults/{name}/points", get(vaults::points))
+        .route("/vaults/{name}/kit", post(vaults::kit))
+        .route("/vaults/{name}/passphrase", post(vaults::passphrase))
+        .route("/vaults/{name}/geo", post(vaults::geo))
+        .route("/vaults/{name}/zone", post(vaults::zone))
+        .route("/vaults/{name}/bandwidth", post(vaults::bandwidth))
         .route("/restores", post(jobs::restore));
     Router::new()
         .nest("/api/v1", v1)

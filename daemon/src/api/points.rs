@@ -37,7 +37,7 @@ pub async fn list(
     let query = query(raw)?;
     let names = daemon.names().await?;
     let source = query.text("source");
-    let mut rows = daemon.catalog.points();
+    let mut rows = daemon.rows_anywhere();
     if let Some(source) = source {
         let name =
             source.parse().map_err(|error: NameError| Failure::of(Code::NameInvalid, &error))?;
@@ -80,7 +80,7 @@ pub async fn show(
 }
 
 pub async fn details_of(daemon: &SharedDaemon, info: &PointInfo) -> Answer<PointDetails> {
-    let showing = daemon.showing(daemon.names().await?, &daemon.catalog.points()).await?;
+    let showing = daemon.showing(daemon.names().await?, &daemon.rows_anywhere()).await?;
     Ok(Json(details(&PointRow::new(0, info), &showing)))
 }
 
@@ -281,7 +281,7 @@ pub async fn find(
     let missing = || Failure::new(Code::BadRequest, "the pattern is missing");
     let matcher = Matcher::new(query.text("pattern").ok_or_else(missing)?)?;
     let names = daemon.names().await?;
-    let mut points = daemon.points().await?;
+    let mut points = daemon.points_anywhere().await?;
     points.retain(|point| point.trashed_until.is_none());
     if let Some(machine) = query.text("machine") {
         let prefix = format!("{machine}/");
@@ -293,8 +293,7 @@ pub async fn find(
     }
     let (hits, told) = mpsc::channel(64);
     tokio::spawn(async move {
-        let pool = &daemon.store.pool;
-        let searched = crate::point::find(pool, &names, points, &matcher, &hits).await;
+        let searched = crate::point::find(&daemon, &names, points, &matcher, &hits).await;
         if let Err(failure) = searched {
             let _ = hits.send(Err(failure)).await;
         }

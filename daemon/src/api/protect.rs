@@ -89,7 +89,9 @@ pub async fn sources(State(daemon): State<SharedDaemon>) -> Answer<Vec<types::So
 pub async fn source_list(daemon: &SharedDaemon) -> Result<Vec<types::Source>, Failure> {
     let names = daemon.names().await?;
     let mut points: HashMap<String, (u64, PointInfo)> = HashMap::new();
-    for point in daemon.points().await?.into_iter().filter(|each| each.trashed_until.is_none()) {
+    for point in
+        daemon.points_anywhere().await?.into_iter().filter(|each| each.trashed_until.is_none())
+    {
         let known = points.entry(id_text::encode(&point.source.0));
         let (count, newest) = known.or_insert_with(|| (0, point.clone()));
         *count += 1;

@@ -2,8 +2,8 @@
 
 use super::SharedDaemon;
 use super::answer::Answer;
-use super::types::{CatalogStatus, Disk, FullForecast, Outcome, PoolStatus, Source, Status};
-use super::verdict::{Sources, Verdict, verdict};
+use super::types::{CatalogStatus, Disk, FullForecast, Outcome, PoolStatus, Source, Status, Vault};
+use super::verdict::{Sources, Verdict, verdict, without_pool};
 use crate::clock::rfc3339;
 use crate::failure::Failure;
 use crate::point_facts::PointFacts;
@@ -124,8 +124,11 @@ pub async fn status(State(daemon): State<SharedDaemon>) -> Answer<Status> {
     let late = daemon.schedule.overdue();
     let late: Vec<&Source> = sources.iter().filter(|source| late.contains(&source.id)).collect();
     let overdue = late.len() as u64;
-    let Verdict { sentence, at_risk, lines: help } =
-        verdict(&pool, Sources { all, protected, good, overdue });
+    let said = verdict(&pool, Sources { all, protected, good, overdue });
+    let Verdict { sentence, at_risk, lines: help } = match daemon.settings.has_pool {
+        true => said,
+        false => without_pool(protected),
+    };
     let connected = machines.iter().filter(|machine| machine.connected).count() as u64;
     let running = daemon.jobs.running() as u64;
     let mut lines = help;
@@ -136,6 +139,7 @@ pub async fn status(State(daemon): State<SharedDaemon>) -> Answer<Status> {
         format!("points: {}; jobs running: {running}", pool.points),
         format!("agents connect to {}", daemon.url),
     ]);
+    lines.extend(daemon.vault_list().await?.iter().map(vault_line));
     if pool.reclaim.state == "braked" {
         let text =
             "reclaim found far more to give up than it expected and waits: `keelhold job list`";
@@ -167,6 +171,18 @@ pub async fn status(State(daemon): State<SharedDaemon>) -> Answer<Status> {
         pool,
         lines,
     }))
+}
+
+fn vault_line(vault: &Vault) -> String {
+    let last = vault.last_shipped_at.as_deref().unwrap_or("never");
+    let mut line = format!("vault {}: {}, last shipped {last}", vault.name, vault.state);
+    if vault.backlog_points > 0 {
+        line += &format!(", {} points behind", vault.backlog_points);
+    }
+    if vault.kit_at.is_none() {
+        line += &format!("; no recovery kit: keelhold vault kit {} --to FILE", vault.name);
+    }
+    line
 }
 
 /// When the pool will be full, for people.

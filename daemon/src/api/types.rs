@@ -4,12 +4,14 @@
 mod disks;
 mod group;
 mod space;
+mod vault;
 
 use crate::failure::WireFailure;
 pub use disks::*;
 pub use group::*;
 use serde::{Deserialize, Serialize};
 pub use space::*;
+pub use vault::*;
 
 /// How something ended. `Missed` is for what never began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +101,8 @@ pub enum JobResult {
     Restore(RestoreResult),
     Reclaim(ReclaimResult),
     Disk(DiskResult),
+    Ship(ShipResult),
+    Verify(VerifyResult),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +120,10 @@ pub enum JobKind {
     DrainDisk,
     #[serde(rename = "replace-disk")]
     ReplaceDisk,
+    /// To a vault.
+    Ship,
+    /// Of a vault.
+    Verify,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

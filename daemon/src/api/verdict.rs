@@ -32,6 +32,18 @@ pub fn verdict(pool: &PoolStatus, sources: Sources) -> Verdict {
     })
 }
 
+/// Of an appliance that was adopted and has no disks yet.
+#[must_use]
+pub fn without_pool(restorable: u64) -> Verdict {
+    Verdict {
+        sentence: format!(
+            "At risk: nothing new can be protected without a pool. {restorable} sources can be restored from the vault."
+        ),
+        at_risk: true,
+        lines: vec![String::from("make a pool: keelhold pool create --disk PATH:SIZE")],
+    }
+}
+
 fn at_risk(sentence: String, lines: Vec<String>) -> Option<Verdict> {
     Some(Verdict { sentence: format!("At risk: {sentence}"), at_risk: true, lines })
 }

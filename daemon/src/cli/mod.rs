@@ -1,6 +1,7 @@
 //! The command line: every verb but `serve` and those that work on the disks themselves asks the
 //! daemon. With `--json` a verb prints the types of the API and nothing else on standard output.
 
+mod adopt;
 pub mod args;
 mod backup;
 mod check;
@@ -11,12 +12,14 @@ mod group;
 mod inspect;
 mod machine;
 mod mount;
+mod passphrase;
 mod point;
 mod pool;
 mod print;
 mod restore;
 mod serve;
 mod source;
+mod vault;
 mod wait;
 
 use crate::failure::{Code, Exit, Failure, FailureBody};
@@ -121,6 +124,8 @@ async fn dispatch(context: Context, verb: Verb) -> Result<Exit, Failure> {
         Verb::Group(verb) => group::run(&context, verb).await,
         Verb::Schedule(args::Schedule::Next { count }) => group::next(&context, count).await,
         Verb::Sync(args) => backup::sync(&context, args).await,
+        Verb::Vault(verb) => vault::run(&context, verb).await,
+        Verb::Adopt(args) => adopt::run(&context, args).await,
         Verb::Job(verb) => backup::job(&context, verb).await,
         Verb::Audit(args::Audit::List) => forget::audit(&context).await,
         Verb::Point(verb) => point::run(&context, verb).await,

@@ -7,7 +7,10 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::disks::KnownDisks;
 use crate::failure::{Code, Exit, Failure, chain};
-use crate::pool_open::PoolSizes;
+use crate::pool_open::{PoolSizes, RunningPool};
+use crate::settings::Settings;
+use crate::state_dir::{DiskPaths, StateDir};
+use crate::store::Store;
 use crate::{api, daemon::Daemon, key_file, pool_open, server};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +19,8 @@ use tokio::sync::watch;
 
 /// Sessions and answers get this long to come to an end; what does not is left as it was last
 /// journaled, which loses nothing.
+/// How soon a daemon without a pool takes up one that was made.
+const LOOK_FOR_POOL: Duration = Duration::from_millis(500);
 const STOP_WAIT: Duration = Duration::from_secs(20);
 
 fn of_config(error: &ConfigError) -> Failure {
@@ -43,21 +48,78 @@ pub async fn serve(context: &Context, args: Serve) -> Result<Exit, Failure> {
     let config = Config::load(args.config.as_deref(), &default_file, args.agents.as_deref());
     let config = config.map_err(|error| of_config(&error))?;
     let _lock = state.lock().map_err(|error| of_state(&error))?;
-    let disks = state.disks().map_err(|error| of_state(&error))?.ok_or_else(|| {
-        let place = state.path().display();
-        Failure::new(Code::NoPool, format!("there is no pool in {place}"))
-    })?;
-    let key = key_file::of_service(config.key_file.as_deref())?;
     let mut terminate =
         signal(SignalKind::terminate()).map_err(|error| Failure::of(Code::Internal, &error))?;
+    let end = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    };
+    let mut end = std::pin::pin!(end);
+    // Without a pool of its own it serves what was adopted, and begins anew when there is one.
+    while serve_pool(state, &config, &mut end).await? == Stopped::PoolMade {
+        tracing::info!("there is a pool now");
+    }
+    Ok(Exit::Ok)
+}
+
+/// Why it stopped serving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopped {
+    Asked,
+    PoolMade,
+}
+
+async fn open_pool(
+    state: &StateDir,
+    config: &Config,
+    clock: &SharedClock,
+) -> Result<(RunningPool, Option<DiskPaths>), Failure> {
+    let adopted = state.adopted().map_err(|error| of_state(&error))?;
+    match state.disks().map_err(|error| of_state(&error))? {
+        Some(disks) => {
+            let key = key_file::of_service(config.key_file.as_deref())?;
+            let sizes = PoolSizes { workers: config.workers, index_budget: config.index_budget };
+            let pool = pool_open::start(disks.clone(), sizes, key, Arc::clone(clock)).await?;
+            if let Some(adopted) = adopted {
+                adopted.bring_into(&Store::new(pool.handle.clone(), Arc::clone(clock))).await?;
+                state.forget_adopted().map_err(|error| of_state(&error))?;
+            }
+            Ok((pool, Some(disks)))
+        }
+        None => {
+            let place = state.path().display();
+            let none = || Failure::new(Code::NoPool, format!("there is no pool in {place}"));
+            let adopted = adopted.ok_or_else(none)?;
+            let options = pool_open::with_content_keys(adopted.content_keys())?;
+            let pool = pool_open::start_stand_in(options, Arc::clone(clock)).await?;
+            adopted.bring_into(&Store::new(pool.handle.clone(), Arc::clone(clock))).await?;
+            Ok((pool, None))
+        }
+    }
+}
+
+async fn pool_made(state: &StateDir) {
+    while !matches!(state.disks(), Ok(Some(_))) {
+        tokio::time::sleep(LOOK_FOR_POOL).await;
+    }
+}
+
+async fn serve_pool(
+    state: &StateDir,
+    config: &Config,
+    end: &mut std::pin::Pin<&mut impl Future<Output = ()>>,
+) -> Result<Stopped, Failure> {
     let listener = server::listen::bind(config.agents).await?;
     let bound = listener.local_addr().map_err(|error| Failure::of(Code::ListenFailed, &error))?;
     let clock: SharedClock = Arc::new(SystemClock);
-    let sizes = PoolSizes { workers: config.workers, index_budget: config.index_budget };
-    let pool = pool_open::start(disks.clone(), sizes, key, Arc::clone(&clock)).await?;
+    let (pool, disks) = open_pool(state, config, &clock).await?;
+    let has_pool = disks.is_some();
     let (stop, stopping) = watch::channel(false);
     let url = config.url(bound);
-    let (disks, settings) = (KnownDisks::new(state.clone(), disks), config.settings);
+    let disks = KnownDisks::new(state.clone(), disks.unwrap_or_default());
+    let settings = Settings { has_pool, ..config.settings.clone() };
     let daemon = Daemon::open(pool.handle, clock, disks, url, settings, stopping.clone()).await?;
     let daemon = Arc::new(daemon);
     daemon.resume_disks().await;
@@ -65,24 +127,31 @@ pub async fn serve(context: &Context, args: Serve) -> Result<Exit, Failure> {
     tracing::info!(agents = daemon.url, "ready");
     let api = tokio::spawn(api::serve(Arc::clone(&daemon), socket, stopping.clone()));
     let (for_upkeep, stops_upkeep) = (Arc::clone(&daemon), stopping.clone());
-    let upkeep = tokio::spawn(async move {
-        let (daemon, stopping) = (for_upkeep, stops_upkeep);
-        let _ = tokio::join!(
-            crate::scrub::run(Arc::clone(&daemon), stopping.clone()),
-            crate::heal::run(Arc::clone(&daemon), stopping.clone()),
-            crate::schedule::run(Arc::clone(&daemon), stopping.clone()),
-            crate::upkeep::run(daemon, stopping),
-        );
-    });
+    let upkeep = tokio::spawn(async move { keep_up(for_upkeep, stops_upkeep).await });
     let agents = tokio::spawn(server::listen::serve(Arc::clone(&daemon), listener, stopping));
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
+    let stopped = tokio::select! {
+        () = end => Stopped::Asked,
+        () = pool_made(state), if !has_pool => Stopped::PoolMade,
+    };
     tracing::info!("stopping");
     stop.send_replace(true);
     stop_all(daemon, api, upkeep, agents, pool.thread).await;
-    Ok(Exit::Ok)
+    Ok(stopped)
+}
+
+/// What goes on by itself beside agents and answers.
+async fn keep_up(daemon: Arc<Daemon>, stopping: watch::Receiver<bool>) {
+    let vaults = crate::vault::run(Arc::clone(&daemon), stopping.clone());
+    if !daemon.settings.has_pool {
+        return vaults.await;
+    }
+    let _ = tokio::join!(
+        vaults,
+        crate::scrub::run(Arc::clone(&daemon), stopping.clone()),
+        crate::heal::run(Arc::clone(&daemon), stopping.clone()),
+        crate::schedule::run(Arc::clone(&daemon), stopping.clone()),
+        crate::upkeep::run(daemon, stopping),
+    );
 }
 
 async fn stop_all(

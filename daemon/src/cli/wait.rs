@@ -5,7 +5,7 @@ use super::client::Client;
 use crate::api::address::Address;
 use crate::api::types::{
     BackupRequest, BackupResult, DiskResult, Job, JobEvent, JobKind, JobResult, JobState, Outcome,
-    Pace, ReclaimResult, RestoreResult, Started,
+    Pace, ReclaimResult, RestoreResult, ShipResult, Started, VerifyResult,
 };
 use crate::failure::{Code, Exit, Failure};
 use crate::record::SourceName;
@@ -86,6 +86,14 @@ fn progress_line(job: &Job) -> String {
         JobState::Parked => format!("job {id} is parked until its machine is back"),
         JobState::Running | JobState::Done => {
             let done = &job.progress;
+            if job.kind == JobKind::Ship {
+                let (at, of) = (count(done.containers_done), count(done.containers));
+                return format!("job {id}: {} sent, {at} of {of} points", size(done.bytes_sent));
+            }
+            if job.kind == JobKind::Verify {
+                let (at, of) = (count(done.containers_done), count(done.containers));
+                return format!("job {id}: {at} of {of} objects, {} read", size(done.bytes_read));
+            }
             if !matches!(job.kind, JobKind::Backup | JobKind::Check | JobKind::Restore) {
                 let (at, of) = (count(done.containers_done), count(done.containers));
                 return format!("job {id}: {at} of {of} containers");
@@ -119,6 +127,8 @@ fn show_result(context: &Context, job: &Job) -> Result<Exit, Failure> {
         Some(JobResult::Reclaim(result)) => context.printer.show(result, reclaim_lines)?,
         Some(JobResult::Restore(result)) => context.printer.show(result, restore_lines)?,
         Some(JobResult::Disk(result)) => context.printer.show(result, disk_lines)?,
+        Some(JobResult::Ship(result)) => context.printer.show(result, ship_lines)?,
+        Some(JobResult::Verify(result)) => context.printer.show(result, verify_lines)?,
         None => context.printer.show(job, |_| Vec::new())?,
     }
     if let Some(error) = &job.error {
@@ -203,6 +213,43 @@ fn disk_lines(result: &DiskResult) -> Vec<String> {
         });
     }
     lines.extend(result.unmoved.iter().take(20).map(|what| format!("not moved: {what}")));
+    lines
+}
+
+fn ship_lines(result: &ShipResult) -> Vec<String> {
+    let mut lines = vec![format!(
+        "{}: {} points in vault {}, {} sent in {} objects and {} requests; {:.1} s",
+        result.result.word(),
+        count(result.points),
+        result.vault,
+        size(result.bytes),
+        count(result.objects),
+        count(result.requests),
+        result.seconds
+    )];
+    if result.chunks_known > 0 {
+        lines.push(format!("{} chunks were there already", count(result.chunks_known)));
+    }
+    if result.points_gone > 0 {
+        lines.push(format!("{} points left the vault by its policy", count(result.points_gone)));
+    }
+    lines.extend(result.left_out.iter().map(|what| format!("left out: {what}")));
+    lines
+}
+
+fn verify_lines(result: &VerifyResult) -> Vec<String> {
+    let what = if result.whole { "all" } else { "a sample" };
+    let mut lines = vec![format!(
+        "{}: {what} of vault {} read: {} objects, {} chunks, {} points, {}; {:.1} s",
+        result.result.word(),
+        result.vault,
+        count(result.objects),
+        count(result.chunks),
+        count(result.points),
+        size(result.bytes),
+        result.seconds
+    )];
+    lines.extend(result.findings.iter().map(|what| format!("not as it was shipped: {what}")));
     lines
 }
 

@@ -72,6 +72,7 @@ pub enum Work {
     /// Of the daemon itself.
     Reclaim,
     Disks,
+    Vault,
 }
 
 #[derive(Debug)]
@@ -282,6 +283,14 @@ impl Jobs {
     pub async fn accept_reclaim(&self) -> Result<JobId, StoreError> {
         let source = String::from("pool");
         let id = self.accept_unkept(JobKind::Reclaim, source, None, Work::Reclaim, None).await?;
+        self.take(id);
+        Ok(id)
+    }
+
+    /// Accepts a job that ships to a vault or reads it; it is the caller's.
+    pub async fn accept_vault(&self, kind: JobKind, vault: &str) -> Result<JobId, StoreError> {
+        let id =
+            self.accept_unkept(kind, format!("vault {vault}"), None, Work::Vault, None).await?;
         self.take(id);
         Ok(id)
     }

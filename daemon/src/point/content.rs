@@ -4,14 +4,12 @@
 //! few groups are on their way at the same time; a large file comes without its content and is read
 //! piece by piece by whoever writes it, so memory does not follow the size of files.
 
-use super::open::{OpenPoint, PoolEntry};
-use crate::failure::{Code, Failure, chain};
+use super::open::{OpenPoint, PoolEntry, Reader};
+use crate::failure::{Code, Failure};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use keelhold_chunk::entry::path_order;
-use keelhold_disk::error::ReadError;
-use keelhold_disk::pool::Piece;
-use std::rc::Rc;
+use keelhold_disk::tree::Piece;
 use tokio::sync::mpsc;
 
 /// A file above this size is read by pieces of this size.
@@ -43,18 +41,6 @@ pub enum Content {
 pub struct Damage {
     pub place: Option<String>,
     pub reason: String,
-}
-
-impl Damage {
-    #[must_use]
-    pub fn of(error: &ReadError) -> Self {
-        Self { place: error.place().map(|place| place.to_string()), reason: chain(error) }
-    }
-
-    #[must_use]
-    pub fn of_failure(failure: &Failure) -> Self {
-        Self { place: None, reason: failure.message.clone() }
-    }
 }
 
 /// Whether `path` is `of` or below it.
@@ -170,7 +156,9 @@ async fn load(
 }
 
 async fn load_group(point: &OpenPoint, group: Vec<PoolEntry>) -> Result<Vec<Loaded>, Failure> {
-    let read = move |reader: Rc<super::open::Reader>| async move {
+    let read = move |reader: Reader| async move {
+        let whole = |entry: &&PoolEntry| entry.size() <= CONTENT_PIECE_LEN;
+        reader.bring(&group.iter().filter(whole).cloned().collect::<Vec<_>>()).await;
         let mut loaded = Vec::with_capacity(group.len());
         for entry in group {
             let size = entry.size();
@@ -181,14 +169,23 @@ async fn load_group(point: &OpenPoint, group: Vec<PoolEntry>) -> Result<Vec<Load
             } else {
                 match reader.read(&entry, 0, size).await {
                     Ok(pieces) => Content::Whole(pieces),
-                    Err(error) => Content::Damaged(Damage::of(&error)),
+                    Err(unread) => Content::Damaged(unread.damage),
                 }
             };
             loaded.push(Loaded { entry, content });
         }
         Ok(loaded)
     };
-    point.call(read).await
+    let mut loaded = point.call(read).await.map_err(|unread| unread.failure)?;
+    for each in &mut loaded {
+        if let Content::Damaged(_) = each.content
+            && let Some(behind) = point.behind().await
+            && let Ok(pieces) = behind.read(each.entry.clone(), 0, each.entry.size()).await
+        {
+            each.content = Content::Whole(pieces);
+        }
+    }
+    Ok(loaded)
 }
 
 /// A stretch of a file; what is wrong with it knows the damaged place.
@@ -198,15 +195,7 @@ pub async fn read_piece(
     offset: u64,
     len: u64,
 ) -> Result<Vec<Piece>, Damage> {
-    let entry = entry.clone();
-    // The error of the pool is kept apart from that of reaching it: it knows the damaged place.
-    let read = move |reader: Rc<super::open::Reader>| async move {
-        Ok(reader.read(&entry, offset, len).await.map_err(|error| Damage::of(&error)))
-    };
-    match point.call(read).await {
-        Ok(read) => read,
-        Err(failure) => Err(Damage::of_failure(&failure)),
-    }
+    point.read(entry.clone(), offset, len).await.map_err(|unread| unread.damage)
 }
 
 #[cfg(test)]

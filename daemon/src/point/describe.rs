@@ -7,6 +7,7 @@ use crate::clock::{Look, rfc3339};
 use crate::point_facts::path_text;
 use crate::retention::point::nanos;
 use crate::source::Names;
+use crate::vault::Elsewhere;
 use data_encoding::HEXLOWER;
 use keelhold_chunk::{Attributes, Kind};
 use keelhold_disk::units::UnixNanos;
@@ -24,6 +25,7 @@ pub struct Showing {
     pub last_good: HashSet<String>,
     /// What the policy says of the points it speaks for.
     pub verdicts: HashMap<String, Verdict>,
+    pub elsewhere: Elsewhere,
 }
 
 fn kept_because(row: &PointRow, showing: &Showing) -> Vec<String> {
@@ -64,7 +66,7 @@ pub fn row_to_api(row: &PointRow, showing: &Showing) -> Point {
         at: time(row.at),
         result: if row.partial { Outcome::Partial } else { Outcome::Ok },
         skipped_count: row.facts.skipped_count,
-        places: vec!["pool".to_owned()],
+        places: showing.elsewhere.places(&row.id),
         consistency: row.facts.consistency.clone(),
         bytes_source: row.bytes_source,
         bytes_exclusive: showing.exclusive.get(&row.id).copied(),

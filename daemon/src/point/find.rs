@@ -4,12 +4,11 @@
 //! before (path, kind, size, time) is told once, with the first point that has it.
 
 use super::describe::file_entry;
-use super::open::OpenPoint;
 use crate::api::types::Found;
 use crate::clock::rfc3339;
+use crate::daemon::Daemon;
 use crate::failure::{Code, Failure};
 use crate::id_text;
-use crate::pool_thread::PoolHandle;
 use crate::source::Names;
 use globset::{GlobBuilder, GlobMatcher};
 use keelhold_chunk::Attributes;
@@ -50,7 +49,7 @@ impl Matcher {
 
 /// Sends every hit, sources one after another, points in the order of their commits.
 pub async fn find(
-    pool: &PoolHandle,
+    daemon: &Daemon,
     names: &Names,
     points: Vec<PointInfo>,
     matcher: &Matcher,
@@ -64,7 +63,7 @@ pub async fn find(
     for (source, points) in by_source {
         let mut told: HashMap<Vec<u8>, Attributes> = HashMap::new();
         for info in points {
-            let point = OpenPoint::open(pool, info.id).await?;
+            let point = daemon.open_point(info.id).await?;
             let mut from = 0;
             loop {
                 let entries = point.scan(from, SCAN_COUNT).await?;

@@ -6,6 +6,7 @@ mod describe;
 mod diff;
 mod find;
 mod open;
+mod reading;
 
 pub use address::{PointAddress, PointError, PointSpec};
 pub use content::{
@@ -14,4 +15,5 @@ pub use content::{
 pub use describe::{Showing, details, file_entry, rows_to_api};
 pub use diff::diff;
 pub use find::{Matcher, find};
-pub use open::{OpenPoint, PoolEntry, of_read};
+pub use open::{OpenPoint, PoolEntry};
+pub use reading::Unread;

@@ -9,6 +9,9 @@
 //! | `job/NUMBER` | [`JobRecord`] | a job that is not over |
 //! | `group/NAME` | [`GroupRecord`] | a protection group |
 //! | `schedule/ID` | history of `keelhold_policy::schedule` | where the schedule of a source stands |
+//! | `vault/NAME` | [`VaultRecord`] | a vault this appliance ships to |
+//! | `vault-secret/NAME` | [`VaultSecret`] | what opens it; never shipped |
+//! | `vault-seen/NAME` | [`VaultSeen`] | the newest manifest that was seen there |
 //! | `disk-job` | [`DiskJobRecord`] | the change of the pool's disks that is not over |
 //! | `note/POINT` | text | a note somebody attached to a point |
 //! | `jobs` | [`JobCounter`] | the last job number given |
@@ -18,8 +21,10 @@
 //! the daemon that wrote it, so fields are only added, with a default.
 
 mod name;
+mod vault;
 
 pub use name::{NameError, SourceName, check_name};
+pub use vault::{BandwidthRule, GeoRecord, VaultRecord, VaultSecret, VaultSeen};
 
 use crate::api::types::DiskChange;
 use crate::job::Order;
@@ -39,6 +44,23 @@ pub const GROUPS: &str = "groups";
 pub const DISK_JOB: &str = "disk-job";
 /// Series of what was done, by whom.
 pub const AUDIT: &str = "audit";
+
+pub const VAULT_PREFIX: &str = "vault/";
+
+#[must_use]
+pub fn vault_key(name: &str) -> String {
+    format!("{VAULT_PREFIX}{name}")
+}
+
+#[must_use]
+pub fn vault_secret_key(name: &str) -> String {
+    format!("vault-secret/{name}")
+}
+
+#[must_use]
+pub fn vault_seen_key(name: &str) -> String {
+    format!("vault-seen/{name}")
+}
 
 #[must_use]
 pub fn machine_key(id: &str) -> String {

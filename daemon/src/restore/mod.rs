@@ -37,7 +37,7 @@ pub async fn start(daemon: &Arc<Daemon>, request: RestoreRequest) -> Result<JobI
         on_clash: request.on_clash,
     };
     // A wrong path is the caller's error, not a job's.
-    let point = OpenPoint::open(&daemon.store.pool, info.id).await?;
+    let point = daemon.open_point(info.id).await?;
     for path in &plan.paths {
         if point.find(path.clone()).await?.is_none() {
             let text = String::from_utf8_lossy(path);
@@ -144,16 +144,26 @@ fn to_tree(on_clash: OnClash) -> keelhold_tree::OnClash {
 }
 
 impl Daemon {
-    /// The one point that is meant, and the name of its source.
+    /// The one point that is meant, wherever it is, and the name of its source.
     pub async fn point(&self, text: &str) -> Result<(PointInfo, String), Failure> {
-        let info = self.points_named(&[text.to_owned()]).await?.remove(0);
+        let points = self.points_anywhere().await?;
+        let info = self.meant(points, &[text.to_owned()]).await?.remove(0);
         let source = self.names().await?.source(&id_text::encode(&info.source.0));
         Ok((info, source))
     }
 
-    /// The points that are meant, one for each text, in their order.
+    /// The points of the pool that are meant, one for each text, in their order.
     pub async fn points_named(&self, texts: &[String]) -> Result<Vec<PointInfo>, Failure> {
-        let (points, names) = (self.points().await?, self.names().await?);
+        let points = self.points().await?;
+        self.meant(points, texts).await
+    }
+
+    async fn meant(
+        &self,
+        points: Vec<PointInfo>,
+        texts: &[String],
+    ) -> Result<Vec<PointInfo>, Failure> {
+        let names = self.names().await?;
         let working = self.working_states(&names).await?;
         let mut meant: Vec<PointInfo> = Vec::with_capacity(texts.len());
         for text in texts {
@@ -183,9 +193,8 @@ impl Daemon {
 
     /// Where the point's tree was on its machine.
     async fn root_of(&self, point: &keelhold_disk::units::PointId) -> Result<Vec<u8>, Failure> {
-        let id = *point;
-        let info = self.store.pool.call(move |pool| async move { pool.point(&id) }).await;
-        let info = info.map_err(crate::pool_failure::of_closed)?;
+        let points = self.points_anywhere().await?;
+        let info = points.into_iter().find(|info| info.id == *point);
         let facts = info.map(|info| crate::point_facts::PointFacts::parse(&info.attributes));
         hex(&facts.unwrap_or_default().root_hex)
     }

@@ -2,12 +2,14 @@
 //! for it.
 
 use super::point::{nanos, tag_names, timestamp};
-use crate::catalog::PointRow;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
+use crate::id_text;
 use crate::job::Order;
+use crate::point_facts::PointFacts;
 use crate::record::SourceRecord;
 use jiff::{Timestamp, ToSpan};
+use keelhold_disk::pool::PointInfo;
 use keelhold_disk::units::UnixNanos;
 use keelhold_policy::calendar::Calendar;
 use keelhold_policy::retain::{Made, tags_when_made};
@@ -68,10 +70,13 @@ impl Daemon {
     /// The slot of the newest complete point, or when it was made on demand.
     async fn last_complete(&self, source: &SourceRecord) -> Result<Option<Timestamp>, Failure> {
         let points = self.points().await?;
-        let rows = points.iter().map(|point| PointRow::new(0, point));
-        let complete = rows.filter(|row| row.source == source.id && !row.partial);
-        let newest = complete.max_by_key(|row| row.committed_at);
-        Ok(newest.map(|row| timestamp(UnixNanos(row.facts.slot.unwrap_or(row.at)))))
+        let of_source = |point: &&PointInfo| id_text::encode(&point.source.0) == source.id;
+        let complete = points.iter().filter(of_source).filter(|point| !point.partial);
+        let newest = complete.max_by_key(|point| point.committed_at);
+        Ok(newest.map(|point| {
+            let slot = PointFacts::parse(&point.attributes).slot;
+            timestamp(slot.map_or(point.at, UnixNanos))
+        }))
     }
 }
 

@@ -91,8 +91,12 @@ async fn begin(
     let order = match start.kind {
         Kind::Sync => Order { slot, ..Order::SYNC },
         Kind::Point => Order { slot, ..Order::default() },
+        Kind::Online { ref vault } => {
+            crate::vault::want(daemon, vault, &start.source);
+            return Ok(());
+        }
         // Nobody plans these here.
-        Kind::OnDemand | Kind::Online { .. } => return Ok(()),
+        Kind::OnDemand => return Ok(()),
     };
     let gone = || Failure::new(Code::SourceUnknown, "the source is gone");
     let source = names.sources.get(&start.source).ok_or_else(gone)?;

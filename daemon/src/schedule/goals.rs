@@ -4,14 +4,36 @@ use crate::group::{Groups, Stated};
 use crate::record::SourceRecord;
 use crate::settings::Settings;
 use crate::source::Names;
+use crate::vault::is_named;
 use jiff::{SignedDuration, Timestamp};
 use keelhold_policy::calendar::{Calendar, Hours};
 use keelhold_policy::goal;
-use keelhold_policy::schedule::{Goals, Group, Source, Sync, Window, default_deadline};
+use keelhold_policy::schedule::{
+    Goals, Group, Online, OnlineWhen, Source, Sync, Window, default_deadline,
+};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-fn group(stated: &Stated, sources: &[&SourceRecord], settings: &Settings, now: Timestamp) -> Group {
+fn online(stated: &goal::Online) -> Online {
+    let when = match &stated.schedule {
+        goal::OnlineWhen::AfterNewestPoint => None,
+        goal::OnlineWhen::At(calendars) => Calendar::joined(calendars.iter().cloned()),
+    };
+    let vault = stated.vault.clone();
+    Online { vault, when: when.map_or(OnlineWhen::AfterNewestPoint, OnlineWhen::At) }
+}
+
+/// A vault that no group names gets every point as it is made.
+fn follows(vault: &String) -> Online {
+    Online { vault: vault.clone(), when: OnlineWhen::AfterNewestPoint }
+}
+
+fn group(
+    stated: &Stated,
+    sources: &[&SourceRecord],
+    (settings, unnamed): (&Settings, &[String]),
+    now: Timestamp,
+) -> Group {
     let goal = &stated.group;
     let points = Calendar::joined(goal.short_term.points.iter().cloned());
     let sync = match goal.short_term.sync {
@@ -30,7 +52,7 @@ fn group(stated: &Stated, sources: &[&SourceRecord], settings: &Settings, now: T
         deadline: deadline.unwrap_or(DAY),
         points,
         sync: sync.map_or(Sync::BeforePoint, Sync::At),
-        online: Vec::new(),
+        online: goal.online.iter().map(online).chain(unnamed.iter().map(follows)).collect(),
         window: Window {
             allow: Hours::joined(goal.window.allow.iter().cloned()),
             start_within: duration(goal.window.start_within),
@@ -49,11 +71,19 @@ fn group(stated: &Stated, sources: &[&SourceRecord], settings: &Settings, now: T
 
 /// What all groups want. Sources and machines go by their ids: names may change.
 #[must_use]
-pub fn goals(groups: &Groups, names: &Names, settings: &Settings, now: Timestamp) -> Goals {
+pub fn goals(
+    groups: &Groups,
+    names: &Names,
+    settings: &Settings,
+    vaults: &[String],
+    now: Timestamp,
+) -> Goals {
     let sources = groups.sources(names);
+    let is_unnamed = |vault: &&String| !is_named(groups, vault);
+    let unnamed: Vec<String> = vaults.iter().filter(is_unnamed).cloned().collect();
     let of = |stated: &Stated| {
         let members = sources.get(stated.record.name.as_str()).map_or(&[][..], Vec::as_slice);
-        group(stated, members, settings, now)
+        group(stated, members, (settings, &unnamed), now)
     };
     Goals { groups: groups.iter().map(of).collect(), slots: settings.job_slots }
 }

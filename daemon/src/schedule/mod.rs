@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use keelhold_disk::units::UnixNanos;
 use keelhold_policy::schedule::State::Parked;
 use keelhold_policy::schedule::{
-    Facts, History, Kind, Machines, Now, Outcome, Record, Wait, WaitReason, decide,
+    Facts, History, Kind, Machines, Now, Outcome, Record, Wait, decide,
 };
 use keelhold_wire::{LinkCost, Power};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -29,7 +29,14 @@ use tokio::sync::{Notify, mpsc, watch};
 const CLOCK_EVERY: SignedDuration = SignedDuration::from_hours(1);
 /// Points whose time is over are looked for at least so often.
 const SWEEP_EVERY: SignedDuration = SignedDuration::from_hours(1);
+/// And at most so often, however many points come: each look is at all of them.
+const SWEEP_REST: SignedDuration = SignedDuration::from_mins(1);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(30);
+
+/// Shipments that are over: of which source, whereto, and how.
+pub type Shipped = (String, Kind, Outcome);
+
+type StandFor = HashMap<JobId, Vec<(String, Kind)>>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -38,11 +45,15 @@ struct State {
     waits: Vec<Wait>,
     /// Jobs that stand for something of the schedule, and for what: a job that was there before may
     /// have been joined.
-    jobs: HashMap<JobId, Vec<(String, Kind)>>,
+    jobs: StandFor,
+    /// Not told to the history yet.
+    shipped: Vec<Shipped>,
     /// What the pool has of the history.
     saved: BTreeMap<String, Record>,
     clock_kept: Option<SignedDuration>,
     swept: Option<SignedDuration>,
+    /// Points came or went since.
+    points_changed: bool,
     /// When the next point's time is over.
     next_expiry: Option<Timestamp>,
 }
@@ -68,7 +79,13 @@ impl Schedule {
 
     /// A point came or went: when the next one's time is over is to be found out anew.
     pub fn points_changed(&self) {
-        self.state().swept = None;
+        self.state().points_changed = true;
+        self.wake();
+    }
+
+    /// A shipment of these sources is over.
+    pub fn shipped(&self, ended: impl IntoIterator<Item = Shipped>) {
+        self.state().shipped.extend(ended);
         self.wake();
     }
 
@@ -118,23 +135,30 @@ fn outcome_of(notice: &Notice) -> Outcome {
     }
 }
 
+/// A backup has ended, or was parked.
+fn note(history: &mut History, jobs: &mut StandFor, notice: &Notice, now: Now) {
+    let outcome = outcome_of(notice);
+    let stood_for = jobs.remove(&notice.job).unwrap_or_default();
+    for (source, kind) in &stood_for {
+        // A synchronisation that was too far on to become the point: the point is still to be made.
+        let too_late = *kind == Kind::Point && notice.order.sync && outcome == Outcome::Good;
+        let outcome = if too_late { Outcome::Parked } else { outcome };
+        history.finished(source, kind, outcome, now);
+    }
+    let by_hand = kind_of(notice.order) == Kind::OnDemand;
+    let made_point = outcome == Outcome::Good && !notice.order.sync;
+    if made_point && by_hand && !stood_for.iter().any(|(_, kind)| *kind == Kind::Point) {
+        history.made(&notice.source, None, now);
+    }
+}
+
 impl State {
-    /// A backup has ended, or was parked.
-    fn note(&mut self, notice: &Notice, now: Now) {
-        let Some(history) = &mut self.history else { return };
-        let outcome = outcome_of(notice);
-        let stood_for = self.jobs.remove(&notice.job).unwrap_or_default();
-        for (source, kind) in &stood_for {
-            // A synchronisation that was too far on to become the point: the point is still to be made.
-            let too_late = *kind == Kind::Point && notice.order.sync && outcome == Outcome::Good;
-            let outcome = if too_late { Outcome::Parked } else { outcome };
-            history.finished(source, kind, outcome, now);
-        }
-        let by_hand = kind_of(notice.order) == Kind::OnDemand;
-        let made_point = outcome == Outcome::Good && !notice.order.sync;
-        if made_point && by_hand && !stood_for.iter().any(|(_, kind)| *kind == Kind::Point) {
-            history.made(&notice.source, None, now);
-        }
+    /// When points should be looked through next, if that is known.
+    fn next_sweep(&self, now: Now) -> Option<Timestamp> {
+        let rested = self.swept.map(|swept| swept + SWEEP_REST - now.witnessed);
+        let rested = rested.unwrap_or(SignedDuration::ZERO).max(SignedDuration::ZERO);
+        let changed = self.points_changed.then(|| now.wall + rested);
+        [changed, self.next_expiry].into_iter().flatten().min()
     }
 }
 
@@ -171,43 +195,45 @@ impl Daemon {
         if self.join_file_systems(&groups, &names).await? {
             names = self.names().await?;
         }
-        let goals = goals::goals(&groups, &names, &self.settings, now.wall);
+        let goals = goals::goals(&groups, &names, &self.settings, &self.vaults.names(), now.wall);
         let machines = self.machines_now(&goals);
-        let (decision, before, history, with_clock) = {
+        // Decided on a copy: what is not written down is not done, and not remembered either.
+        let (history, mut jobs, told, clock_kept, known) = {
             let mut state = self.schedule.state();
-            let before = (state.history.clone(), state.jobs.clone(), state.clock_kept);
-            for notice in notices {
-                state.note(notice, now);
-            }
-            let Some(history) = &mut state.history else { return Ok(now.wall) };
-            history.keep_only(|source| names.sources.contains_key(source));
-            let decision = decide(&goals, history, &machines, now);
-            let history = history.clone();
-            let kept = state.clock_kept.map(|kept| now.witnessed.saturating_sub(kept));
-            let with_clock =
-                decision.jump.is_some() || kept.is_none_or(|since| since >= CLOCK_EVERY);
+            let known = std::mem::take(&mut state.saved);
+            let told = state.shipped.len();
+            (state.history.clone(), state.jobs.clone(), told, state.clock_kept, known)
+        };
+        let Some(mut history) = history else { return Ok(now.wall) };
+        notices.iter().for_each(|notice| note(&mut history, &mut jobs, notice, now));
+        for (source, kind, outcome) in &self.schedule.state().shipped[..told] {
+            history.finished(source, kind, *outcome, now);
+        }
+        history.keep_only(|source| names.sources.contains_key(source));
+        let decision = decide(&goals, &mut history, &machines, now);
+        let since = clock_kept.map(|kept| now.witnessed.saturating_sub(kept));
+        let with_clock = decision.jump.is_some() || since.is_none_or(|since| since >= CLOCK_EVERY);
+        if let Err(failure) = keep::save(&self.store, &known, &history, with_clock).await {
+            self.schedule.state().saved = known;
+            return Err(failure);
+        }
+        {
+            let mut state = self.schedule.state();
+            state.saved.clone_from(&history.sources);
+            (state.history, state.jobs) = (Some(history), jobs);
+            state.shipped.drain(..told);
+            state.waits.clone_from(&decision.wait);
             if with_clock {
                 state.clock_kept = Some(now.witnessed);
             }
-            state.waits.clone_from(&decision.wait);
-            (decision, before, history, with_clock)
-        };
-        // What is not written down is not done: a crash behind this repeats nothing.
-        let known = self.schedule.state().saved.clone();
-        if let Err(failure) = keep::save(&self.store, &known, &history, with_clock).await {
-            // Nor is it remembered: the next step decides it again.
-            let mut state = self.schedule.state();
-            (state.history, state.jobs, state.clock_kept) = before;
-            return Err(failure);
         }
-        self.schedule.state().saved = history.sources;
         let look_again = decision.look_again;
         act::act(self, &names, &groups, decision, now).await;
         if let Err(failure) = self.sweep_if_due(now).await {
             tracing::warn!(error = failure.message, "points were not looked through; later again");
         }
-        let expiry = self.schedule.state().next_expiry;
-        Ok(expiry.map_or(look_again, |at| look_again.min(at.max(now.wall))))
+        let sweep = self.schedule.state().next_sweep(now);
+        Ok(sweep.map_or(look_again, |at| look_again.min(at.max(now.wall))))
     }
 
     /// Points whose job ended unheard, as a daemon dies between the two: their slots are not run again.
@@ -234,28 +260,30 @@ impl Daemon {
     }
 
     async fn sweep_if_due(&self, now: Now) -> Result<(), Failure> {
-        let is_due = {
+        let (hour_is_over, is_due) = {
             let state = self.schedule.state();
             let since = state.swept.map(|swept| now.witnessed.saturating_sub(swept));
-            let expired = state.next_expiry.is_some_and(|at| at <= now.wall);
-            since.is_none_or(|since| since >= SWEEP_EVERY) || expired
+            let hour_is_over = since.is_none_or(|since| since >= SWEEP_EVERY);
+            (hour_is_over, state.next_sweep(now).is_some_and(|at| at <= now.wall))
         };
-        if is_due {
+        if hour_is_over {
             self.jobs.trim().await.map_err(|error| crate::pool_failure::of_store(&error))?;
-            let next = self.sweep().await?;
+        }
+        if hour_is_over || is_due {
+            self.schedule.state().points_changed = false;
+            let next = match self.sweep().await {
+                Ok(next) => next,
+                Err(failure) => {
+                    self.schedule.state().points_changed = true;
+                    return Err(failure);
+                }
+            };
             let mut state = self.schedule.state();
             state.swept = Some(now.witnessed);
             // What is over by the wall and is kept all the same has not been witnessed: it waits.
             state.next_expiry = next.filter(|at| *at > now.wall);
         }
         Ok(())
-    }
-
-    /// What is due and does not start, and why.
-    #[must_use]
-    pub fn waits(&self) -> Vec<(String, WaitReason)> {
-        let state = self.schedule.state();
-        state.waits.iter().map(|wait| (wait.source.clone(), wait.reason.clone())).collect()
     }
 }
 

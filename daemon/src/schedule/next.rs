@@ -25,7 +25,7 @@ impl Daemon {
     pub async fn schedule_next(&self, count: usize) -> Result<Vec<Planned>, Failure> {
         let (names, groups) = (self.names().await?, self.groups().await?);
         let now = now(self);
-        let goals = goals::goals(&groups, &names, &self.settings, now.wall);
+        let goals = goals::goals(&groups, &names, &self.settings, &self.vaults.names(), now.wall);
         let state = self.schedule.state();
         let waiting = state.waits.iter().map(|wait| Planned {
             at: rfc3339(nanos(wait.slot.unwrap_or(now.wall))),

@@ -345,7 +345,7 @@ pub(super) async fn run_job(
             let _ = daemon.jobs.start(job).await;
             restore::run(daemon, job, &plan, outbox, &mut arrivals, &mut stopping).await;
         }
-        Some(Work::Reclaim | Work::Disks) | None => {}
+        Some(Work::Reclaim | Work::Disks | Work::Vault) | None => {}
     }
 }
 

@@ -143,7 +143,7 @@ impl<'a> Outflow<'a> {
     async fn restore(&mut self, plan: &RestorePlan) -> Result<Restored, Failure> {
         let pool = &self.daemon.store.pool;
         self.id_key = pool.call(|pool| async move { pool.id_key() }).await.map_err(of_closed)?;
-        let point = OpenPoint::open(pool, plan.point).await?;
+        let point = self.daemon.open_point(plan.point).await?;
         let start = StartRestore {
             job: self.job,
             target: plan.target.clone(),

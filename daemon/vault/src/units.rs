@@ -60,7 +60,7 @@ id_type!(
     ObjectId
 );
 
-/// Number of a manifest, from 1 without gaps; also of the shipment it commits.
+/// Number of a manifest, from 1; also of the shipment it commits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ManifestNumber(pub u64);
 

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
-use zeroize::Zeroizing;
+use keelhold_chunk::cut::CutParams;
+use keelhold_chunk::{DecodeError, Reader};
+use zeroize::{Zeroize as _, Zeroizing};
 
+use super::create::CreateOptions;
 use super::layout::Fixed;
 use super::run::RunPlace;
 use super::{Inner, Pool, Work};
@@ -24,6 +27,37 @@ pub(super) const DATA_KEY: u32 = 1;
 pub(super) struct Wrapping {
     number: u32,
     wrapped: Wrapped,
+}
+
+/// What decides where content is cut and how chunks are named. Whoever makes another pool with it, for
+/// an appliance whose pool was lost, need not send again what is known elsewhere.
+pub struct ContentKeys {
+    pub id_key: [u8; KEY_LEN],
+    /// Encoded parameters of the cutter, its seed among them.
+    pub cut: Vec<u8>,
+}
+
+impl ContentKeys {
+    /// Options for a pool that cuts and names as the one these keys are from.
+    pub fn into_options(self, options: CreateOptions) -> Result<CreateOptions, DecodeError> {
+        let mut reader = Reader::new(&self.cut);
+        let cut = CutParams::decode(&mut reader)?;
+        reader.finish()?;
+        Ok(CreateOptions { id_key: Some(self.id_key), cut: Some(cut), ..options })
+    }
+}
+
+impl Drop for ContentKeys {
+    fn drop(&mut self) {
+        self.id_key.zeroize();
+        self.cut.zeroize();
+    }
+}
+
+impl fmt::Debug for ContentKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ContentKeys(secret)")
+    }
 }
 
 /// Everything secret in a superblock, opened.
@@ -151,6 +185,13 @@ impl<D: Device, W: Work> Pool<D, W> {
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
         self.inner.fixed.is_encrypted()
+    }
+
+    /// For who keeps them where the pool is kept as well; they are as secret as what they name.
+    #[must_use]
+    pub fn content_keys(&self) -> ContentKeys {
+        let fixed = &self.inner.fixed;
+        ContentKeys { id_key: *fixed.id_key.as_bytes(), cut: fixed.cut.to_bytes() }
     }
 
     /// Number of the wrapping key in use; 0 if the pool is not encrypted.

@@ -98,7 +98,7 @@ impl<D: Device, W: Work> Pool<D, W> {
             return (None, next);
         };
         // The point may be dropped while its tree is walked: then there is nothing to compare with.
-        let error = match self.reach(&newest).await {
+        let error = match self.walk_reach(&newest).await {
             Ok(reach) => self.inner.compare_reach(&newest, &reach),
             // Pages that cannot be read were found where they lie.
             Err(_) => None,

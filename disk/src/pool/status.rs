@@ -122,6 +122,12 @@ impl<D: Device, W: Work> Pool<D, W> {
         self.inner.tables.borrow().point(id).map(PointInfo::from_row)
     }
 
+    /// Whether there is such a point, or working state.
+    #[must_use]
+    pub fn has_point(&self, id: &PointId) -> bool {
+        self.inner.row(id).is_some()
+    }
+
     /// The newest synchronised state of a source, if it is newer than its newest point.
     #[must_use]
     pub fn working_state(&self, source: &SourceId) -> Option<PointInfo> {

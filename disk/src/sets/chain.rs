@@ -249,6 +249,28 @@ impl Chain {
         }
     }
 
+    /// Reach set of one point, from whichever end of the chain is nearer.
+    #[must_use]
+    pub fn reach(&self, point: &PointId) -> Option<RoaringTreemap> {
+        let at = self.links.iter().position(|link| link.point == *point)?;
+        let behind = &self.links[at + 1..];
+        if behind.len() <= at {
+            let mut reach = self.last.clone();
+            for link in behind.iter().rev() {
+                let step = link.step.step();
+                reach -= &step.born;
+                reach |= &step.died;
+            }
+            return Some(reach);
+        }
+        let mut found = None;
+        self.reaches(|of, reach| {
+            found = (of == *point).then(|| reach.clone());
+            found.is_none()
+        });
+        found
+    }
+
     /// The points whose reach sets meet `numbers`.
     #[must_use]
     pub fn touched(&self, numbers: &RoaringTreemap) -> Vec<PointId> {

@@ -8,7 +8,8 @@
 //! - [`TreeBuilder`] makes the next tree out of a basis and what an agent says changed. Its input is
 //!   not trusted: whatever is wrong with it is a [`BuildError`].
 //! - [`TreeReader`] finds, lists and walks entries and the extents of their content.
-//! - Both know pages only through [`PageStore`], which proves bytes before it hands them out.
+//! - [`PointReader`] reads the content of files besides, over a [`ContentStore`].
+//! - All know pages only through [`PageStore`], which proves bytes before it hands them out.
 //!
 //! The bytes of every structure are in `PAGES.md`.
 
@@ -22,6 +23,7 @@ mod item;
 mod leaf;
 mod load;
 mod page;
+mod point;
 mod read;
 mod refs;
 mod root;
@@ -38,6 +40,7 @@ pub use extent::{Extent, SPAN_COUNT_MAX};
 pub use item::{Item, NewContent, ResolvedExtent};
 pub use leaf::{Entry, INLINE_LEN_MAX};
 pub use page::{PAGE_LEN_MAX, PageKind, PageRef, PageStore};
+pub use point::{ContentStore, Piece, PointReader, SpanPart};
 pub use read::{Extents, Scan, TreeReader};
 pub use root::TreeRoot;
 pub use touched::Touched;

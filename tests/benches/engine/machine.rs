@@ -12,7 +12,9 @@ use keelhold_disk::pool::{
     BeginSession, CommitPoint, FRAME_TARGET, IncomingFrame, NewContent, NewExtent, NewItem, Piece,
     PointReader, VerifiedFrame,
 };
-use keelhold_disk::units::{ChunkRef, DomainId, PointId, SessionId, SourceId, UnixNanos};
+use keelhold_disk::units::{
+    ChunkNumber, ChunkRef, DomainId, PointId, SessionId, SourceId, UnixNanos,
+};
 use keelhold_disk::work::Work as _;
 
 use super::work::ThreadWork;
@@ -121,6 +123,20 @@ fn frame(plain: Bytes, chunks: Vec<ChunkRef>, codec: Codec) -> IncomingFrame {
         }
     }
     IncomingFrame { codec: Codec::Raw, plain_len, stored: plain, chunks }
+}
+
+/// Takes everything a point needs out of the pool, ready to be sent elsewhere.
+pub async fn ship(pool: &Pool, point: &PointId) {
+    let reach = pool.reach(point).await.expect("the point is there");
+    let mut left: Vec<ChunkNumber> = reach.iter().map(ChunkNumber).collect();
+    let mut chunks = 0;
+    while !left.is_empty() {
+        let out = pool.frames_out(&left).await;
+        assert!(out.unread.is_empty(), "{:?}", out.unread);
+        chunks += out.frames.iter().map(|frame| frame.chunks.len() as u64).sum::<u64>();
+        left = out.left;
+    }
+    assert_eq!(chunks, reach.len());
 }
 
 /// Reads a point's file from beginning to end. What comes is proved by the pool, and compared here

@@ -2,10 +2,10 @@
 //!
 //! One file is made, written through once, and then used by turns: by long transfers of the same
 //! ring without an engine, and by a pool. A round is: write and read the device; store noise that is
-//! cut at the default sizes, with a commit per GiB; read it back proved; verify everything; the same
-//! with files of this machine, which compress. Rates mean something only against the device's in the
-//! same round. The machine's part (cutting, naming and compressing) runs on the same processors and
-//! is counted in.
+//! cut at the default sizes, with a commit per GiB; read it back proved; take it out as frames to be
+//! shipped; verify everything; the same with files of this machine, which compress. Rates mean
+//! something only against the device's in the same round. The machine's part (cutting, naming and
+//! compressing) runs on the same processors and is counted in.
 //!
 //! `cargo bench -p keelhold-tests --bench engine -- [GIB [ROUNDS [DIRECTORY [sealed]]]]`
 
@@ -166,6 +166,12 @@ impl Bench {
         let moved = self.device.counters() - before;
         claim("read back", moved.read_bytes, len, moved);
         table.add(Step { name: "noise read back, proved", len, took, raw: raw.read });
+        let watch = Watch::start();
+        for point in &points {
+            machine::ship(&pool, point).await;
+        }
+        let took = watch.stop();
+        table.add(Step { name: "noise made ready to be shipped", len, took, raw: raw.read });
         self.verify(&pool, ["noise verified", "noise verified, of plain bytes"], raw, table).await;
         pool.close(UnixNanos(1)).await.expect("the pool closes");
     }
@@ -180,6 +186,10 @@ impl Bench {
         machine::read_back(&pool, &point, &self.files).await;
         let took = watch.stop();
         table.add(Step { name: "files read back, proved", len, took, raw: raw.read });
+        let watch = Watch::start();
+        machine::ship(&pool, &point).await;
+        let took = watch.stop();
+        table.add(Step { name: "files made ready to be shipped", len, took, raw: raw.read });
         self.verify(&pool, ["files verified", "files verified, of plain bytes"], raw, table).await;
         pool.close(UnixNanos(1)).await.expect("the pool closes");
     }

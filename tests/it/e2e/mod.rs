@@ -20,3 +20,4 @@ mod refusals;
 mod rot;
 mod scrub;
 mod second_reader;
+mod vault;

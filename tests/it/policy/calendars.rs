@@ -24,6 +24,15 @@ const ZONES: [&str; 6] = [
     "Pacific/Auckland",
 ];
 
+/// Whether systemd 252 tells all times of a step without an end. From the last value it counts on into
+/// the next hour or day, and what lies there before that is passed over: of `*:1/9` 23:55 is followed by
+/// 00:10. Of days and months it passes over more, or refuses them; from the end of a month, too, and in a
+/// list whatever lies between.
+fn steps_on(from: u64, low: u64, high: u64, step: u64) -> bool {
+    let beyond = from + step * (high + 1 - from).div_ceil(step);
+    low == 0 && beyond - (high + 1) <= from
+}
+
 /// A value, range, step or list of a field: mostly one that can be.
 fn chain(chance: &mut Chance, low: u64, high: u64, counts_down: bool) -> String {
     if chance.below(4) == 0 {
@@ -40,16 +49,16 @@ fn chain(chance: &mut Chance, low: u64, high: u64, counts_down: bool) -> String 
         if chance.below(60) == 0 {
             from = if counts_down { 32 } else { high + 1 } + chance.below(3);
         }
-        // From the end, systemd wants a step to fit on both sides of its beginning.
-        let both = from.saturating_sub(1).min(high.saturating_sub(from));
-        let step = 1 + chance.below(if counts_down { both } else { span.div_ceil(2) });
+        let step = 1 + chance.below(span.div_ceil(2));
         items.push(match chance.below(8) {
             0 | 1 if from < to => format!("{from}..{to}"),
             2 if !counts_down && from < to => format!("{from}..{to}/{step}"),
-            // Steps of days without an end lead systemd 252 into the next month, whose first days it
-            // passes over.
-            3 | 4 if high == 31 && from < 31 => format!("{from}..31/{step}"),
-            3 | 4 if !counts_down || both > 0 => format!("{from}/{step}"),
+            3 | 4 if !counts_down && from < high => {
+                match most == 0 && steps_on(from, low, high, step) {
+                    true => format!("{from}/{step}"),
+                    false => format!("{from}..{high}/{step}"),
+                }
+            }
             _ => format!("{from:02}"),
         });
     }

@@ -14,6 +14,7 @@ mod image_within;
 mod inspecting;
 mod mutants;
 mod opening;
+mod outgoing;
 mod rebuild;
 mod reclaim;
 mod roots;

@@ -7,7 +7,8 @@ use super::crash::{Story, enumerate};
 use super::disks::{copies, halves, schedules};
 use super::verdict::{Verdict, survive};
 use super::{
-    bounded, encrypted, flips, image_within, reclaim, roots, scrub, simulation, strangers, swapped,
+    bounded, encrypted, flips, image_within, outgoing, reclaim, roots, scrub, simulation,
+    strangers, swapped,
 };
 
 /// A check under a mutant, by name.
@@ -63,6 +64,7 @@ fn made_for(mutant: Mutant) -> Check {
         Mutant::LostIsAsked => ("damages", |mutants| scrub::damages(0..60, mutants).map(drop)),
         Mutant::ReaderPins => ("held places", reclaim::space::held),
         Mutant::MovedIsProved => ("damage compacted", reclaim::damage::flipped_and_compacted),
+        Mutant::ShippedIsProved => ("damage on its way out", outgoing::flipped_and_shipped),
         Mutant::ContainerSalt => {
             ("a pool image inside a backup", |mutants| image_within::forged(mutants).map(drop))
         }

@@ -9,6 +9,7 @@ use keelhold_disk::units::{PointId, UnixNanos};
 use keelhold_tests::rig::{Files, Machine, Rig, Shape, SimPool, campaign, read_point};
 
 use super::content::{change_tree, noise, some_tree};
+use super::outgoing;
 
 struct Still {
     images: Vec<Image>,
@@ -94,6 +95,7 @@ fn everything_is_there(rig: &mut Rig, still: &Still) {
         assert_eq!(rig.run(read_point(&pool, point)).unwrap(), *files);
     }
     rig.run(pool.audit_sets()).unwrap();
+    outgoing::reaches_agree(rig, &pool).unwrap();
     // What was made again is saved: the next opening needs nothing of it.
     let files = some_tree(5, 4, 2000);
     rig.run(Machine::new(3).backup(&pool, &files, UnixNanos(90))).unwrap();

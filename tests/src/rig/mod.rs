@@ -177,13 +177,22 @@ impl Rig {
     }
 
     pub fn create(&mut self) -> Result<SimPool, CreateError> {
-        let options = CreateOptions {
+        self.create_with(self.options())
+    }
+
+    /// What every pool here is made with.
+    #[must_use]
+    pub fn options(&self) -> CreateOptions {
+        CreateOptions {
             container_len: Some(self.shape.container_len),
             journal_len: Some(self.shape.journal_len),
             cut: Some(CutParams { min: 256, average: 1024, max: 4096, seed: [7; 32] }),
             id_key: None,
             copies: Some(self.shape.copies),
-        };
+        }
+    }
+
+    pub fn create_with(&mut self, options: CreateOptions) -> Result<SimPool, CreateError> {
         let (devices, surroundings, now) = (self.devices(), self.surroundings(), self.now());
         self.executor.run_until(Pool::create(devices, surroundings, options, now))
     }

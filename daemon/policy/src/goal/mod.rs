@@ -21,7 +21,8 @@ pub use group::{
 pub use print::{print, print_keep};
 pub use read::KEYS;
 
-use crate::retain::{Minimum, Mutants, Policy};
+use crate::mutants::Mutants;
+use crate::retain::{Minimum, Policy};
 use jiff::tz::TimeZone;
 
 /// What there is to refer to. A list that is not given is not checked.

@@ -1,9 +1,9 @@
 //! The verdict on each point of one source in one place.
 
-use super::mutants::{Mutant, Mutants};
 use super::point::{Now, Point, Term};
 use super::reason::Reason;
 use crate::goal::keep::{Keep, Lifetime, Minimum, Tag, Unit};
+use crate::mutants::{Mutant, Mutants};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 

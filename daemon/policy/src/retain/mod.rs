@@ -5,14 +5,12 @@
 //! removed here: a verdict without a reason to keep is leave to forget the point.
 
 mod judge;
-mod mutants;
 mod point;
 mod preview;
 mod reason;
 mod tag;
 
 pub use judge::{Policy, Protection, Verdict, judge, last_good};
-pub use mutants::{Mutant, Mutants};
 pub use point::{Now, Pin, Point, Term, Witnessed};
 pub use preview::{Change, Effect, Fate, Preview, preview};
 pub use reason::Reason;

@@ -1,10 +1,10 @@
 //! The tags of a point, given once when it is made.
 
 use super::judge::Policy;
-use super::mutants::Mutant;
 use crate::calendar::Calendar;
 use crate::calendar::wall;
 use crate::goal::keep::Tag;
+use crate::mutants::Mutant;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};

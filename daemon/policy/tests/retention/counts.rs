@@ -345,7 +345,8 @@ fn counts_become_rules() {
 #[test]
 fn imported_rules_keep_no_less() {
     use crate::vectors::{made, now, policy};
-    use keelhold_policy::retain::{Mutants, Protection, judge};
+    use keelhold_policy::mutants::Mutants;
+    use keelhold_policy::retain::{Protection, judge};
     let schedule = Calendar::parse("daily 12:00").unwrap();
     let set = every_day("2020-01-01 12:00:00", "2026-06-10 12:00:00", &[]);
     for counts in [[0, 7, 4, 6, 2], [0, 14, 0, 6, 1], [0, 1, 1, 1, 1], [0, 0, 5, 0, 3]] {

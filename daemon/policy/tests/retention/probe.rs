@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use jiff::civil::{Time, Weekday};
 use jiff::tz::TimeZone;
 use keelhold_policy::goal::keep::{Daily, MonthDay, Monthly, Times, Weekly, Which, Yearly};
-use keelhold_policy::retain::{Keep, Lifetime, Minimum, Mutants, Pin, Point, Policy, Protection};
+use keelhold_policy::mutants::Mutants;
+use keelhold_policy::retain::{Keep, Lifetime, Minimum, Pin, Point, Policy, Protection};
 use keelhold_policy::retain::{Tag, Tags, Term, Unit, Witnessed};
 
 pub fn seconds(at: Timestamp) -> i64 {

@@ -5,7 +5,8 @@ use crate::dice::{Dice, seeds};
 use crate::oracle::{self, DAY, Life, On, Rule, Stop, Zone, days};
 use crate::probe::{policy, product_points, protection, seconds, tags};
 use jiff::Timestamp;
-use keelhold_policy::retain::{Effect, Made, Mutants, Now, Policy, Verdict, Witnessed};
+use keelhold_policy::mutants::Mutants;
+use keelhold_policy::retain::{Effect, Made, Now, Policy, Verdict, Witnessed};
 use keelhold_policy::retain::{judge, preview, tags_when_made};
 
 const SECONDS: i64 = 1_000_000_000;

@@ -4,10 +4,10 @@ use jiff::civil::{Time, Weekday, date, time};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use keelhold_policy::goal::keep::{Daily, MonthDay, Monthly, Times, Weekly, Which, Yearly};
+use keelhold_policy::mutants::Mutants;
 use keelhold_policy::retain::{
-    Effect, Fate, Keep, Lifetime, Made, Minimum, Mutants, Now, Pin, Point, Policy, Preview,
-    Protection, Reason, Tag, Tags, Term, Unit, Witnessed, judge, missed_runs, preview,
-    tags_when_made,
+    Effect, Fate, Keep, Lifetime, Made, Minimum, Now, Pin, Point, Policy, Preview, Protection,
+    Reason, Tag, Tags, Term, Unit, Witnessed, judge, missed_runs, preview, tags_when_made,
 };
 
 pub fn at(text: &str) -> Timestamp {

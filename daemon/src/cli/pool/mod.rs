@@ -66,12 +66,14 @@ pub async fn run(context: &Context, verb: Pool) -> Result<Exit, Failure> {
 pub fn of_state(error: &StateError) -> Failure {
     let code = match error {
         StateError::Held { .. } => Code::DaemonRunning,
-        StateError::Unusable { .. } | StateError::Disks { .. } => Code::StateUnusable,
+        StateError::Unusable { .. } | StateError::Disks { .. } | StateError::Adopted { .. } => {
+            Code::StateUnusable
+        }
     };
     Failure::of(code, error)
 }
 
-fn lock(context: &Context) -> Result<StateLock, Failure> {
+pub fn lock(context: &Context) -> Result<StateLock, Failure> {
     context.state.create().map_err(|error| of_state(&error))?;
     context.state.lock().map_err(|error| of_state(&error))
 }
@@ -98,16 +100,22 @@ fn create(context: &Context, args: &PoolCreate) -> Result<Exit, Failure> {
     };
     let key = args.key_file.as_deref().map(key_file::read).transpose()?;
     let specs: Vec<DiskSpec> = args.disks.iter().map(spec).collect();
-    let _lock = lock(context)?;
+    let adopted = context.state.adopted().map_err(|error| of_state(&error))?;
+    // A daemon over an adopted vault runs without a pool, and takes one up when it is made.
+    let _lock = match &adopted {
+        Some(_) => context.state.lock_making().map_err(|error| of_state(&error))?,
+        None => lock(context)?,
+    };
     if context.state.disks().map_err(|error| of_state(&error))?.is_some() {
         let place = context.state.path().display();
         return Err(Failure::new(Code::PoolExists, format!("{place} already has a pool")));
     }
     let clock: SharedClock = Arc::new(SystemClock);
+    let keys = adopted.as_ref().and_then(crate::vault::Adopted::content_keys);
     let options = CreateOptions {
         container_len: container,
         copies: Some(args.copies),
-        ..CreateOptions::default()
+        ..crate::pool_open::with_content_keys(keys)?
     };
     let (pool, disks) =
         on_bench(WORKERS, key, async |bench: Bench| bench.create(&specs, options, &clock).await)?;

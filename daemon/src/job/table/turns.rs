@@ -42,7 +42,7 @@ impl Jobs {
             Work::Backup { source, order } => {
                 Some(Notice { job, source: source.clone(), order: *order, outcome })
             }
-            Work::Restore(_) | Work::Reclaim | Work::Disks => None,
+            Work::Restore(_) | Work::Reclaim | Work::Disks | Work::Vault => None,
         }
     }
 
@@ -60,7 +60,7 @@ impl Jobs {
         live.sealed = true;
         match &live.work {
             Work::Backup { order, .. } => Some(*order),
-            Work::Restore(_) | Work::Reclaim | Work::Disks => None,
+            Work::Restore(_) | Work::Reclaim | Work::Disks | Work::Vault => None,
         }
     }
 
@@ -146,7 +146,7 @@ impl Jobs {
         let held = table.live.values().filter(|live| live.held && !live.assigned);
         let of_source = held.filter_map(|live| match &live.work {
             Work::Backup { source, .. } => Some((live.job.id, source.clone())),
-            Work::Restore(_) | Work::Reclaim | Work::Disks => None,
+            Work::Restore(_) | Work::Reclaim | Work::Disks | Work::Vault => None,
         });
         of_source.collect()
     }

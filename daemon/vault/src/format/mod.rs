@@ -25,7 +25,9 @@ pub use manifest::{
 pub use name::{Name, NameFault};
 pub use object::{
     ClearObject, Directory, ObjectChunk, ObjectHead, ObjectKey, PlainFrame, SealedObject, Shape,
+    object_len,
 };
+pub(crate) use object::{OBJECT_CHUNKS_MAX, OBJECT_FRAMES_MAX};
 pub use record::{RecordEntry, RecordWhat, decode_records, encode_records};
 pub use rows::{Class, FramePlace, ObjectKind, ObjectRef, Place};
 
@@ -92,3 +94,5 @@ fn checksum(parts: &[&[u8]]) -> [u8; 16] {
 
 #[cfg(test)]
 mod tests;
+#[cfg(all(test, feature = "mutants"))]
+pub(crate) use tests::frames_stay_where_they_are;

@@ -8,15 +8,16 @@ use super::codec::{Codec, unpack};
 use super::rows::{Class, FramePlace, ObjectKind, ObjectRef, take_rows};
 use super::{FRAME_PLAIN_MAX, FormatFault, OBJECT_LEN_MAX, VERSION, checksum, limited};
 use crate::keys::MasterKey;
+use crate::mutants::{Mutant, keeps};
 use crate::units::{ManifestNumber, ObjectId, PoolId, VaultId};
 
 mod pack;
 
-pub use pack::{PlainFrame, SealedObject, Shape};
+pub use pack::{PlainFrame, SealedObject, Shape, object_len};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"KHVO");
-pub(super) const OBJECT_FRAMES_MAX: usize = 65_536;
-const OBJECT_CHUNKS_MAX: usize = 1 << 20;
+pub(crate) const OBJECT_FRAMES_MAX: usize = 65_536;
+pub(crate) const OBJECT_CHUNKS_MAX: usize = 1 << 20;
 /// Highest kind of a chunk that the pool knows.
 pub(super) const CHUNK_KIND_MAX: u8 = 5;
 
@@ -133,6 +134,15 @@ fn nonce(what: u8, index: u32) -> [u8; NONCE_LEN] {
     nonce
 }
 
+/// The index as frames are bound to it.
+fn bound_index(index: u32) -> u32 {
+    if keeps(Mutant::FrameIndex) { index } else { 0 }
+}
+
+fn frame_nonce(index: u32) -> [u8; NONCE_LEN] {
+    nonce(NONCE_FRAME, bound_index(index))
+}
+
 impl ObjectKey {
     /// The key of an object that is there already.
     #[must_use]
@@ -149,7 +159,7 @@ impl ObjectKey {
         bound.push(self.kind as u8);
         bound.extend_from_slice(&self.vault.0);
         bound.extend_from_slice(&self.object.0);
-        bound.extend_from_slice(&index.to_le_bytes());
+        bound.extend_from_slice(&bound_index(index).to_le_bytes());
         bound.extend_from_slice(&plain_len.to_le_bytes());
         bound.push(codec as u8);
         bound
@@ -164,7 +174,7 @@ impl ObjectKey {
         limited("length of a frame", frame.plain_len.into(), FRAME_PLAIN_MAX as u64)?;
         let mut bytes = stored.to_vec();
         let bound = self.frame_bound(frame.index, frame.plain_len, frame.codec);
-        let opened = self.cipher.open(nonce(NONCE_FRAME, frame.index), &bound, &mut bytes);
+        let opened = self.cipher.open(frame_nonce(frame.index), &bound, &mut bytes);
         let len = opened.map_err(|_| FormatFault::Unsealable)?;
         unpack(frame.codec, &bytes[..len], frame.plain_len as usize)
     }

@@ -86,6 +86,17 @@ pub(super) struct RawObjectRow {
 const _: () = assert!(size_of::<RawObjectRow>() == 48);
 
 impl ObjectRef {
+    pub(crate) const ROW_LEN: usize = size_of::<RawObjectRow>();
+
+    /// As the row of a table: the local index keeps the same rows as the vault's.
+    pub(crate) fn to_row(self) -> [u8; Self::ROW_LEN] {
+        zerocopy::transmute!(self.to_raw())
+    }
+
+    pub(crate) fn from_row(row: &[u8; Self::ROW_LEN]) -> Result<Self, FormatFault> {
+        Self::from_raw(&zerocopy::transmute!(*row))
+    }
+
     pub(super) fn to_raw(self) -> RawObjectRow {
         RawObjectRow {
             object: self.object.0,

@@ -48,8 +48,16 @@ impl MasterKey {
         Self { vault, number: 1, bytes: Zeroizing::new(random.array()) }
     }
 
-    fn from_parts(vault: VaultId, number: u32, bytes: Zeroizing<[u8; KEY_LEN]>) -> Self {
+    /// A master key that was kept elsewhere.
+    #[must_use]
+    pub fn from_bytes(vault: VaultId, number: u32, bytes: Zeroizing<[u8; KEY_LEN]>) -> Self {
         Self { vault, number, bytes }
+    }
+
+    /// The key itself, for who keeps it.
+    #[must_use]
+    pub fn expose(&self) -> &Zeroizing<[u8; KEY_LEN]> {
+        &self.bytes
     }
 
     #[must_use]
@@ -106,8 +114,16 @@ impl KitSecret {
         Self(Zeroizing::new(random.array()))
     }
 
-    pub(crate) fn from_bytes(bytes: Zeroizing<[u8; KEY_LEN]>) -> Self {
+    /// A secret that was kept elsewhere, or came out of shares.
+    #[must_use]
+    pub fn from_bytes(bytes: Zeroizing<[u8; KEY_LEN]>) -> Self {
         Self(bytes)
+    }
+
+    /// The secret itself, for who keeps or divides it.
+    #[must_use]
+    pub fn expose(&self) -> &Zeroizing<[u8; KEY_LEN]> {
+        &self.0
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8; KEY_LEN] {

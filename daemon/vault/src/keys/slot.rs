@@ -175,8 +175,13 @@ impl Slot {
         Some(opened.map(|_| {
             let mut bytes = Zeroizing::new([0; KEY_LEN]);
             bytes.copy_from_slice(&room[..KEY_LEN]);
-            MasterKey::from_parts(vault, self.raw.key_number.get(), bytes)
+            MasterKey::from_bytes(vault, self.raw.key_number.get(), bytes)
         }))
+    }
+
+    #[must_use]
+    pub fn is_passphrase(&self) -> bool {
+        matches!(self.kind(), SlotKind::Passphrase(_))
     }
 
     #[must_use]

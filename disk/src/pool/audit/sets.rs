@@ -18,7 +18,7 @@ impl<D: Device, W: Work> Pool<D, W> {
     /// sources, the shares of containers and the free slots with the sets. Reads every page.
     pub async fn audit_sets(&self) -> Result<(), ReadError> {
         for row in self.points() {
-            let reach = self.reach(&row.id).await?;
+            let reach = self.walk_reach(&row.id).await?;
             self.inner.compare_reach(&row.id, &reach).map_or(Ok(()), Err)?;
         }
         let mut findings = self.inner.audit_counts(0, u64::MAX);
@@ -27,8 +27,8 @@ impl<D: Device, W: Work> Pool<D, W> {
         self.inner.tables.borrow().audit_shares()
     }
 
-    /// Every number a point needs, by walking its tree.
-    pub async fn reach(&self, point: &PointId) -> Result<RoaringTreemap, ReadError> {
+    /// Every number a point needs, by walking its tree: what [`reach`](Self::reach) is held against.
+    pub async fn walk_reach(&self, point: &PointId) -> Result<RoaringTreemap, ReadError> {
         let recipe = self.inner.row(point).ok_or(ReadError::NoPoint { point: *point })?.recipe;
         let mut reach = self.reader(point).await?.walk_refs().await?.into_set();
         reach.insert(recipe.0);

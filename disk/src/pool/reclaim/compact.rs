@@ -2,24 +2,21 @@
 //! stay together; every byte is proved before it is moved.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
-
-use bytes::Bytes;
 
 use super::free::Freed;
 use super::{Inner, ReclaimReport};
 use crate::device::Device;
 use crate::error::{CommitError, ReadError};
-use crate::format::{ChunkEntry, Directory, FrameEntry, Purpose, SlotRef};
+use crate::format::{ChunkEntry, Directory, Purpose};
 use crate::mutants::Mutant;
-use crate::pool::frame::{BuiltFrame, decompress};
+use crate::pool::frame::BuiltFrame;
 use crate::pool::listing::Runs;
-use crate::pool::read::prove_chunks;
+use crate::pool::prove::{Checks, Proved};
 use crate::pool::run::{NewChunk, RunBuilder, RunParts, keep_frame};
 use crate::pool::space::RunKey;
 use crate::pool::tables::COMPACTOR;
 use crate::seal::TAG_LEN;
-use crate::units::{ChunkNumber, DomainId};
+use crate::units::DomainId;
 use crate::work::Work;
 
 /// Some containers being emptied together.
@@ -48,12 +45,14 @@ impl<'a, D: Device, W: Work> Compactor<'a, D, W> {
             }
         };
         for (run, directory) in &runs {
-            for (frame, entry) in (0u16..).zip(&directory.frames) {
+            for frame in (0u16..).take(directory.frames.len()) {
                 let live = self.inner.live_in(*run, directory, frame);
                 if live.is_empty() {
                     continue;
                 }
-                match self.inner.prove_whole(*run, directory, frame, entry).await {
+                let proves = self.inner.mutants.keeps(Mutant::MovedIsProved);
+                let checks = Checks { hash: proves, ids: proves };
+                match self.inner.prove_whole(*run, directory, frame, checks).await {
                     Ok(proved) => self.move_frame(directory, frame, proved, live).await?,
                     // The container is not freed: its chunks are still there.
                     Err(error) => self.damaged.push(error),
@@ -157,13 +156,6 @@ impl<'a, D: Device, W: Work> Compactor<'a, D, W> {
     }
 }
 
-/// A frame whose every byte is what it was.
-struct Proved {
-    entry: FrameEntry,
-    compressed: Bytes,
-    plain: Bytes,
-}
-
 impl<D: Device, W: Work> Inner<D, W> {
     /// Chunks of a frame that the index has there and that are not dead.
     fn live_in(&self, run: RunKey, directory: &Directory, frame: u16) -> Vec<ChunkEntry> {
@@ -178,58 +170,5 @@ impl<D: Device, W: Work> Inner<D, W> {
             here && !tables.dead.contains(chunk.number.0)
         };
         directory.chunks_of(frame).iter().filter(|chunk| is_live(chunk)).copied().collect()
-    }
-
-    /// Two reads before a verdict.
-    async fn prove_whole(
-        &self,
-        run: RunKey,
-        directory: &Rc<Directory>,
-        frame: u16,
-        entry: &FrameEntry,
-    ) -> Result<Proved, ReadError> {
-        match self.prove_once(run, directory, frame, entry).await {
-            Ok(proved) => Ok(proved),
-            Err(_) => self.prove_once(run, directory, frame, entry).await,
-        }
-    }
-
-    async fn prove_once(
-        &self,
-        run: RunKey,
-        directory: &Rc<Directory>,
-        frame: u16,
-        entry: &FrameEntry,
-    ) -> Result<Proved, ReadError> {
-        self.run_written(run).await;
-        let read = async |slot| self.prove_at(slot, run, directory, frame, entry).await;
-        self.ask_copies(run, read).await
-    }
-
-    async fn prove_at(
-        &self,
-        slot: SlotRef,
-        run: RunKey,
-        directory: &Rc<Directory>,
-        frame: u16,
-        entry: &FrameEntry,
-    ) -> Result<Proved, ReadError> {
-        let salt = self.salt(run.0).ok_or(ReadError::NoChunk { number: ChunkNumber(0) })?;
-        let seal = self.run_seal(run, &salt, &directory.header);
-        let place = self.frame_place(slot, run, entry);
-        let stored = self.stored_frame(slot, place, entry).await?;
-        let chunks = directory.chunks_of(frame).to_vec();
-        let number = chunks.first().map_or(ChunkNumber(0), |chunk| chunk.number);
-        let entry = *entry;
-        let proves = self.mutants.keeps(Mutant::MovedIsProved);
-        let key = self.fixed.id_key.clone();
-        let proved = self.work.run(move || {
-            let compressed = stored.unseal(frame, &entry, seal.as_ref(), proves).ok_or(number)?;
-            let plain = decompress(entry.codec, &compressed, entry.plain_len as usize);
-            let plain = plain.ok_or(number)?;
-            prove_chunks(&chunks, &plain, proves.then_some(&key))?;
-            Ok(Proved { entry, compressed, plain })
-        });
-        proved.await.map_err(|number| ReadError::Frame { number, place })
     }
 }

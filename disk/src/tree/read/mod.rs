@@ -31,6 +31,10 @@ impl<S: PageStore> TreeReader<S> {
         &self.root
     }
 
+    pub fn store(&self) -> &S {
+        self.loader.store()
+    }
+
     /// The entry at `path` and its ordinal.
     pub async fn find(&self, path: &[u8]) -> Result<Option<(u64, Entry)>, ReadError<S::Error>> {
         self.loader.find(&self.root, path).await
@@ -107,7 +111,6 @@ impl<S: PageStore> TreeReader<S> {
         Ok(found)
     }
 
-    /// Every reference of the tree, pages included. Reads all of it: for audits.
     /// The entries that need one of `numbers`, in order.
     pub async fn touched(
         &self,
@@ -121,7 +124,7 @@ impl<S: PageStore> TreeReader<S> {
         }
     }
 
-    /// All references of the tree.
+    /// Every reference of the tree, pages included. Reads all of it: for audits.
     pub async fn walk_refs(&self) -> Result<RefCounts, ReadError<S::Error>> {
         match self.root.as_child() {
             Some(root) => refs::tree_refs(&self.loader, root, self.root.level).await,

@@ -16,14 +16,14 @@ fn naive_trash(rig: &mut Rig, pool: &SimPool, sources: &[SourceId]) -> u64 {
     let mut trash = RoaringTreemap::new();
     let mut kept = RoaringTreemap::new();
     for point in pool.points() {
-        let set = rig.run(pool.reach(&point.id)).unwrap();
+        let set = rig.run(pool.walk_reach(&point.id)).unwrap();
         match point.trashed_until {
             Some(_) => trash |= set,
             None => kept |= set,
         }
     }
     for state in sources.iter().filter_map(|source| pool.working_state(source)) {
-        kept |= rig.run(pool.reach(&state.id)).unwrap();
+        kept |= rig.run(pool.walk_reach(&state.id)).unwrap();
     }
     pool.stored_len(&(trash - kept))
 }
@@ -32,10 +32,10 @@ fn naive_trash(rig: &mut Rig, pool: &SimPool, sources: &[SourceId]) -> u64 {
 fn naive(rig: &mut Rig, pool: &SimPool, sources: &[SourceId]) -> BTreeMap<PointId, u64> {
     let mut holders: Vec<(Option<PointId>, RoaringTreemap)> = Vec::new();
     for point in pool.points().iter().filter(|point| point.trashed_until.is_none()) {
-        holders.push((Some(point.id), rig.run(pool.reach(&point.id)).unwrap()));
+        holders.push((Some(point.id), rig.run(pool.walk_reach(&point.id)).unwrap()));
     }
     for state in sources.iter().filter_map(|source| pool.working_state(source)) {
-        holders.push((None, rig.run(pool.reach(&state.id)).unwrap()));
+        holders.push((None, rig.run(pool.walk_reach(&state.id)).unwrap()));
     }
     let mut exclusive = BTreeMap::new();
     for (at, (point, own)) in holders.iter().enumerate() {

@@ -7,8 +7,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::{
     CHECKED_LEN, CHUNK_KIND_MAX, HEAD_LEN, MAGIC, MEANING_LEN, NONCE_COUNTS, NONCE_DIRECTORY,
-    NONCE_FRAME, NONCE_PADDING, OBJECT_CHUNKS_MAX, OBJECT_FRAMES_MAX, ObjectChunk, ObjectKey,
-    POOL_LEN, PROVED_LEN, RawChunk, RawCounts, RawFrame, RawHead, nonce,
+    NONCE_PADDING, OBJECT_CHUNKS_MAX, OBJECT_FRAMES_MAX, ObjectChunk, ObjectKey, POOL_LEN,
+    PROVED_LEN, RawChunk, RawCounts, RawFrame, RawHead, frame_nonce, nonce,
 };
 use crate::format::codec::Codec;
 use crate::format::rows::{Class, FramePlace, ObjectKind, ObjectRef};
@@ -29,13 +29,13 @@ pub struct Shape {
     pub pad_to: usize,
 }
 
-/// A frame as it goes into an object.
+/// A frame as it goes into an object. Its bytes may be anybody's: they are only read.
 #[derive(Debug, Clone)]
-pub struct PlainFrame {
+pub struct PlainFrame<B = Vec<u8>> {
     pub codec: Codec,
     pub plain_len: u32,
     /// As the codec left it.
-    pub packed: Vec<u8>,
+    pub packed: B,
 }
 
 /// An object as it is sent, again and again the same bytes until it is acknowledged.
@@ -54,9 +54,8 @@ pub(super) fn directory_len(frame_count: usize, chunk_count: usize) -> usize {
 
 /// Bytes of an object before it is padded: who packs asks before the next frame.
 #[must_use]
-pub fn object_len(frames: &[PlainFrame], chunk_count: usize) -> usize {
-    let stored: usize = frames.iter().map(|frame| frame.packed.len() + TAG_LEN).sum();
-    HEAD_LEN + directory_len(frames.len(), chunk_count) + stored
+pub fn object_len(frame_count: usize, chunk_count: usize, packed_len: usize) -> usize {
+    HEAD_LEN + directory_len(frame_count, chunk_count) + frame_count * TAG_LEN + packed_len
 }
 
 fn padding_len(len: usize, step: usize) -> usize {
@@ -76,17 +75,18 @@ impl SealedObject {
     /// If the frames are more than an object takes, or chunks do not fit their frames: who packs has
     /// to know.
     #[must_use]
-    pub fn seal(
+    pub fn seal<B: AsRef<[u8]>>(
         master: &MasterKey,
         shape: &Shape,
-        frames: &[PlainFrame],
+        frames: &[PlainFrame<B>],
         chunks: &[ObjectChunk],
         random: &mut impl Random,
     ) -> Self {
         assert_fits(shape, frames, chunks);
         let object = ObjectId::draw(random);
         let key = ObjectKey::of(master, object, shape.kind);
-        let unpadded = object_len(frames, chunks.len());
+        let packed_len = frames.iter().map(|frame| frame.packed.as_ref().len()).sum();
+        let unpadded = object_len(frames.len(), chunks.len(), packed_len);
         let padding = padding_len(unpadded, shape.pad_to);
         assert!(unpadded + padding <= OBJECT_LEN_MAX, "an object has a greatest length");
         let mut bytes = vec![0; unpadded + padding];
@@ -133,7 +133,7 @@ impl SealedObject {
     }
 }
 
-fn assert_fits(shape: &Shape, frames: &[PlainFrame], chunks: &[ObjectChunk]) {
+fn assert_fits<B>(shape: &Shape, frames: &[PlainFrame<B>], chunks: &[ObjectChunk]) {
     assert!(shape.pad_to > 0 && frames.len() <= OBJECT_FRAMES_MAX);
     assert!(chunks.len() <= OBJECT_CHUNKS_MAX);
     let is_bare = chunks.is_empty() && shape.pool == PoolId([0; 16]) && shape.class == Class::ZERO;
@@ -148,19 +148,20 @@ fn assert_fits(shape: &Shape, frames: &[PlainFrame], chunks: &[ObjectChunk]) {
     }
 }
 
-fn seal_frames(
+fn seal_frames<B: AsRef<[u8]>>(
     key: &ObjectKey,
-    frames: &[PlainFrame],
+    frames: &[PlainFrame<B>],
     begin: usize,
     bytes: &mut [u8],
 ) -> Vec<FramePlace> {
     let mut places = Vec::with_capacity(frames.len());
     let mut offset = begin;
     for (index, frame) in (0..).zip(frames) {
-        let end = offset + frame.packed.len() + TAG_LEN;
+        let packed = frame.packed.as_ref();
+        let end = offset + packed.len() + TAG_LEN;
         let bound = key.frame_bound(index, frame.plain_len, frame.codec);
         let room = &mut bytes[offset..end];
-        key.cipher.seal_into(nonce(NONCE_FRAME, index), &bound, &frame.packed, room);
+        key.cipher.seal_into(frame_nonce(index), &bound, frame.packed.as_ref(), room);
         places.push(FramePlace {
             index,
             offset: offset as u32,

@@ -104,3 +104,9 @@ fn the_document_is_the_code() {
         assert_documented(name, fields);
     }
 }
+
+/// For the test of mutants.
+#[cfg(feature = "mutants")]
+pub(crate) fn frames_stay_where_they_are() {
+    objects::what_lies_elsewhere_does_not_open_here();
+}

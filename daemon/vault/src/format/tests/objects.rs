@@ -81,7 +81,7 @@ fn every_cut_and_every_tail_is_refused() {
 
 /// A whole, sound object in the place of another, and a frame in the place of another.
 #[test]
-fn what_lies_elsewhere_does_not_open_here() {
+pub(super) fn what_lies_elsewhere_does_not_open_here() {
     let (one, _) = packed(7, 1);
     let (two, _) = packed(8, 1);
     let fault = verified(&two.bytes, &one.object).unwrap_err();

@@ -1,15 +1,13 @@
-//! Reading ahead: who reads a file piece by piece finds the next pieces in the cache of frames.
+//! Reading ahead: who reads a file piece by piece finds the next pieces where the store keeps what it
+//! read last.
 
 use std::rc::Rc;
 
-use super::PointReader;
-use crate::device::Device;
-use crate::pool::store::{PageError, Pages};
-use crate::pool::{Inner, Work};
-use crate::tree::{Entry, Extent, ReadError, TreeReader};
+use super::{ContentStore, PointReader, SpanPart};
+use crate::tree::{Entry, Extent, PageStore, TreeReader};
 
-/// How far ahead of a reader frames are asked for: long enough to keep a disk busy while the reader
-/// deals with what it got, and half of what the cache of frames holds.
+/// How far ahead of a reader spans are asked for: long enough to keep a disk busy while the reader
+/// deals with what it got, and half of what the pool's cache of frames holds.
 const AHEAD_LEN: u64 = 8 << 20;
 /// A first read shorter than this may be a look into the file and not the beginning of reading it.
 const FIRST_LEN_MIN: u64 = 1 << 20;
@@ -18,7 +16,7 @@ const FIRST_LEN_MIN: u64 = 1 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
     path: Vec<u8>,
-    /// Where the last read ended, and up to where frames were asked for.
+    /// Where the last read ended, and up to where spans were asked for.
     end: u64,
     upto: u64,
 }
@@ -49,43 +47,32 @@ impl Ahead {
     }
 }
 
-impl<D: Device, W: Work> PointReader<D, W> {
+impl<S: ContentStore + 'static> PointReader<S> {
     pub(super) fn read_ahead(&self, entry: &Entry, offset: u64, end: u64) {
         let next = self.ahead.borrow_mut().next(&entry.path, offset, end, entry.size());
         let Some((from, upto)) = next else { return };
-        let (inner, tree, entry) = (Rc::clone(&self.inner), Rc::clone(&self.tree), entry.clone());
-        self.inner.spawner.spawn(async move {
-            // Whoever reads what could not be read ahead meets the error and tells it.
-            let _unread = load(&inner, &tree, &entry, from, upto).await;
-        });
+        let (tree, entry) = (Rc::clone(&self.tree), entry.clone());
+        self.tree.store().ahead(async move { parts(&tree, &entry, from, upto).await });
     }
 }
 
-/// Reads and proves the frames of a stretch of a file, all of them at once.
-async fn load<D: Device, W: Work>(
-    inner: &Inner<D, W>,
-    tree: &TreeReader<Pages<D, W>>,
+/// The spans of a stretch of a file. Whoever reads what could not be found ahead meets the error and
+/// tells it.
+async fn parts<S: PageStore>(
+    tree: &TreeReader<S>,
     entry: &Entry,
     from: u64,
     upto: u64,
-) -> Result<(), ReadError<PageError>> {
-    let mut wanted = Vec::new();
-    for (start, extent) in tree.extents_at(entry, from, upto - from).await? {
-        let Extent::Span { first, count, digest, .. } = extent else {
-            continue;
-        };
-        let found = inner.locate_span(first, u64::from(count), digest).await;
-        let mut end = start;
-        for found in found.map_err(|error| ReadError::Store(PageError::Read(error)))? {
-            let begin = end;
-            end += u64::from(found.chunk.len);
-            if begin < upto && end > from {
-                wanted.push(found);
-            }
+) -> Vec<SpanPart> {
+    let extents = tree.extents_at(entry, from, upto - from).await.unwrap_or_default();
+    let part = |(start, extent): (u64, Extent)| match extent {
+        Extent::Hole { .. } => None,
+        Extent::Span { first, count, len, digest } => {
+            let (from, upto) = (from.saturating_sub(start), len.min(upto - start));
+            Some(SpanPart { first, count, len, digest, from, upto })
         }
-    }
-    let loaded = inner.chunks_bytes(&wanted).await;
-    loaded.map(drop).map_err(|error| ReadError::Store(PageError::Read(error)))
+    };
+    extents.into_iter().filter_map(part).collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,245 @@
+//! One vault: the place, the key, and what this appliance knows of it.
+
+use super::Vaults;
+use super::failure::{of_chain, of_open_place, of_store_error};
+use super::pace::VaultPace;
+use super::place::Place;
+use super::records::Known;
+use crate::clock::SharedClock;
+use crate::failure::{Code, Failure, chain};
+use crate::job::JobId;
+use crate::record::{VaultRecord, VaultSecret, VaultSeen};
+use data_encoding::HEXLOWER;
+use keelhold_disk::units::PointId;
+use keelhold_policy::schedule::Kind;
+use keelhold_vault::chain::{self as manifests, Opened, Seen, Terms, Unlock};
+use keelhold_vault::format::{Link, Manifest, Name, Parent};
+use keelhold_vault::ids::Ids;
+use keelhold_vault::keys::MasterKey;
+use keelhold_vault::store::{DirectoryStore, LIST_MAX, Store as _, StoreError};
+use keelhold_vault::{ManifestNumber, VaultId};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// How long a start of the daemon waits for a vault of which it knows nothing.
+const FIRST_LOOK: Duration = Duration::from_secs(15);
+
+/// The kernel's randomness.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Random;
+
+impl keelhold_vault::Random for Random {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        // Without it nothing may be sealed: there is no second best.
+        getrandom::fill(bytes).expect("the kernel gives random bytes");
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Of this run of the daemon.
+    pub opened: Option<Opened>,
+    /// What the vault held when it was last seen.
+    pub view: Option<Arc<Manifest>>,
+    /// Why the last try did not work.
+    pub failure: Option<Failure>,
+    pub seen: VaultSeen,
+    /// The job that ships or verifies.
+    pub job: Option<JobId>,
+    /// Asked for by the schedule and not begun.
+    pub wanted: Vec<(String, Kind)>,
+    /// By hand, while a job ran.
+    pub again: bool,
+    /// Somebody is about to ship what was wanted.
+    pub begun: bool,
+    /// What the vault has of the records, as of this manifest.
+    pub records: Option<(Parent, Known)>,
+    /// Why the second place is not in step.
+    pub geo_failure: Option<Failure>,
+    pub pause: Option<Duration>,
+    pub not_before: Option<tokio::time::Instant>,
+}
+
+#[derive(Debug)]
+pub struct Vault {
+    record: Mutex<VaultRecord>,
+    pub(super) master: Arc<MasterKey>,
+    pub(super) place: Arc<Place>,
+    pub(super) secret: Mutex<VaultSecret>,
+    pub(super) pace: VaultPace,
+    dir: PathBuf,
+    /// Whoever holds it writes to the vault.
+    pub(super) writing: tokio::sync::Mutex<Option<Ids>>,
+    state: Mutex<State>,
+}
+
+/// The master key a record holds.
+pub(super) fn master_of(id: &str, secret: &VaultSecret) -> Result<MasterKey, Failure> {
+    let wrong = || Failure::new(Code::Internal, "the record of the vault's key cannot be read");
+    let id = crate::id_text::decode(id).map(VaultId).ok_or_else(wrong)?;
+    let bytes = HEXLOWER.decode(secret.master_hex.as_bytes()).map_err(|_| wrong())?;
+    let bytes: [u8; 32] = bytes.try_into().map_err(|_| wrong())?;
+    Ok(MasterKey::from_bytes(id, secret.number, Zeroizing::new(bytes)))
+}
+
+pub fn open_place(
+    url: &str,
+    endpoint: Option<&str>,
+    credential: Option<&str>,
+) -> Result<Arc<Place>, Failure> {
+    let place = Place::open(url, endpoint, credential);
+    place.map(Arc::new).map_err(|error| of_open_place(&error))
+}
+
+impl Vault {
+    pub fn new(
+        record: VaultRecord,
+        secret: &VaultSecret,
+        seen: VaultSeen,
+        vaults: &Vaults,
+        clock: SharedClock,
+    ) -> Result<Self, Failure> {
+        let master = Arc::new(master_of(&record.id, secret)?);
+        let credential = secret.credential.as_deref();
+        let place = open_place(&record.url, record.endpoint.as_deref(), credential)?;
+        let state = State { seen, ..State::default() };
+        Ok(Self {
+            master,
+            place,
+            secret: Mutex::new(secret.clone()),
+            pace: VaultPace::new(&record.bandwidth, vaults.zone.clone(), clock),
+            dir: vaults.dir.join(&record.id),
+            record: Mutex::new(record),
+            writing: tokio::sync::Mutex::new(None),
+            state: Mutex::new(state),
+        })
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[must_use]
+    pub fn record(&self) -> VaultRecord {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_record(&self, record: VaultRecord) {
+        self.pace.set(&record.bandwidth);
+        *self.record.lock().unwrap_or_else(PoisonError::into_inner) = record;
+    }
+
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.record().name
+    }
+
+    #[must_use]
+    pub fn seen(&self) -> VaultSeen {
+        self.state().seen.clone()
+    }
+
+    #[must_use]
+    pub fn opened(&self) -> Option<Opened> {
+        self.state().opened.clone()
+    }
+
+    /// What the vault holds, as far as it was seen.
+    #[must_use]
+    pub fn view(&self) -> Option<Arc<Manifest>> {
+        self.state().view.clone()
+    }
+
+    #[must_use]
+    pub fn has(&self, point: &PointId) -> bool {
+        let view = self.view();
+        view.is_some_and(|view| view.points.binary_search_by_key(point, |of| of.point).is_ok())
+    }
+
+    pub(super) fn ids_dir(&self) -> PathBuf {
+        self.dir.join("ids")
+    }
+
+    fn last_seen(&self) -> Option<Seen> {
+        let seen = self.seen();
+        let link = HEXLOWER.decode(seen.link_hex.as_bytes()).ok()?.try_into().ok()?;
+        Some(Seen { number: ManifestNumber(seen.number), link: Link(link) })
+    }
+
+    /// Asks the vault for its newest manifest.
+    pub async fn look(&self) -> Result<Opened, Failure> {
+        let opened = manifests::open(&*self.place, Unlock::Master(&self.master), self.last_seen());
+        let opened = match opened.await {
+            Ok(opened) => opened,
+            Err(error) => {
+                let failure = of_chain(&error);
+                self.state().failure = Some(failure.clone());
+                return Err(failure);
+            }
+        };
+        self.saw(opened.clone()).await;
+        Ok(opened)
+    }
+
+    /// Remembers what the vault holds now.
+    pub(super) async fn saw(&self, opened: Opened) {
+        if let Err(error) = self.remember(&opened).await {
+            tracing::warn!(
+                vault = self.name(),
+                error = chain(&error),
+                "the vault's list is not kept"
+            );
+        }
+        let mut state = self.state();
+        state.seen.number = opened.newest.number.0;
+        state.seen.link_hex = HEXLOWER.encode(&opened.newest.link.0);
+        state.view = Some(Arc::clone(&opened.view));
+        state.opened = Some(opened);
+        state.failure = None;
+    }
+
+    /// Keeps what the vault holds in the state directory, as a full manifest: it can be listed without
+    /// asking. Nobody commits on top of it.
+    async fn remember(&self, opened: &Opened) -> std::io::Result<()> {
+        let (dir, view) = (self.dir.join("seen"), &*opened.view);
+        if self.view().is_some_and(|known| known.number == view.number) {
+            return Ok(());
+        }
+        let bytes = view.seal(&opened.slots, &opened.master, &mut Random);
+        let name = Name::Manifest(view.number).to_string();
+        std::fs::create_dir_all(&dir)?;
+        let store = DirectoryStore::open(&dir).map_err(std::io::Error::other)?;
+        let failed = std::io::Error::other::<StoreError>;
+        store.create(&name, bytes.into(), None).await.map_err(failed)?;
+        let older = store.list(Name::MANIFESTS, &name, LIST_MAX).await.map_err(failed)?;
+        for entry in older.entries {
+            store.delete(&entry.name).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// What was seen last, without asking.
+    pub(super) async fn recall(&self) {
+        let Ok(store) = DirectoryStore::open(&self.dir.join("seen")) else { return };
+        let opened = manifests::open(&store, Unlock::Master(&self.master), None).await;
+        if let Ok(opened) = opened {
+            self.state().view = Some(opened.view);
+        }
+    }
+
+    /// Asks a vault of which nothing is known here, for as long as a start may take.
+    pub(super) async fn look_first(&self) {
+        if self.view().is_none() {
+            let _ = tokio::time::timeout(FIRST_LOOK, self.look()).await;
+        }
+    }
+
+    /// Whether the store still does what was found out about it when it was set up.
+    pub(super) async fn terms(&self) -> Result<Terms, Failure> {
+        let probed = keelhold_vault::store::probe(&*self.place, &mut Random).await;
+        let creates_only = probed.map_err(|error| of_store_error(&error))?.creates_only;
+        Ok(Terms { creates_only, until: None })
+    }
+}

@@ -1,0 +1,206 @@
+//! A shipment: what the vault lacks of some points is sent, and a manifest says that it is there.
+//!
+//! The numbers of a point that no index names are looked up by id: bytes that are in the vault under
+//! another number, or were left by a shipment that was interrupted, only get an entry. The rest is packed
+//! and sent, several objects at a time; then the index, the records, and the manifest last. A shipment of
+//! more than 131,072 chunks writes a manifest after every so many, with the points that are complete by
+//! then, so that neither memory nor what an interruption can cost grows with it.
+//!
+//! In memory are at most `streams` + 2 objects, 24 MiB of pages and frames that were just read, and the
+//! entries of one manifest (some 40 MiB).
+
+mod close;
+mod count;
+mod error;
+mod index;
+mod lanes;
+mod leftovers;
+mod places;
+mod records;
+mod send;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use roaring::RoaringTreemap;
+
+use crate::chain::Opened;
+use crate::format::ObjectKind;
+use crate::ids::{Entry, Ids, IdsError};
+use crate::pack::Packer;
+use crate::random::Random;
+use crate::store::Store;
+use crate::units::{PointId, PoolId};
+use crate::work::Work;
+
+use count::Counted;
+pub use error::{LeftOut, ShipError, SourceError};
+use lanes::{Lanes, Way};
+use leftovers::Leftovers;
+pub use records::wants_all_records;
+pub use types::{
+    Locks, OBJECT_LEN_DEFAULT, Order, Pace, Progress, ROUND_CHUNKS_DEFAULT, STREAMS_DEFAULT,
+    ShipPoint, Shipped, Source, Unpaced,
+};
+
+/// Sends what the vault lacks of the order's points and writes the manifest that names it. When this
+/// returns, the manifest was read back: the points count as shipped.
+///
+/// After an error, after [`ShipError::Stopped`], or when the future is dropped, nothing is named that is
+/// not there, and what has arrived is taken over by the next shipment. [`ChainError::Overtaken`]: the
+/// vault is to be opened anew before that.
+///
+/// [`ChainError::Overtaken`]: crate::chain::ChainError::Overtaken
+#[expect(clippy::too_many_arguments, reason = "what is used is lent for the length of the call")]
+pub async fn ship<S: Store, W: Work>(
+    store: &S,
+    opened: &Opened,
+    ids: &mut Ids,
+    source: &impl Source,
+    order: &Order,
+    pace: &impl Pace,
+    work: &W,
+    random: &mut (impl Random + Send),
+    watch: &(dyn Fn(Progress) + Sync),
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Result<Shipped, ShipError> {
+    let store = Counted::new(store);
+    bring_up(&store, opened, ids).await?;
+    let points = queue(opened, order);
+    let vault = opened.master.vault();
+    let leftovers = match ids.leftovers_from(vault, opened.newest) {
+        None => Leftovers::default(),
+        Some(from) => {
+            let classes: BTreeSet<_> = points.iter().map(|point| point.class).collect();
+            Leftovers::look(&store, &opened.master, from, &classes, &ids.objects()).await?
+        }
+    };
+    let master = opened.master.clone();
+    let way = Way { store: &store, pace, work, locks: &order.locks, master: &master };
+    let mut shipment = Shipment {
+        way,
+        lanes: Lanes::default(),
+        order,
+        source,
+        ids,
+        random,
+        watch,
+        stop,
+        have: RoaringTreemap::new(),
+        round: Round::default(),
+        leftovers,
+        packer: None,
+        has_begun: false,
+        progress: Progress { points_left: points.len(), ..Progress::default() },
+        shipped: Shipped {
+            opened: opened.clone(),
+            objects: 0,
+            bytes: 0,
+            frame_bytes: 0,
+            data_bytes: 0,
+            chunks: 0,
+            known: 0,
+            taken_over: 0,
+            requests: 0,
+            manifests: 0,
+            left_out: BTreeMap::new(),
+        },
+    };
+    shipment.have = shipment.ids.numbers(source.pool());
+    let ended = shipment.run(points).await;
+    if ended.is_err() {
+        // What is on its way arrives, and need not be sent again.
+        let _ = shipment.lanes.below(1).await;
+    }
+    let mut shipped = shipment.shipped;
+    ended?;
+    (shipped.requests, shipped.bytes) = (store.requests(), store.bytes());
+    Ok(shipped)
+}
+
+/// Damaged local files are made again once: what is damaged again is the disk.
+async fn bring_up(store: &impl Store, opened: &Opened, ids: &mut Ids) -> Result<(), IdsError> {
+    match ids.bring_up(store, &opened.master, &opened.view).await {
+        Err(IdsError::Damaged { .. }) => {
+            ids.bring_up(store, &opened.master, &opened.view).await.map(drop)
+        }
+        brought => brought.map(drop),
+    }
+}
+
+/// The points that are not there yet: what is needed longest first, so that what several classes need
+/// lies with it; inside a class the oldest first, so that numbers ascend.
+fn queue<'a>(opened: &Opened, order: &'a Order) -> Vec<&'a ShipPoint> {
+    let there: BTreeSet<PointId> = opened.view.points.iter().map(|point| point.point).collect();
+    let mut points: Vec<&ShipPoint> =
+        order.points.iter().filter(|point| !there.contains(&point.point)).collect();
+    points.sort_by_key(|point| (std::cmp::Reverse(point.class), point.committed_at, point.point));
+    points.dedup_by_key(|point| point.point);
+    points
+}
+
+/// What the next manifest will say and the newest does not.
+#[derive(Debug, Default)]
+struct Round<'a> {
+    /// Chunks that are in the vault, acknowledged, and named by no index yet.
+    entries: Vec<Entry>,
+    /// Their numbers, and those of chunks that are being packed or on their way.
+    numbers: RoaringTreemap,
+    /// Points all of whose chunks are in `numbers` or in the vault.
+    points: Vec<&'a ShipPoint>,
+}
+
+struct Shipment<'a, S, P, W, O, R> {
+    way: Way<'a, Counted<'a, S>, P, W>,
+    lanes: Lanes<'a>,
+    order: &'a Order,
+    source: &'a O,
+    ids: &'a mut Ids,
+    random: &'a mut R,
+    watch: &'a (dyn Fn(Progress) + Sync),
+    stop: &'a (dyn Fn() -> bool + Sync),
+    /// Numbers of the pool that the newest manifest's index names.
+    have: RoaringTreemap,
+    round: Round<'a>,
+    leftovers: Leftovers,
+    packer: Option<Packer>,
+    /// It was noted that a shipment is under way.
+    has_begun: bool,
+    progress: Progress,
+    shipped: Shipped,
+}
+
+impl<S, P, W, O, R> Shipment<'_, S, P, W, O, R>
+where
+    O: Source,
+{
+    fn pool(&self) -> PoolId {
+        self.source.pool()
+    }
+
+    /// Takes note of what has arrived.
+    fn note_arrived(&mut self) {
+        let pool = self.pool();
+        for arrived in self.lanes.arrived() {
+            self.progress.objects += 1;
+            self.progress.bytes += u64::from(arrived.object.len);
+            self.progress.chunks += arrived.chunks.len() as u64;
+            self.shipped.objects += 1;
+            self.shipped.frame_bytes += arrived.frame_len;
+            if arrived.object.kind == ObjectKind::Data {
+                self.shipped.data_bytes += arrived.frame_len;
+            }
+            self.shipped.chunks += arrived.chunks.len() as u64;
+            self.round.entries.extend(arrived.chunks.iter().map(|chunk| {
+                let frame = arrived.places[usize::from(chunk.frame)];
+                let (start, len) = (chunk.start, chunk.len);
+                let place = crate::format::Place { object: arrived.object, frame, start, len };
+                Entry { pool, number: chunk.number, id: chunk.id, kind: chunk.kind, place }
+            }));
+        }
+        (self.watch)(self.progress);
+    }
+}
