@@ -2,6 +2,7 @@
 
 use super::content::Damage;
 use super::open::PoolEntry;
+use crate::api::types::Fetch;
 use crate::failure::{Code, Failure, chain};
 use crate::pool_failure;
 use crate::pool_work::ThreadWork;
@@ -10,7 +11,7 @@ use keelhold_disk::device::backend::AnyDevice;
 use keelhold_disk::error::ReadError;
 use keelhold_disk::pool::PointReader;
 use keelhold_disk::tree::{self, Piece};
-use keelhold_vault::read::{Wanted, bring};
+use keelhold_vault::read::{Wanted, bring, plan};
 
 /// Why something of a point cannot be read: as an answer, and as damage in a list.
 #[derive(Debug, Clone)]
@@ -37,6 +38,10 @@ pub trait Reading {
     /// told of when it is read.
     fn bring<'a>(&'a self, _entries: &'a [PoolEntry]) -> LocalBoxFuture<'a, ()> {
         Box::pin(std::future::ready(()))
+    }
+    /// What bringing them would fetch; none where nothing is far.
+    fn plan<'a>(&'a self, _entries: &'a [PoolEntry]) -> LocalBoxFuture<'a, Option<Fetch>> {
+        Box::pin(std::future::ready(None))
     }
 }
 
@@ -141,6 +146,15 @@ impl Reading for crate::vault::PointInVault {
         Box::pin(async move {
             let wanted: Vec<Wanted<'_>> = entries.iter().map(Wanted::whole).collect();
             let _ = bring(self, &wanted).await;
+        })
+    }
+
+    fn plan<'a>(&'a self, entries: &'a [PoolEntry]) -> LocalBoxFuture<'a, Option<Fetch>> {
+        Box::pin(async move {
+            let wanted: Vec<Wanted<'_>> = entries.iter().map(Wanted::whole).collect();
+            let plan = plan(self, &wanted).await.ok()?;
+            let objects = plan.objects.len() as u64;
+            Some(Fetch { requests: plan.requests, bytes: plan.bytes, objects })
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Vaults.
 
-use super::Outcome;
+use super::{Outcome, Started};
 use crate::failure::WireFailure;
 use serde::{Deserialize, Serialize};
 
@@ -155,6 +155,23 @@ impl std::fmt::Debug for Kit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Kit({})", self.kit)
     }
+}
+
+/// What a restore will fetch from a vault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetch {
+    pub requests: u64,
+    pub bytes: u64,
+    pub objects: u64,
+}
+
+/// Answer to a request for a restore.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RestoreStarted {
+    #[serde(flatten)]
+    pub started: Started,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetch: Option<Fetch>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
