@@ -46,8 +46,9 @@ pub(super) struct State {
     /// Why the last try did not work.
     pub failure: Option<Failure>,
     pub seen: VaultSeen,
-    /// The job that ships or verifies.
+    /// The job that ships, and the one that reads and proves.
     pub job: Option<JobId>,
+    pub proving: Option<JobId>,
     /// Asked for by the schedule and not begun.
     pub wanted: Vec<(String, Kind)>,
     /// By hand, while a job ran.

@@ -43,8 +43,10 @@ async fn prove_old(daemon: &Arc<Daemon>) {
         let is_due = {
             let state = vault.state();
             let since = state.seen.verified_at.or(state.seen.shipped_at);
-            let is_idle = state.job.is_none() && !state.begun && state.failure.is_none();
-            is_idle && since.is_some_and(|at| now.saturating_sub(at) >= PROVE_EVERY)
+            let is_idle = state.job.is_none() && state.proving.is_none() && !state.begun;
+            is_idle
+                && state.failure.is_none()
+                && since.is_some_and(|at| now.saturating_sub(at) >= PROVE_EVERY)
         };
         if is_due && let Err(failure) = super::verify(daemon, &vault.name(), false).await {
             tracing::warn!(vault = vault.name(), error = failure.message, "a vault was not proved");
@@ -64,18 +66,14 @@ pub async fn ship_by_hand(daemon: &Arc<Daemon>, name: &str) -> Result<Started, F
         daemon.vaults.wake();
         return Ok(Started { job, joined: true });
     }
-    let job = accept(daemon, &vault, JobKind::Ship).await?;
+    let job = accept(daemon, &vault).await?;
     let daemon = Arc::clone(daemon);
     tokio::spawn(async move { run_job(&daemon, &vault, job, None).await });
     Ok(Started { job, joined: false })
 }
 
-pub(super) async fn accept(
-    daemon: &Daemon,
-    vault: &Vault,
-    kind: JobKind,
-) -> Result<JobId, Failure> {
-    let job = daemon.jobs.accept_vault(kind, &vault.name()).await;
+async fn accept(daemon: &Daemon, vault: &Vault) -> Result<JobId, Failure> {
+    let job = daemon.jobs.accept_vault(JobKind::Ship, &vault.name()).await;
     let job = job.map_err(|error| of_store(&error))?;
     vault.state().job = Some(job);
     Ok(job)
@@ -171,7 +169,7 @@ async fn serve(daemon: &Arc<Daemon>, vault: &Arc<Vault>, wanted: Option<Wanted>)
         wanted.append(&mut vault.state().wanted);
     }
     let sources = wanted.as_ref().map(|of| of.iter().map(|(source, _)| source.clone()).collect());
-    let done = match accept(daemon, vault, JobKind::Ship).await {
+    let done = match accept(daemon, vault).await {
         Ok(job) => run_job(daemon, vault, job, sources).await,
         Err(failure) => Err(failure),
     };
@@ -199,7 +197,7 @@ async fn serve(daemon: &Arc<Daemon>, vault: &Arc<Vault>, wanted: Option<Wanted>)
     daemon.schedule.shipped(told.map(|(source, kind)| (source, kind, ended)));
 }
 
-pub(super) async fn run_job(
+async fn run_job(
     daemon: &Daemon,
     vault: &Arc<Vault>,
     job: JobId,
