@@ -75,7 +75,7 @@ impl Reader<'_> {
                 let mut other = Appliance::new(self.scratch);
                 other.state = folder.join("state");
                 let adopted = other.ask(&[&["adopt"], rest].concat()).ok();
-                assert_eq!(adopted["points"], 1, "{adopted}");
+                assert!(adopted["points"].as_u64().unwrap() >= 1, "{adopted}");
             }
             ["keelhold", rest @ ..] => {
                 let json = self.appliance.ask(rest).ok();

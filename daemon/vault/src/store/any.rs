@@ -32,6 +32,9 @@ impl AnyStore {
             }
             return Ok(Self::Directory(DirectoryStore::open(Path::new(path))?));
         }
+        if !url.starts_with("s3://") && !url.starts_with("az://") {
+            return Err(OpenError::Url);
+        }
         // Appliances that fail together do not come back together.
         let seed = blake3::hash(format!("{url} {credential:?}").as_bytes());
         let patience = Patience { seed: seed.as_bytes()[0].into(), ..Patience::default() };

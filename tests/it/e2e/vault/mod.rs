@@ -78,15 +78,24 @@ pub fn second_reader(args: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
 }
 
+/// Points of which the pool has what they need.
+fn in_pool(appliance: &Appliance) -> Vec<String> {
+    let points = appliance.ask(&["point", "list"]).ok();
+    let here =
+        |point: &&Value| point["places"].as_array().unwrap().iter().any(|place| place == "pool");
+    let points = points.as_array().unwrap().iter().filter(here);
+    points.map(|point| point["id"].as_str().unwrap().to_owned()).collect()
+}
+
 pub fn forget_all(appliance: &Appliance, except: &str) {
-    for point in appliance.ask(&["point", "list"]).ok().as_array().unwrap() {
-        let id = point["id"].as_str().unwrap();
-        let in_pool = point["places"].as_array().unwrap().iter().any(|place| place == "pool");
-        if id != except && in_pool {
-            let _ = appliance.ask(&["point", "forget", id, "--now"]).ok();
-        }
+    for id in in_pool(appliance).iter().filter(|id| *id != except) {
+        let _ = appliance.ask(&["point", "forget", id, "--now"]).ok();
     }
-    let _ = appliance.ask(&["pool", "reclaim", "--wait"]).ok();
+    // A reclaim that was under way already may have come too early for the last of them.
+    appliance.until("the pool gave them up", |own| {
+        let _ = own.ask(&["pool", "reclaim", "--wait"]).ok();
+        in_pool(own) == [except]
+    });
 }
 
 #[test]
