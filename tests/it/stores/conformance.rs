@@ -83,7 +83,8 @@ fn azurite_is_a_store() {
 fn moto_is_a_store() {
     let Some(moto) = Moto::start() else { return };
     let store = moto.open("plain");
-    assert_eq!(run(unmet(&store)), NOTHING);
+    // In a listing of versions from a key that is none, this version of moto leaves out the next one.
+    assert_eq!(run(unmet(&store)), ["lists from a name that is none"]);
     let probed = run(probe(&store, &mut seeded(4))).unwrap();
     assert_eq!(probed, Probed { creates_only: true, lists_at_once: true });
     // Locks of its own making, in a bucket that has them.

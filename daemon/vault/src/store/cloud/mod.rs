@@ -233,8 +233,11 @@ impl CloudStore {
         }
         match answer {
             Ok(bytes) => bytes.map_err(beyond),
-            Err(refusal) if refusal.status == 416 => {
-                Err(self.len(name).await?.map_or(refusal, beyond))
+            // Servers say it with a status, or, where the range begins at the end, with an answer that
+            // cannot be.
+            Err(refusal) if refusal.status == 416 || refusal.fault == StoreFault::Unfit => {
+                let len = self.len(name).await?.filter(|len| *len < end);
+                Err(len.map_or(refusal, beyond))
             }
             Err(refusal) => Err(refusal),
         }
