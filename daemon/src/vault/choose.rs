@@ -240,7 +240,7 @@ impl Daemon {
                         Some(OnlineWhen::At(calendars)) => calendars.clone(),
                         _ => stated.group.short_term.points.clone(),
                     };
-                    let calendar = Calendar::joined(calendars.into_iter());
+                    let calendar = Calendar::joined(calendars);
                     tags(&policy, calendar.as_ref(), last.get(&info.source).copied(), &info)
                 }
                 _ => PointFacts::parse(&info.attributes).tags,

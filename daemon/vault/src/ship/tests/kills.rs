@@ -5,17 +5,21 @@ use crate::store::MemoryStore;
 
 /// A vault with one shipment, and a pool with more.
 fn scene() -> (MemoryStore, Site, Pool, Order) {
+    scene_of([40, 120, 60], 100)
+}
+
+fn scene_of(counts: [usize; 3], round_chunks: usize) -> (MemoryStore, Site, Pool, Order) {
     let store = MemoryStore::new();
     let (mut site, mut pool) = (Site::found(&store), Pool::new(POOL));
-    pool.back_up(1, 40, 3);
+    pool.back_up(1, counts[0], 3);
     let order = pool.order();
     site.ship(&store, &pool, &order, 5).unwrap();
-    pool.back_up(2, 120, 3);
-    pool.back_up(3, 60, 9);
+    pool.back_up(2, counts[1], 3);
+    pool.back_up(3, counts[2], 9);
     let mut order = pool.order();
     order.records = vec![record("a", 2)];
     order.records_are_all = true;
-    order.round_chunks = 100;
+    order.round_chunks = round_chunks;
     (store, site, pool, order)
 }
 
@@ -85,16 +89,20 @@ fn a_kill_at_any_request_loses_nothing_and_sends_little_again() {
 
 #[test]
 fn a_kill_at_any_moment_loses_nothing_and_sends_little_again() {
+    let mut killed = 0;
     for seed in 0..200 {
-        let (store, mut site, pool, order) = scene();
+        let (store, mut site, pool, order) = scene_of([10, 30, 16], 25);
         let before = stored(&store, &site.master).1;
         let slow = store.kept().with(Plan::Done, Turns::Random(AtomicU64::new(seed)));
         let polls = 1 + (seed as usize * 7) % 150;
-        drop(site.ship_over(&slow, (&pool, &order), 77, polls, &|| false));
+        let ended = site.ship_over(&slow, (&pool, &order), 77, polls, &|| false);
+        killed += usize::from(ended.is_none());
+        drop(ended);
         let sent = before + slow.sent.into_inner();
         let lost = (seed % 2 == 1, seed % 4 > 1);
         resume((&store, &mut site), (&pool, &order), sent, lost, &format!("seed {seed}"));
     }
+    assert!(killed >= 100, "{killed} of 200 were under way");
 }
 
 /// Killed again and again, it still gets there.
