@@ -30,12 +30,14 @@ pub enum Mutant {
     SpanDigests,
     /// A frame opens wherever in its object it lies.
     FrameIndex,
+    /// What lies on top of an object is all that is read.
+    FirstVersion,
     /// Verifying does not hold the index against the objects.
     LeafEntries,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Rollback,
         Self::ParentLink,
         Self::BaseLink,
@@ -49,6 +51,7 @@ impl Mutant {
         Self::ChunkIds,
         Self::SpanDigests,
         Self::FrameIndex,
+        Self::FirstVersion,
         Self::LeafEntries,
     ];
 }
