@@ -570,7 +570,7 @@ mod tests {
     #[test]
     fn what_is_not_built_is_wrong_usage() {
         for args in [
-            &["vault", "status"][..],
+            &["vault", "prune", "x"][..],
             &["serve", "--web", "x"],
             &["point", "pin", "x"],
             &["pool", "drain-disk"],

@@ -32,6 +32,7 @@ impl Store for Covered {
         match (self.is_recalled(name), self.is_long) {
             (true, _) => Ok(bytes),
             (false, true) => Ok(Bytes::from(vec![7; bytes.len()])),
+            (false, false) if range.end <= 7 => Ok(Bytes::from(vec![7; bytes.len()])),
             (false, false) => {
                 let (start, end) = (range.start, range.end);
                 Err(StoreError::new(name, StoreFault::Range { start, end, len: 7 }))
