@@ -221,43 +221,6 @@ codes! {
     BackupMissed = "0661", Failed, "a backup that was due was not made",
         "see why with `keelhold schedule next`; make one now with `keelhold backup MACHINE/NAME --wait`";
 
-    VaultUnknown = "0801", Failed, "no vault has this name",
-        "`keelhold vault status` shows them";
-    VaultUnreachable = "0802", Failed, "the vault's store does not answer",
-        "local protection goes on; shipping is tried again by itself. Check the network and --endpoint";
-    VaultRefused = "0803", Refused, "the vault's store refuses",
-        "check the credential and its rights: create, read and list, and with locks retention; the message names what was refused";
-    VaultPlace = "0804", Failed, "the vault's place is not there or cannot be used",
-        "make the bucket, container or directory, or correct the URL";
-    VaultForeign = "0805", Refused, "the place holds another vault than this one",
-        "correct the URL; to go on with a vault of another appliance, adopt it on an empty state directory";
-    VaultNewer = "0806", Refused, "the vault was written by a newer version",
-        "bring this appliance to that version";
-    VaultKey = "0807", Refused, "this does not open the vault",
-        "give the kit or the passphrase of this vault; the message says which it was made for";
-    VaultKeyInvalid = "0808", Usage, "the kit or the passphrase cannot be used",
-        "the message names the line or the rule; a passphrase has at least 16 characters, 5 of them different";
-    VaultRollback = "0809", Refused, "the vault is older than what was seen before",
-        "somebody brought back an old state, or it is a copy; nothing is written to it. Look at the store's versions, then add it under another name if this is meant";
-    VaultDamaged = "0810", Failed, "something in the vault is missing or damaged",
-        "see `keelhold vault verify NAME --whole`; what the pool still has is shipped again";
-    VaultFull = "0811", Failed, "the vault's store has no room or takes nothing",
-        "make room there; shipping goes on by itself";
-    VaultClock = "0812", Failed, "the store says that this computer's clock is wrong",
-        "set the clock of this computer";
-    VaultBusy = "0813", Refused, "somebody else writes to the vault",
-        "one appliance ships to a vault; stop the other one, or give each a vault of its own";
-    VaultEmpty = "0814", Failed, "there is no vault at this place",
-        "correct the URL; `keelhold vault add` makes a new one";
-    VaultNoPoints = "0815", Failed, "the recovery point is in no vault that can be read now",
-        "see `keelhold vault status`";
-    VaultUrl = "0816", Usage, "this is no place of a vault",
-        "write file:///DIR, s3://BUCKET/PREFIX or az://CONTAINER/PREFIX";
-    VaultCredential = "0818", Usage, "the credential cannot be used",
-        "README.md shows what such a file looks like; chmod 600 it, and name it with --credential";
-    NoPoolYet = "0817", Refused, "this appliance was adopted from a vault and has no pool yet",
-        "make one with `keelhold pool create --disk PATH:SIZE`; backups go on then";
-
     TargetUnusable = "0701", Failed, "the restore cannot write to its target",
         "check that the directory may be written by the daemon and has room";
     TargetNotEmpty = "0702", Refused, "the target of the restore is not empty",
@@ -272,6 +235,43 @@ codes! {
 
     DemoFailed = "0901", Failed, "a step of the demonstration did not give what it must",
         "the step printed last says which; with --keep its directory stays for a look";
+
+    VaultUnknown = "1001", Failed, "no vault has this name",
+        "`keelhold vault status` shows them";
+    VaultUnreachable = "1002", Failed, "the vault's store does not answer",
+        "local protection goes on; shipping is tried again by itself. Check the network and --endpoint";
+    VaultRefused = "1003", Refused, "the vault's store refuses",
+        "check the credential and its rights: create, read and list, and with locks retention; the message names what was refused";
+    VaultPlace = "1004", Failed, "the vault's place is not there or cannot be used",
+        "make the bucket, container or directory, or correct the URL";
+    VaultForeign = "1005", Refused, "the place holds another vault than this one",
+        "correct the URL; to go on with a vault of another appliance, adopt it on an empty state directory";
+    VaultNewer = "1006", Refused, "the vault was written by a newer version",
+        "bring this appliance to that version";
+    VaultKey = "1007", Refused, "this does not open the vault",
+        "give the kit or the passphrase of this vault; the message says which it was made for";
+    VaultKeyInvalid = "1008", Usage, "the kit or the passphrase cannot be used",
+        "the message names the line or the rule; a passphrase has at least 16 characters, 5 of them different";
+    VaultRollback = "1009", Refused, "the vault is older than what was seen before",
+        "somebody brought back an old state, or it is a copy; nothing is written to it. Look at the store's versions, then add it under another name if this is meant";
+    VaultDamaged = "1010", Failed, "something in the vault is missing or damaged",
+        "see `keelhold vault verify NAME --whole`; what the pool still has is shipped again";
+    VaultFull = "1011", Failed, "the vault's store has no room or takes nothing",
+        "make room there; shipping goes on by itself";
+    VaultClock = "1012", Failed, "the store says that this computer's clock is wrong",
+        "set the clock of this computer";
+    VaultBusy = "1013", Refused, "somebody else writes to the vault",
+        "one appliance ships to a vault; stop the other one, or give each a vault of its own";
+    VaultEmpty = "1014", Failed, "there is no vault at this place",
+        "correct the URL; `keelhold vault add` makes a new one";
+    VaultNoPoints = "1015", Failed, "the recovery point is in no vault that can be read now",
+        "see `keelhold vault status`";
+    VaultUrl = "1016", Usage, "this is no place of a vault",
+        "write file:///DIR, s3://BUCKET/PREFIX or az://CONTAINER/PREFIX";
+    NoPoolYet = "1017", Refused, "this appliance was adopted from a vault and has no pool yet",
+        "make one with `keelhold pool create --disk PATH:SIZE`; backups go on then";
+    VaultCredential = "1018", Usage, "the credential cannot be used",
+        "README.md shows what such a file looks like; chmod 600 it, and name it with --credential";
 }
 
 /// An error as people and scripts see it.

@@ -27,6 +27,7 @@ const IMPORTS: [(&str, &[&str]); 10] = [
             "keelhold-chunk",
             "keelhold-agent",
             "keelhold-policy",
+            "keelhold-vault",
         ],
     ),
     // The only place that sees everything; nothing depends on it.

@@ -2,15 +2,15 @@
 
 import os
 import struct
-from collections import OrderedDict, namedtuple
+from collections import namedtuple
 from typing import Any, Callable
 
 import lz4.block
 import zstandard
 from blake3 import blake3
 
-from words import (OPERATIONS, VERSION, Damage, Fields, Refused, RunRef, State, checksum_key,
-                   derive, hash16, need, run_ref)
+from words import (OPERATIONS, VERSION, Chunk, Chunks, Damage, Fields, Kept, Refused, RunRef, State,
+                   checksum_key, hash16, need, run_ref)
 
 BLOCK = 4096
 FRONT = 65_536  # bytes before the first journal zone, and behind the second
@@ -126,23 +126,7 @@ class Run:
             need(sound and end <= self.frames[frame][2], f.place, "unsound chunk table")
 
 
-class Kept(OrderedDict):
-    """The last few of what is costly to make."""
-
-    def __init__(self, limit: int, make: Callable[..., Any]) -> None:
-        super().__init__()
-        self.limit, self.make = limit, make
-
-    def of(self, *key: Any) -> Any:
-        if key not in self:
-            self[key] = self.make(*key)
-            if len(self) > self.limit:
-                self.popitem(last=False)
-        self.move_to_end(key)
-        return self[key]
-
-
-class Pool:
+class Pool(Chunks):
     def __init__(self, paths: list[str]) -> None:
         self.runs, self.frames = Kept(256, self.read_run), Kept(32, self.read_frame)
         self.disks = [Disk(path) for path in paths]
@@ -150,7 +134,7 @@ class Pool:
             if disk.pool != self.disks[0].pool:
                 raise Refused(f"{disk.path} and {paths[0]} are of different pools")
         self.superblock = self.find_superblock()
-        self.id = self.disks[0].pool
+        self.pool = self.disks[0].pool
         given = {disk.id: disk for disk in self.disks}
         if len(self.disks) != len(given):
             raise Refused("a disk is given twice")
@@ -158,7 +142,7 @@ class Pool:
         self.disks = [given.get(id) for id in self.superblock.disks]
         if not any(self.disks[position] for position, _ in self.superblock.journal):
             raise Refused("the disks with the journal are missing")
-        self.span_key = derive("keelhold 2026 span digest", self.superblock.id_key)
+        super().__init__(self.superblock.id_key)
         self.state = State()
         self.load_checkpoint()
         self.replay()
@@ -340,29 +324,18 @@ class Pool:
                 effect(self.state, *row)
         f.end()
 
-    def span(self, first: int, count: int, digest: bytes) -> list[tuple[Run, int]]:
-        """Run and ordinal of consecutive chunks, proved to be those meant (§2)."""
-        found = []
-        for number in range(first, first + count):
-            need(number in self.state.index, f"chunk {number}", "it is not in the index")
-            container, block, ordinal = self.state.index[number]
-            run = self.runs.of(container, block, None)
-            there = ordinal < len(run.chunks) and run.chunks[ordinal][0] == number
-            need(there, run.place, f"chunk {number} is not in it")
-            found.append((run, ordinal))
-        ids = b"".join(run.chunks[ordinal][1] for run, ordinal in found)
-        need(count > 0 and hash16(ids, self.span_key) == digest, f"chunk {first}",
-             f"the ids of {count} chunks are not those meant")
-        return found
+    def find(self, number: int) -> Chunk:
+        """Its run and ordinal there (§2)."""
+        need(number in self.state.index, f"chunk {number}", "it is not in the index")
+        container, block, ordinal = self.state.index[number]
+        run = self.runs.of(container, block, None)
+        there = ordinal < len(run.chunks) and run.chunks[ordinal][0] == number
+        need(there, run.place, f"chunk {number} is not in it")
+        return Chunk(*run.chunks[ordinal][:3], (run, ordinal))
 
-    def chunk(self, run: Run, ordinal: int) -> bytes:
-        number, id, length, frame, _kind, _reserved = run.chunks[ordinal]
-        plain = self.frames.of(run, frame)[run.starts[ordinal] :][:length]
-        place = run.disk.place(run.offset + run.frames[frame][0], f"frame {frame}, chunk {number}")
-        need(blake3(plain, key=self.superblock.id_key).digest() == id, place, "wrong id")
-        return plain
-
-    def single(self, number: int, digest: bytes) -> Fields:
-        """A recipe or a page: a chunk for itself."""
-        [(run, ordinal)] = self.span(number, 1, digest)
-        return Fields(self.chunk(run, ordinal), f"{run.place}, chunk {number}")
+    def read(self, chunk: Chunk) -> tuple[bytes, str]:
+        run, ordinal = chunk.where
+        frame = run.chunks[ordinal][3]
+        plain = self.frames.of(run, frame)[run.starts[ordinal] :][: chunk.len]
+        what = f"frame {frame}, chunk {chunk.number}"
+        return plain, run.disk.place(run.offset + run.frames[frame][0], what)

@@ -3,8 +3,7 @@
 from collections import namedtuple
 from typing import Iterator
 
-from pool import Pool
-from words import VERSION, Fields, Point, need
+from words import VERSION, Chunks, Fields, Point, need
 
 ENTRIES, INNER, CONTENT = 1, 2, 3
 PATH_MAX = 64 << 10
@@ -55,13 +54,13 @@ def extents(f: Fields, count: int, after: int) -> tuple[list[Extent], int]:
 class Tree:
     """The entries of a point."""
 
-    def __init__(self, pool: Pool, point: Point) -> None:
-        self.pool = pool
-        f = pool.single(point.recipe, point.recipe_digest)
+    def __init__(self, chunks: Chunks, point: Point) -> None:
+        self.chunks = chunks
+        f = chunks.single(point.recipe, point.recipe_digest)
         need(f.int(1) == VERSION, f.place, "unknown version of a recipe")
         *whose, root, _delta, _references, _attributes = f.row("r16 r16 r16 s b b b b")
         f.end()
-        own = [pool.id, point.id, point.source, point.at]
+        own = [chunks.pool, point.id, point.source, point.at]
         need(whose == own, f.place, "the recipe is not that of the point")
         self.root = Fields(root, f"{f.place}, root of the tree")
 
@@ -80,7 +79,7 @@ class Tree:
             yield entry
 
     def page(self, number: int, digest: bytes, kind: int, level: int) -> tuple[Fields, int]:
-        f = self.pool.single(number, digest)
+        f = self.chunks.single(number, digest)
         found = (f.int(1), f.int(1))
         need(found == (kind, level), f.place, f"no page of kind {kind}, level {level}")
         count = f.varint()
@@ -145,11 +144,11 @@ class Tree:
         need(at == entry.size, repr(entry.path), f"{at} bytes of content, its size is {entry.size}")
 
     def span(self, extent: Extent, at: int) -> Iterator[tuple[int, bytes]]:
-        chunks = self.pool.span(extent.first, extent.count, extent.digest)
-        size = sum(run.chunks[ordinal][2] for run, ordinal in chunks)
+        chunks = self.chunks.span(extent.first, extent.count, extent.digest)
+        size = sum(chunk.len for chunk in chunks)
         need(size == extent.len, f"chunk {extent.first}", f"{size} bytes, not {extent.len}")
-        for run, ordinal in chunks:
-            data = self.pool.chunk(run, ordinal)
+        for chunk in chunks:
+            data = self.chunks.chunk(chunk)
             yield at, data
             at += len(data)
 

@@ -1,7 +1,7 @@
 """Words, rows and operations: what the bytes of a pool say (FORMAT.md §2, §6, §7, §11)."""
 
 import base64
-from collections import namedtuple
+from collections import OrderedDict, namedtuple
 from typing import Any, Callable
 
 from blake3 import blake3
@@ -36,6 +36,22 @@ def derive(context: str, material: bytes) -> bytes:
 
 def checksum_key(secret: bytes, salt: bytes = bytes(16)) -> bytes:
     return derive("keelhold 2026 structure checksum", secret + salt)
+
+
+class Kept(OrderedDict):
+    """The last few of what is costly to make."""
+
+    def __init__(self, limit: int, make: Callable[..., Any]) -> None:
+        super().__init__()
+        self.limit, self.make = limit, make
+
+    def of(self, *key: Any) -> Any:
+        if key not in self:
+            self[key] = self.make(*key)
+            if len(self) > self.limit:
+                self.popitem(last=False)
+        self.move_to_end(key)
+        return self[key]
 
 
 class Fields:
@@ -122,6 +138,48 @@ def source_row(f: Fields) -> Point | None:
 
 def run_ref(f: Fields) -> RunRef:
     return RunRef(*f.row(RUN_REF))
+
+
+# A chunk that was found: `where` is for who gets its bytes.
+Chunk = namedtuple("Chunk", "number id len where")
+
+
+class Chunks:
+    """Chunks by the numbers of one pool, proved by ids and digests (§2)."""
+
+    def __init__(self, id_key: bytes) -> None:
+        self.id_key, self.span_key = id_key, derive("keelhold 2026 span digest", id_key)
+
+    def find(self, number: int) -> Chunk:
+        raise NotImplementedError
+
+    def read(self, chunk: Chunk) -> tuple[bytes, str]:
+        """The bytes that lie there, not proved yet, and a word for the place."""
+        raise NotImplementedError
+
+    def id_of(self, data: bytes) -> bytes:
+        return blake3(data, key=self.id_key).digest()
+
+    def span(self, first: int, count: int, digest: bytes) -> list[Chunk]:
+        """Consecutive chunks, proved to be those meant."""
+        found = [self.find(number) for number in range(first, first + count)]
+        ids = b"".join(chunk.id for chunk in found)
+        need(count > 0 and hash16(ids, self.span_key) == digest, f"chunk {first}",
+             f"the ids of {count} chunks are not those meant")
+        return found
+
+    def proved(self, chunk: Chunk) -> tuple[bytes, str]:
+        data, place = self.read(chunk)
+        need(self.id_of(data) == chunk.id, place, "wrong id")
+        return data, place
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        return self.proved(chunk)[0]
+
+    def single(self, number: int, digest: bytes) -> Fields:
+        """A recipe or a page: a chunk for itself."""
+        [chunk] = self.span(number, 1, digest)
+        return Fields(*self.proved(chunk))
 
 
 class State:

@@ -2,7 +2,7 @@
 
 use super::SharedDaemon;
 use super::answer::{Answer, Refused, body, lines, whole};
-use super::types::{Job, JobEvent, LogLine, RestoreRequest, Started};
+use super::types::{Job, JobEvent, LogLine, RestoreRequest, RestoreStarted, Started};
 use crate::failure::Failure;
 use crate::job::JobId;
 use crate::raised::raised;
@@ -85,8 +85,8 @@ async fn wait_for_end(changed: &mut tokio::sync::watch::Receiver<u64>) {
     while changed.changed().await.is_ok() {}
 }
 
-pub async fn restore(State(daemon): State<SharedDaemon>, bytes: Bytes) -> Answer<Started> {
+pub async fn restore(State(daemon): State<SharedDaemon>, bytes: Bytes) -> Answer<RestoreStarted> {
     let request: RestoreRequest = body(&bytes)?;
-    let job = crate::restore::start(&daemon, request).await?;
-    Ok(Json(Started { job, joined: false }))
+    let (job, fetch) = crate::restore::start(&daemon, request).await?;
+    Ok(Json(RestoreStarted { started: Started { job, joined: false }, fetch }))
 }

@@ -79,6 +79,8 @@ fn router(daemon: SharedDaemon) -> Router<()> {
         .route("/vaults/{name}/points", get(vaults::points))
         .route("/vaults/{name}/kit", post(vaults::kit))
         .route("/vaults/{name}/passphrase", post(vaults::passphrase))
+        .route("/vaults/{name}/geo", post(vaults::geo))
+        .route("/vaults/{name}/zone", post(vaults::zone))
         .route("/vaults/{name}/bandwidth", post(vaults::bandwidth))
         .route("/restores", post(jobs::restore));
     Router::new()

@@ -3,8 +3,8 @@
 use super::SharedDaemon;
 use super::answer::{Answer, body, whole};
 use super::types::{
-    Bandwidth, Kit, KitShapeRequest, NewPassphrase, NewVault, Started, Vault, VaultPoint,
-    VerifyRequest,
+    Bandwidth, Kit, KitShapeRequest, NewGeo, NewPassphrase, NewVault, NewZone, Started, Vault,
+    VaultPoint, VerifyRequest,
 };
 use crate::audit::Actor;
 use axum::Json;
@@ -81,5 +81,26 @@ pub async fn bandwidth(
 ) -> Answer<Vault> {
     let new: Bandwidth = body(&bytes)?;
     let set = async move { daemon.set_vault_bandwidth(&actor, &name, new.rules).await };
+    Ok(Json(whole(set).await?))
+}
+
+pub async fn geo(
+    State(daemon): State<SharedDaemon>,
+    ConnectInfo(actor): ConnectInfo<Actor>,
+    Path(name): Path<String>,
+    bytes: Bytes,
+) -> Answer<Vault> {
+    let new: NewGeo = body(&bytes)?;
+    Ok(Json(whole(async move { daemon.set_vault_geo(&actor, &name, new).await }).await?))
+}
+
+pub async fn zone(
+    State(daemon): State<SharedDaemon>,
+    ConnectInfo(actor): ConnectInfo<Actor>,
+    Path(name): Path<String>,
+    bytes: Bytes,
+) -> Answer<Vault> {
+    let new: NewZone = body(&bytes)?;
+    let set = async move { daemon.set_vault_zone(&actor, &name, new.several).await };
     Ok(Json(whole(set).await?))
 }

@@ -1,8 +1,13 @@
 //! The verbs and flags of `keelhold`. Only what is built is here: everything else is wrong usage.
 
+mod demo;
+mod vault;
+
 use crate::api::types::{AfterStop, OnClash};
 use clap::{Args, Parser, Subcommand};
+pub use demo::{Demo, DemoAgent};
 use std::path::PathBuf;
+pub use vault::{Adopt, Vault, VaultAdd, VaultKit};
 
 #[derive(Debug, Parser)]
 #[command(name = "keelhold", version, about = "Backup appliance: the daemon and its command line")]
@@ -92,29 +97,6 @@ pub enum Verb {
     /// Writes a restore's files in a process of its own
     #[command(name = crate::demo::agent::WRITER_VERB, hide = true)]
     RestoreWriter,
-}
-
-#[derive(Debug, Args)]
-pub struct Demo {
-    /// A tree to protect; by default a copy of some of this machine's own files
-    pub path: Option<PathBuf>,
-    /// Do not wait for a key at the end
-    #[arg(long)]
-    pub exit: bool,
-    /// Keep the demo's directory
-    #[arg(long)]
-    pub keep: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct DemoAgent {
-    #[arg(long)]
-    pub agent_state: PathBuf,
-    /// Enrol first: the server's address
-    #[arg(long, requires = "token")]
-    pub url: Option<String>,
-    #[arg(long)]
-    pub token: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -588,7 +570,7 @@ mod tests {
     #[test]
     fn what_is_not_built_is_wrong_usage() {
         for args in [
-            &["vault", "status"][..],
+            &["vault", "prune", "x"][..],
             &["serve", "--web", "x"],
             &["point", "pin", "x"],
             &["pool", "drain-disk"],
@@ -599,98 +581,4 @@ mod tests {
             assert_eq!(error.exit_code(), 2, "{args:?}");
         }
     }
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Vault {
-    /// Begin to ship to a place, or go on with the vault that is there
-    ///
-    /// An empty place becomes a new vault. A passphrase is asked for, or taken from --passphrase-file or
-    /// KEELHOLD_PASSPHRASE; without one only the recovery kit opens it (`keelhold vault kit`).
-    Add(VaultAdd),
-    /// Ship what the vaults have not got yet
-    Ship {
-        /// One vault; without it all of them
-        name: Option<String>,
-        /// Follow the jobs and print their results
-        #[arg(long)]
-        wait: bool,
-    },
-    /// How far each vault is behind, and whether its kit is there
-    Status,
-    /// Prove that the vault can be restored from, by reading a sample of it or all
-    Verify {
-        name: String,
-        /// Read and prove every object
-        #[arg(long)]
-        whole: bool,
-    },
-    /// The recovery points in a vault
-    List { name: String },
-    /// Print the recovery kit: what opens the vault when the appliance is gone
-    ///
-    /// With --shares and --need a new secret is divided: any K of N files open the vault, fewer tell
-    /// nothing. Kits printed before open only what was shipped before.
-    Kit(VaultKit),
-    /// Set a new passphrase: what was shipped before opens with the former one, too
-    Passphrase {
-        name: String,
-        #[arg(long, value_name = "FILE")]
-        passphrase_file: Option<PathBuf>,
-    },
-    /// Limit shipping: HOURS=RATE, as `mon..fri 08:00-18:00=2 MiB/s`; none given: no limit
-    Bandwidth {
-        name: String,
-        #[arg(value_name = "HOURS=RATE")]
-        rules: Vec<String>,
-    },
-    /// Ship to a vault no more; what is in it stays
-    Remove { name: String },
-}
-
-#[derive(Debug, Args)]
-pub struct VaultAdd {
-    pub name: String,
-    /// file:///DIR, s3://BUCKET/PREFIX or az://CONTAINER/PREFIX
-    #[arg(long, value_name = "URL")]
-    pub url: String,
-    /// Where the store answers, if not at its provider's usual place
-    #[arg(long, value_name = "URL")]
-    pub endpoint: Option<String>,
-    /// What opens the store; the file must belong to its owner alone
-    #[arg(long, value_name = "FILE")]
-    pub credential: Option<PathBuf>,
-    #[arg(long, value_name = "FILE")]
-    pub passphrase_file: Option<PathBuf>,
-    /// Shares of the recovery kit of a vault that is there already
-    #[arg(long, value_name = "FILE", num_args = 1..)]
-    pub kit: Vec<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub struct VaultKit {
-    pub name: String,
-    /// A file, or with --shares a directory
-    #[arg(long, value_name = "FILE|DIR")]
-    pub to: PathBuf,
-    #[arg(long, value_name = "N", requires = "need")]
-    pub shares: Option<u8>,
-    #[arg(long, value_name = "K", requires = "shares")]
-    pub need: Option<u8>,
-}
-
-#[derive(Debug, Args)]
-pub struct Adopt {
-    /// file:///DIR, s3://BUCKET/PREFIX or az://CONTAINER/PREFIX
-    #[arg(long, value_name = "URL")]
-    pub vault: String,
-    /// Shares of the recovery kit
-    #[arg(long, value_name = "FILE", num_args = 1..)]
-    pub kit: Vec<PathBuf>,
-    #[arg(long, value_name = "FILE")]
-    pub passphrase_file: Option<PathBuf>,
-    #[arg(long, value_name = "URL")]
-    pub endpoint: Option<String>,
-    #[arg(long, value_name = "FILE")]
-    pub credential: Option<PathBuf>,
 }

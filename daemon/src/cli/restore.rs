@@ -4,8 +4,9 @@ use super::Context;
 use super::args::Restore;
 use super::wait::finish;
 use crate::api::address::Address;
-use crate::api::types::{RestoreRequest, Started};
+use crate::api::types::{Fetch, RestoreRequest, RestoreStarted};
 use crate::failure::{Code, Exit, Failure};
+use crate::size_text::{count, size};
 use data_encoding::HEXLOWER;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -45,8 +46,12 @@ pub async fn run(context: &Context, args: Restore) -> Result<Exit, Failure> {
         original: args.original,
     };
     let mut client = context.client().await?;
-    let started: Started = client.post(&Address::new("/restores"), &request).await?;
-    finish(context, client, started, true).await
+    let answer: RestoreStarted = client.post(&Address::new("/restores"), &request).await?;
+    if let Some(Fetch { requests, bytes, objects }) = answer.fetch {
+        let (requests, bytes) = (count(requests), size(bytes));
+        eprintln!("from the vault: {bytes} in {requests} requests to {} objects", count(objects));
+    }
+    finish(context, client, answer.started, true).await
 }
 
 #[cfg(test)]

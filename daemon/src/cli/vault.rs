@@ -6,8 +6,8 @@ use super::passphrase::{self, Ask};
 use super::wait::finish;
 use crate::api::address::Address;
 use crate::api::types::{
-    Bandwidth, Kit, KitShapeRequest, NewPassphrase, NewVault, Started, Vault as Shown, VaultPoint,
-    VerifyRequest,
+    Bandwidth, Kit, KitShapeRequest, NewGeo, NewPassphrase, NewVault, NewZone, Started,
+    Vault as Shown, VaultPoint, VerifyRequest,
 };
 use crate::failure::{Code, Exit, Failure};
 use crate::size_text::{count, size};
@@ -53,7 +53,9 @@ pub async fn run(context: &Context, verb: Vault) -> Result<Exit, Failure> {
             context.printer.show(&vault, |vault| {
                 vec![
                     format!("vault {} opens with the new passphrase from now on", vault.name),
-                    String::from("what was shipped before opens with the former one, too"),
+                    String::from(
+                        "older manifests still open with the former one: after a leak make a new vault",
+                    ),
                 ]
             })?;
         }
@@ -62,6 +64,31 @@ pub async fn run(context: &Context, verb: Vault) -> Result<Exit, Failure> {
             let vault: Shown = context.client().await?.post(&address, &Bandwidth { rules }).await?;
             context.printer.show(&vault, |vault| {
                 vec![format!("vault {}: shipping keeps to its new limits at once", vault.name)]
+            })?;
+        }
+        Vault::Geo { name, url, endpoint, credential } => {
+            let credential = credential.as_deref().map(secret_text).transpose()?;
+            let request = NewGeo { url, endpoint, credential };
+            let vault: Shown =
+                context.client().await?.post(&address(&name).segment(b"geo"), &request).await?;
+            context.printer.show(&vault, |vault| {
+                vec![match &vault.geo {
+                    Some(geo) => format!(
+                        "vault {}: {} is kept in step from the next shipment on",
+                        vault.name, geo.url
+                    ),
+                    None => {
+                        format!("vault {} has no second place; what is there stays", vault.name)
+                    }
+                }]
+            })?;
+        }
+        Vault::Zone { name, none } => {
+            let request = NewZone { several: !none };
+            let vault: Shown =
+                context.client().await?.post(&address(&name).segment(b"zone"), &request).await?;
+            context.printer.show(&vault, |vault| {
+                vec![format!("vault {}: redundancy {} from now on", vault.name, vault.redundancy)]
             })?;
         }
         Vault::Remove { name } => {
@@ -238,6 +265,17 @@ fn describe(vault: &Shown) -> Vec<String> {
             count(vault.backlog_points),
             size(vault.backlog_bytes)
         ));
+    }
+    match (&vault.geo, &vault.zone_checked_at) {
+        (Some(geo), _) => {
+            let last = geo.copied_at.as_deref().unwrap_or("never");
+            let mut line =
+                format!("  geo: {}, {} manifests behind, copied {last}", geo.url, geo.behind);
+            line.extend(geo.why.iter().map(|why| format!(": {why}")));
+            lines.push(line);
+        }
+        (None, Some(at)) => lines.push(format!("  zone: declared {at}")),
+        (None, None) => {}
     }
     lines.extend(vault.why.iter().map(|why| format!("  {why}")));
     lines.push(match &vault.last_verified_at {

@@ -75,7 +75,7 @@ impl Daemon {
         let known = Known {
             machines: Some(machines.map(|machine| machine.name.clone()).collect()),
             sources: Some(sources.collect()),
-            vaults: Some(Vec::new()),
+            vaults: Some(self.vaults.names()),
         };
         Terms { known, minimum: self.settings.minimum }
     }

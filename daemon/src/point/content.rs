@@ -157,6 +157,8 @@ async fn load(
 
 async fn load_group(point: &OpenPoint, group: Vec<PoolEntry>) -> Result<Vec<Loaded>, Failure> {
     let read = move |reader: Reader| async move {
+        let whole = |entry: &&PoolEntry| entry.size() <= CONTENT_PIECE_LEN;
+        reader.bring(&group.iter().filter(whole).cloned().collect::<Vec<_>>()).await;
         let mut loaded = Vec::with_capacity(group.len());
         for entry in group {
             let size = entry.size();

@@ -4,6 +4,7 @@
 //! What the pool cannot read is read from a vault that has the point, too, before anybody hears of it.
 
 use super::reading::{Reading, Unread};
+use crate::api::types::Fetch;
 use crate::failure::Failure;
 use crate::pool_failure;
 use crate::pool_thread::{PoolClosed, PoolHandle};
@@ -158,6 +159,12 @@ impl OpenPoint {
     pub async fn scan(&self, from: u64, limit: usize) -> Result<Vec<(u64, PoolEntry)>, Failure> {
         let scan = move |reader: Reader| async move { reader.scan(from, limit).await };
         self.call_anywhere(scan).await.map_err(|unread| unread.failure)
+    }
+
+    /// What reading all of these will fetch from a vault; none of a point that is in the pool.
+    pub async fn plan(&self, entries: Vec<PoolEntry>) -> Option<Fetch> {
+        let plan = move |reader: Reader| async move { Ok(reader.plan(&entries).await) };
+        self.call(plan).await.ok().flatten()
     }
 
     pub async fn read(

@@ -2,6 +2,7 @@
 
 use super::content::Damage;
 use super::open::PoolEntry;
+use crate::api::types::Fetch;
 use crate::failure::{Code, Failure, chain};
 use crate::pool_failure;
 use crate::pool_work::ThreadWork;
@@ -10,6 +11,7 @@ use keelhold_disk::device::backend::AnyDevice;
 use keelhold_disk::error::ReadError;
 use keelhold_disk::pool::PointReader;
 use keelhold_disk::tree::{self, Piece};
+use keelhold_vault::read::{Wanted, bring, plan};
 
 /// Why something of a point cannot be read: as an answer, and as damage in a list.
 #[derive(Debug, Clone)]
@@ -32,6 +34,15 @@ pub trait Reading {
     ) -> Read<'a, Vec<(u64, PoolEntry)>>;
     fn scan(&self, from: u64, limit: usize) -> Read<'_, Vec<(u64, PoolEntry)>>;
     fn read<'a>(&'a self, entry: &'a PoolEntry, offset: u64, len: u64) -> Read<'a, Vec<Piece>>;
+    /// All of these will be read next: whoever is far fetches them together. What cannot be fetched is
+    /// told of when it is read.
+    fn bring<'a>(&'a self, _entries: &'a [PoolEntry]) -> LocalBoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+    /// What bringing them would fetch; none where nothing is far.
+    fn plan<'a>(&'a self, _entries: &'a [PoolEntry]) -> LocalBoxFuture<'a, Option<Fetch>> {
+        Box::pin(std::future::ready(None))
+    }
 }
 
 impl Unread {
@@ -128,6 +139,22 @@ impl Reading for crate::vault::PointInVault {
     fn read<'a>(&'a self, entry: &'a PoolEntry, offset: u64, len: u64) -> Read<'a, Vec<Piece>> {
         Box::pin(async move {
             Self::read(self, entry, offset, len).await.map_err(|error| Unread::of_vault(&error))
+        })
+    }
+
+    fn bring<'a>(&'a self, entries: &'a [PoolEntry]) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            let wanted: Vec<Wanted<'_>> = entries.iter().map(Wanted::whole).collect();
+            let _ = bring(self, &wanted).await;
+        })
+    }
+
+    fn plan<'a>(&'a self, entries: &'a [PoolEntry]) -> LocalBoxFuture<'a, Option<Fetch>> {
+        Box::pin(async move {
+            let wanted: Vec<Wanted<'_>> = entries.iter().map(Wanted::whole).collect();
+            let plan = plan(self, &wanted).await.ok()?;
+            let objects = plan.objects.len() as u64;
+            Some(Fetch { requests: plan.requests, bytes: plan.bytes, objects })
         })
     }
 }

@@ -24,7 +24,7 @@ mod name;
 mod vault;
 
 pub use name::{NameError, SourceName, check_name};
-pub use vault::{BandwidthRule, VaultRecord, VaultSecret, VaultSeen};
+pub use vault::{BandwidthRule, GeoRecord, VaultRecord, VaultSecret, VaultSeen};
 
 use crate::api::types::DiskChange;
 use crate::job::Order;

@@ -24,6 +24,19 @@ pub struct VaultRecord {
     pub kit_at: Option<i64>,
     #[serde(default)]
     pub has_passphrase: bool,
+    /// A second place that is kept in step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub geo: Option<GeoRecord>,
+    /// When somebody last said that the store keeps copies in several zones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone_at: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GeoRecord {
+    pub url: String,
+    #[serde(default)]
+    pub endpoint: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +56,9 @@ pub struct VaultSecret {
     /// Secret of a kit that nobody has printed yet.
     #[serde(default)]
     pub kit_hex: Option<String>,
+    /// Of the second place.
+    #[serde(default)]
+    pub geo_credential: Option<String>,
 }
 
 impl std::fmt::Debug for VaultSecret {
@@ -68,4 +84,9 @@ pub struct VaultSeen {
     pub objects: u64,
     #[serde(default)]
     pub bytes: u64,
+    /// The newest manifest that is at the second place, and when it was copied there.
+    #[serde(default)]
+    pub geo_number: u64,
+    #[serde(default)]
+    pub geo_at: Option<i64>,
 }

@@ -3,7 +3,7 @@
 mod local;
 pub mod tar;
 
-use crate::api::types::{JobResult, OnClash, Outcome, RestoreRequest};
+use crate::api::types::{Fetch, JobResult, OnClash, Outcome, RestoreRequest};
 use crate::daemon::Daemon;
 use crate::failure::{Code, Failure, chain};
 use crate::id_text;
@@ -18,12 +18,18 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Of so many named paths it is said beforehand what they cost.
+const PLANNED_MAX: usize = 64;
+
 fn hex(text: &str) -> Result<Vec<u8>, Failure> {
     HEXLOWER.decode(text.as_bytes()).map_err(|error| Failure::of(Code::BadRequest, &error))
 }
 
 /// Accepts a restore; it runs as a job.
-pub async fn start(daemon: &Arc<Daemon>, request: RestoreRequest) -> Result<JobId, Failure> {
+pub async fn start(
+    daemon: &Arc<Daemon>,
+    request: RestoreRequest,
+) -> Result<(JobId, Option<Fetch>), Failure> {
     let (info, source) = daemon.point(&request.point).await?;
     let paths: Result<Vec<Vec<u8>>, Failure> =
         request.paths_hex.iter().map(|path| hex(path)).collect();
@@ -38,21 +44,28 @@ pub async fn start(daemon: &Arc<Daemon>, request: RestoreRequest) -> Result<JobI
     };
     // A wrong path is the caller's error, not a job's.
     let point = daemon.open_point(info.id).await?;
+    let mut entries = Vec::new();
     for path in &plan.paths {
-        if point.find(path.clone()).await?.is_none() {
+        let Some((_, entry)) = point.find(path.clone()).await? else {
             let text = String::from_utf8_lossy(path);
             let text = format!("the point has no path {text:?}");
             return Err(Failure::new(Code::PathUnknown, text));
-        }
+        };
+        entries.push(entry);
     }
-    match &request.machine {
+    let fetch = match entries.len() <= PLANNED_MAX {
+        true => point.plan(entries).await,
+        false => None,
+    };
+    let job = match &request.machine {
         Some(name) => through_agent(daemon, name, source, plan).await,
         None if request.original => {
             let text = "a restore to the original place goes through a machine's agent";
             Err(Failure::new(Code::BadRequest, text).hint("name it with --machine"))
         }
         None => on_appliance(daemon, source, point, plan).await,
-    }
+    };
+    Ok((job?, fetch))
 }
 
 async fn through_agent(

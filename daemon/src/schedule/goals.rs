@@ -24,8 +24,8 @@ fn online(stated: &goal::Online) -> Online {
 }
 
 /// A vault that no group names gets every point as it is made.
-fn follows(vault: &String) -> Online {
-    Online { vault: vault.clone(), when: OnlineWhen::AfterNewestPoint }
+fn follows(vault: &str) -> Online {
+    Online { vault: vault.to_owned(), when: OnlineWhen::AfterNewestPoint }
 }
 
 fn group(
@@ -52,7 +52,12 @@ fn group(
         deadline: deadline.unwrap_or(DAY),
         points,
         sync: sync.map_or(Sync::BeforePoint, Sync::At),
-        online: goal.online.iter().map(online).chain(unnamed.iter().map(follows)).collect(),
+        online: goal
+            .online
+            .iter()
+            .map(online)
+            .chain(unnamed.iter().map(|vault| follows(vault)))
+            .collect(),
         window: Window {
             allow: Hours::joined(goal.window.allow.iter().cloned()),
             start_within: duration(goal.window.start_within),

@@ -80,6 +80,8 @@ impl Daemon {
             added_at: self.store.clock.now().0,
             bandwidth: Vec::new(),
             lease: None,
+            geo: None,
+            zone_at: None,
             kit_at: None,
             has_passphrase: made.opened.slots.all().iter().any(|slot| slot.is_passphrase()),
         };
@@ -88,6 +90,7 @@ impl Daemon {
             number: made.opened.master.number(),
             credential: new.credential,
             kit_hex: made.kit_hex,
+            geo_credential: None,
         };
         let clock = self.store.clock.clone();
         let vault = Vault::new(record, &secret, VaultSeen::default(), &self.vaults, clock)?;

@@ -18,6 +18,7 @@ use std::sync::Arc;
 pub struct Found {
     opened: Opened,
     records: AdoptedRecords,
+    by_kit: bool,
 }
 
 pub async fn adopt(
@@ -51,7 +52,7 @@ pub async fn adopt(
         (name.clone(), entries.collect())
     });
     let records = AdoptedRecords { records: records.collect(), series: series.collect() };
-    Ok(Found { opened, records })
+    Ok(Found { opened, records, by_kit: !kit.is_empty() })
 }
 
 impl Found {
@@ -62,7 +63,7 @@ impl Found {
         endpoint: Option<String>,
         credential: Option<String>,
     ) -> Adopted {
-        let Self { opened, records } = self;
+        let Self { opened, records, by_kit } = self;
         let id = id_text::encode(&opened.master.vault().0);
         let known = Adopted::name_in(&records, &id);
         let has_passphrase = opened.slots.all().iter().any(|slot| slot.is_passphrase());
@@ -74,8 +75,13 @@ impl Found {
             added_at: known.as_ref().map_or(opened.view.made_at, |of| of.added_at),
             bandwidth: known.as_ref().map(|of| of.bandwidth.clone()).unwrap_or_default(),
             lease: known.as_ref().and_then(|of| of.lease),
-            // Whoever adopted had it.
-            kit_at: known.as_ref().and_then(|of| of.kit_at),
+            geo: None,
+            zone_at: known.as_ref().and_then(|of| of.zone_at),
+            // It may have been printed after the last shipment: whoever adopted by it has it.
+            kit_at: known
+                .as_ref()
+                .and_then(|of| of.kit_at)
+                .or(by_kit.then_some(opened.view.made_at)),
             has_passphrase,
         };
         let secret = VaultSecret {
@@ -83,6 +89,7 @@ impl Found {
             number: opened.master.number(),
             credential,
             kit_hex: None,
+            geo_credential: None,
         };
         let seen = VaultSeen {
             number: opened.newest.number.0,

@@ -25,6 +25,7 @@ use keelhold_policy::retain::{
 };
 use keelhold_vault::format::{Class, Manifest, Point};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Slots that brought no point are looked for so far back.
 const MISSED_MAX: usize = 10_000;
@@ -142,14 +143,23 @@ fn with_tags(attributes: &[u8], tags: &[String]) -> Vec<u8> {
     serde_json::to_vec(&facts).unwrap_or_default()
 }
 
+/// What decides about vaults, read once for all of them.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub names: Names,
+    pub groups: Arc<Groups>,
+    /// Of the pool.
+    pub points: Vec<PointInfo>,
+}
+
 /// The verdict of the vault's policies on its points, by id.
 pub(super) fn verdicts(
     points: &[PointInfo],
-    known: (&Names, &Groups, &Settings),
+    (known, settings): (&Known, &Settings),
     vault: &str,
     look: crate::clock::Look,
 ) -> BTreeMap<PointId, Verdict> {
-    let (names, groups, settings) = known;
+    let Known { names, groups, .. } = known;
     let mut of_sources: BTreeMap<String, Vec<(PointId, PointRow)>> = BTreeMap::new();
     for info in points {
         let row = PointRow::new(0, info);
@@ -172,42 +182,46 @@ pub(super) fn verdicts(
     all
 }
 
-impl Daemon {
+impl Known {
     /// Points of the pool the vault wants and has not got, in the order of their commits; of all
     /// sources, or of some.
-    pub(super) async fn waiting(
-        &self,
-        vault: &Vault,
-        sources: Option<&BTreeSet<String>>,
-    ) -> Result<Vec<PointInfo>, Failure> {
-        let (names, groups) = (self.names().await?, self.groups().await?);
+    fn waiting(&self, vault: &Vault, sources: Option<&BTreeSet<String>>) -> Vec<PointInfo> {
+        let Self { names, groups, points } = self;
         let name = vault.name();
-        let takes_all = !is_named(&groups, &name);
+        let takes_all = !is_named(groups, &name);
         let wants = |source: &str| {
             let asked = sources.is_none_or(|sources| sources.contains(source));
             let record = names.sources.get(source);
-            let stated = record.and_then(|record| groups.of_source(record, &names));
+            let stated = record.and_then(|record| groups.of_source(record, names));
             asked && (takes_all || stated.is_some_and(|stated| goal(stated, &name).is_some()))
         };
-        let mut points = self.points().await?;
-        points.retain(|point| {
+        let waits = |point: &&PointInfo| {
             let is_listed = point.trashed_until.is_none() && !point.working;
             is_listed && wants(&id_text::encode(&point.source.0)) && !vault.has(&point.id)
-        });
-        Ok(points)
+        };
+        points.iter().filter(waits).cloned().collect()
+    }
+}
+
+impl Daemon {
+    pub(super) async fn known(&self) -> Result<Known, Failure> {
+        let (names, groups) = (self.names().await?, self.groups().await?);
+        Ok(Known { names, groups, points: self.points().await? })
     }
 
     /// What a shipment is to bring and to let go.
-    pub(super) async fn plan(
+    pub(super) fn plan(
         &self,
+        known: &Known,
         vault: &Vault,
-        view: &Manifest,
+        view: Option<&Manifest>,
         sources: Option<&BTreeSet<String>>,
-    ) -> Result<Plan, Failure> {
-        let waiting = self.waiting(vault, sources).await?;
-        let (names, groups) = (self.names().await?, self.groups().await?);
+    ) -> Plan {
+        let waiting = known.waiting(vault, sources);
+        let Known { names, groups, .. } = known;
         let name = vault.name();
-        let mut there: Vec<PointInfo> = view.points.iter().map(info_of).collect();
+        let held = view.map_or(&[][..], |view| &view.points);
+        let mut there: Vec<PointInfo> = held.iter().map(info_of).collect();
         there.sort_by_key(|info| info.committed_at);
         let mut last: BTreeMap<_, Timestamp> = BTreeMap::new();
         for info in there.iter().filter(|info| !info.partial) {
@@ -216,7 +230,7 @@ impl Daemon {
         let mut plan = Plan::default();
         for info in waiting {
             let source = names.sources.get(&id_text::encode(&info.source.0));
-            let stated = source.and_then(|source| groups.of_source(source, &names));
+            let stated = source.and_then(|source| groups.of_source(source, names));
             let policy = stated.and_then(|of| {
                 of.group.vault_policy(&name, &self.settings.zone, self.settings.minimum)
             });
@@ -226,7 +240,7 @@ impl Daemon {
                         Some(OnlineWhen::At(calendars)) => calendars.clone(),
                         _ => stated.group.short_term.points.clone(),
                     };
-                    let calendar = Calendar::joined(calendars.into_iter());
+                    let calendar = Calendar::joined(calendars);
                     tags(&policy, calendar.as_ref(), last.get(&info.source).copied(), &info)
                 }
                 _ => PointFacts::parse(&info.attributes).tags,
@@ -239,11 +253,11 @@ impl Daemon {
             plan.points.push(Chosen { info, attributes, class: class_of(&tags) });
         }
         let look = self.store.pool.time.look();
-        let judged = verdicts(&there, (&names, &groups, &self.settings), &name, look);
+        let judged = verdicts(&there, (known, &self.settings), &name, look);
         let goes = |id: &PointId| judged.get(id).is_some_and(Verdict::goes);
         // What would go at once is not sent.
         plan.points.retain(|chosen| !goes(&chosen.info.id));
-        plan.gone = view.points.iter().map(|point| point.point).filter(goes).collect();
-        Ok(plan)
+        plan.gone = held.iter().map(|point| point.point).filter(goes).collect();
+        plan
     }
 }

@@ -43,6 +43,7 @@ pub fn of_open_place(error: &OpenError) -> Failure {
         | OpenError::Credential(_)
         | OpenError::AccountKey => Code::VaultCredential,
         OpenError::Client(_) => Code::Internal,
+        OpenError::Store(error) if error.fault == StoreFault::NotFound => Code::VaultPlace,
         OpenError::Store(error) => return of_store_error(error),
     };
     Failure::of(code, error)

@@ -18,8 +18,8 @@ use zeroize::Zeroizing;
 
 /// A new passphrase costs so much to guess on a machine of this memory.
 pub(super) fn kdf() -> KdfParams {
-    let pages = rustix::system::sysinfo().totalram;
-    KdfParams::for_machine(u64::try_from(pages).unwrap_or(u64::MAX))
+    let memory = rustix::system::sysinfo();
+    KdfParams::for_machine(memory.totalram.saturating_mul(u64::from(memory.mem_unit)))
 }
 
 pub(super) fn passphrase(text: &str) -> Result<Passphrase, Failure> {
@@ -149,7 +149,7 @@ impl Daemon {
             ..(*opened.view).clone()
         };
         let committed =
-            manifests::commit(&*vault.place, &opened, &next, &slots, terms, &mut Random).await;
+            manifests::commit(&*vault.place()?, &opened, &next, &slots, terms, &mut Random).await;
         let opened = committed.map_err(|error| of_chain(&error))?;
         vault.saw(opened.clone()).await;
         self.keep_seen(vault).await;

@@ -1,6 +1,6 @@
 //! What vaults hold, beside what the pool has.
 
-use super::choose::{info_of, verdicts};
+use super::choose::{Known, info_of, verdicts};
 use super::local::Vault;
 use crate::api::types::{self, Outcome, VaultPoint};
 use crate::catalog::PointRow;
@@ -14,7 +14,6 @@ use keelhold_disk::pool::PointInfo;
 use keelhold_disk::units::{PointId, UnixNanos};
 use keelhold_policy::retain::Verdict;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 
 /// Where points are, for lists.
 #[derive(Debug, Clone, Default)]
@@ -78,12 +77,14 @@ impl Daemon {
     }
 
     pub async fn elsewhere(&self) -> Result<Elsewhere, Failure> {
-        let pool = self.points().await?;
-        let in_pool: HashSet<String> = pool.iter().map(|of| id_text::encode(&of.id.0)).collect();
+        let known = self.known().await?;
+        let in_pool: HashSet<String> =
+            known.points.iter().map(|of| id_text::encode(&of.id.0)).collect();
         let mut elsewhere = Elsewhere { in_pool, ..Elsewhere::default() };
         for vault in self.vaults.all() {
             let Some(view) = vault.view() else { continue };
-            let judged = self.judged(&vault, view.points.iter().map(info_of).collect()).await?;
+            let points: Vec<PointInfo> = view.points.iter().map(info_of).collect();
+            let judged = self.judged(&known, &vault, &points);
             for point in &view.points {
                 let id = id_text::encode(&point.point.0);
                 if let (Some(verdict), false) =
@@ -97,14 +98,14 @@ impl Daemon {
         Ok(elsewhere)
     }
 
-    async fn judged(
+    fn judged(
         &self,
+        known: &Known,
         vault: &Vault,
-        points: Vec<PointInfo>,
-    ) -> Result<BTreeMap<PointId, Verdict>, Failure> {
-        let (names, groups) = (self.names().await?, self.groups().await?);
+        points: &[PointInfo],
+    ) -> BTreeMap<PointId, Verdict> {
         let look = self.store.pool.time.look();
-        Ok(verdicts(&points, (&names, &groups, &self.settings), &vault.name(), look))
+        verdicts(points, (known, &self.settings), &vault.name(), look)
     }
 
     /// The points of one vault, in the order of their commits.
@@ -116,15 +117,15 @@ impl Daemon {
         };
         let mut points: Vec<PointInfo> = view.points.iter().map(info_of).collect();
         points.sort_by_key(|point| (point.committed_at, point.id));
-        let judged = self.judged(&vault, points.clone()).await?;
-        let names = self.names().await?;
-        let here: HashSet<PointId> = self.points().await?.iter().map(|point| point.id).collect();
+        let known = self.known().await?;
+        let judged = self.judged(&known, &vault, &points);
+        let here: HashSet<PointId> = known.points.iter().map(|point| point.id).collect();
         let shown = points.iter().map(|point| {
             let verdict = judged.get(&point.id);
             let kept = verdict.map(|of| of.kept_because.iter().map(ToString::to_string).collect());
             VaultPoint {
                 id: id_text::encode(&point.id.0),
-                source: names.source(&id_text::encode(&point.source.0)),
+                source: known.names.source(&id_text::encode(&point.source.0)),
                 at: rfc3339(point.at),
                 result: if point.partial { Outcome::Partial } else { Outcome::Ok },
                 bytes_source: point.bytes_source,
@@ -140,16 +141,18 @@ impl Daemon {
     }
 
     pub async fn vault_list(&self) -> Result<Vec<types::Vault>, Failure> {
-        let mut shown = Vec::new();
-        for vault in self.vaults.all() {
-            shown.push(self.vault_status(&vault).await?);
-        }
-        Ok(shown)
+        let known = self.known().await?;
+        Ok(self.vaults.all().iter().map(|vault| self.show_vault(&known, vault)).collect())
     }
 
-    pub(super) async fn vault_status(&self, vault: &Arc<Vault>) -> Result<types::Vault, Failure> {
-        let waiting = self.waiting(vault, None).await?;
-        let stored = |point: &PointInfo| PointFacts::parse(&point.attributes).bytes_stored;
+    pub(super) async fn vault_status(&self, vault: &Vault) -> Result<types::Vault, Failure> {
+        Ok(self.show_vault(&self.known().await?, vault))
+    }
+
+    fn show_vault(&self, known: &Known, vault: &Vault) -> types::Vault {
+        let plan = self.plan(known, vault, vault.view().as_deref(), None);
+        let waiting: Vec<&PointInfo> = plan.points.iter().map(|chosen| &chosen.info).collect();
+        let stored = |point: &&PointInfo| PointFacts::parse(&point.attributes).bytes_stored;
         let time = |at: i64| rfc3339(UnixNanos(at));
         let record = vault.record();
         let state = vault.state();
@@ -168,7 +171,7 @@ impl Daemon {
             (None, None) if !waiting.is_empty() => "behind",
             (None, None) => "ok",
         };
-        Ok(types::Vault {
+        types::Vault {
             name: record.name,
             id: record.id,
             url: record.url,
@@ -187,7 +190,20 @@ impl Daemon {
             kit_at: record.kit_at.map(time),
             has_passphrase: record.has_passphrase,
             locked_until: locked.filter(|until| *until > 0).map(time),
+            redundancy: match (&record.geo, record.zone_at) {
+                (Some(_), _) => String::from("geo"),
+                (None, Some(_)) => String::from("zone"),
+                (None, None) => String::from("local"),
+            },
+            zone_checked_at: record.zone_at.map(time),
+            geo: record.geo.map(|geo| types::Geo {
+                url: geo.url,
+                manifest: state.seen.geo_number,
+                behind: state.seen.number.saturating_sub(state.seen.geo_number),
+                copied_at: state.seen.geo_at.map(time),
+                why: state.geo_failure.as_ref().map(|failure| failure.message.clone()),
+            }),
             findings: findings.collect(),
-        })
+        }
     }
 }

@@ -23,6 +23,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
+/// How long a start of the daemon waits for a vault of which it knows nothing.
+const FIRST_LOOK: Duration = Duration::from_secs(15);
+
 /// The kernel's randomness.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Random;
@@ -43,8 +46,9 @@ pub(super) struct State {
     /// Why the last try did not work.
     pub failure: Option<Failure>,
     pub seen: VaultSeen,
-    /// The job that ships or verifies.
+    /// The job that ships, and the one that reads and proves.
     pub job: Option<JobId>,
+    pub proving: Option<JobId>,
     /// Asked for by the schedule and not begun.
     pub wanted: Vec<(String, Kind)>,
     /// By hand, while a job ran.
@@ -53,6 +57,9 @@ pub(super) struct State {
     pub begun: bool,
     /// What the vault has of the records, as of this manifest.
     pub records: Option<(Parent, Known)>,
+    pub terms: Option<Terms>,
+    /// Why the second place is not in step.
+    pub geo_failure: Option<Failure>,
     pub pause: Option<Duration>,
     pub not_before: Option<tokio::time::Instant>,
 }
@@ -61,7 +68,8 @@ pub(super) struct State {
 pub struct Vault {
     record: Mutex<VaultRecord>,
     pub(super) master: Arc<MasterKey>,
-    pub(super) place: Arc<Place>,
+    /// Opened when it is needed, and anew after a failure: a disk may be mounted meanwhile.
+    place: Mutex<Option<Arc<Place>>>,
     pub(super) secret: Mutex<VaultSecret>,
     pub(super) pace: VaultPace,
     dir: PathBuf,
@@ -97,12 +105,10 @@ impl Vault {
         clock: SharedClock,
     ) -> Result<Self, Failure> {
         let master = Arc::new(master_of(&record.id, secret)?);
-        let credential = secret.credential.as_deref();
-        let place = open_place(&record.url, record.endpoint.as_deref(), credential)?;
         let state = State { seen, ..State::default() };
         Ok(Self {
             master,
-            place,
+            place: Mutex::default(),
             secret: Mutex::new(secret.clone()),
             pace: VaultPace::new(&record.bandwidth, vaults.zone.clone(), clock),
             dir: vaults.dir.join(&record.id),
@@ -110,6 +116,20 @@ impl Vault {
             writing: tokio::sync::Mutex::new(None),
             state: Mutex::new(state),
         })
+    }
+
+    /// Where its objects are.
+    pub(super) fn place(&self) -> Result<Arc<Place>, Failure> {
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = &*place {
+            return Ok(Arc::clone(place));
+        }
+        let record = self.record();
+        let secret = self.secret.lock().unwrap_or_else(PoisonError::into_inner);
+        let credential = secret.credential.as_deref();
+        let opened = open_place(&record.url, record.endpoint.as_deref(), credential)?;
+        *place = Some(Arc::clone(&opened));
+        Ok(opened)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -163,13 +183,18 @@ impl Vault {
         Some(Seen { number: ManifestNumber(seen.number), link: Link(link) })
     }
 
+    async fn ask(&self) -> Result<Opened, Failure> {
+        let (place, seen) = (self.place()?, self.last_seen());
+        let opened = manifests::open(&*place, Unlock::Master(&self.master), seen).await;
+        opened.map_err(|error| of_chain(&error))
+    }
+
     /// Asks the vault for its newest manifest.
     pub async fn look(&self) -> Result<Opened, Failure> {
-        let opened = manifests::open(&*self.place, Unlock::Master(&self.master), self.last_seen());
-        let opened = match opened.await {
+        let opened = match self.ask().await {
             Ok(opened) => opened,
-            Err(error) => {
-                let failure = of_chain(&error);
+            Err(failure) => {
+                *self.place.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 self.state().failure = Some(failure.clone());
                 return Err(failure);
             }
@@ -224,10 +249,22 @@ impl Vault {
         }
     }
 
-    /// Whether the store still does what was found out about it when it was set up.
+    /// Asks a vault of which nothing is known here, for as long as a start may take.
+    pub(super) async fn look_first(&self) {
+        if self.view().is_none() {
+            let _ = tokio::time::timeout(FIRST_LOOK, self.look()).await;
+        }
+    }
+
+    /// What the store does with what is there already; tried out once in a run of the daemon.
     pub(super) async fn terms(&self) -> Result<Terms, Failure> {
-        let probed = keelhold_vault::store::probe(&*self.place, &mut Random).await;
+        if let Some(terms) = self.state().terms {
+            return Ok(terms);
+        }
+        let probed = keelhold_vault::store::probe(&*self.place()?, &mut Random).await;
         let creates_only = probed.map_err(|error| of_store_error(&error))?.creates_only;
-        Ok(Terms { creates_only, until: None })
+        let terms = Terms { creates_only, until: None };
+        self.state().terms = Some(terms);
+        Ok(terms)
     }
 }

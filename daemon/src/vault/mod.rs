@@ -9,6 +9,7 @@ mod adopt;
 mod adopted;
 mod choose;
 mod failure;
+mod geo;
 mod kit;
 mod listing;
 mod local;
@@ -41,6 +42,7 @@ use crate::record::{
     VAULT_PREFIX, VaultRecord, VaultSecret, VaultSeen, vault_secret_key, vault_seen_key,
 };
 use crate::store::Store;
+use futures_util::future::join_all;
 use jiff::tz::TimeZone;
 use keelhold_disk::units::PointId;
 use std::collections::BTreeMap;
@@ -59,8 +61,8 @@ pub struct Vaults {
 }
 
 impl Vaults {
-    /// Those the pool has records of. Nothing is asked over the network: what a vault held when it was
-    /// last seen is in the state directory.
+    /// Those the pool has records of. What a vault held when it was last seen is in the state directory;
+    /// only where that was lost, or the vault just adopted, the vault is asked.
     pub async fn load(store: &Store, dir: PathBuf, zone: TimeZone) -> Result<Self, Failure> {
         let thread = VaultThread::start()?;
         let vaults = Self { dir, zone, thread, wake: Notify::new(), known: Mutex::default() };
@@ -79,6 +81,7 @@ impl Vaults {
                 }
             }
         }
+        join_all(vaults.all().iter().map(|vault| async { vault.look_first().await })).await;
         Ok(vaults)
     }
 

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A slice is what the limit lets through in a twentieth of a second.
+/// A slice begins each twentieth of a second.
 const SLICES_A_SECOND: u64 = 20;
 
 #[derive(Debug, Clone)]
@@ -97,8 +97,10 @@ impl VaultPace {
             state.free_at = None;
             return (len, now);
         };
-        let part = len.min((rate / SLICES_A_SECOND).max(1));
-        let takes = u128::from(part) * 1_000_000_000 / u128::from(rate);
+        // One more than a second's worth of slices may begin within a second.
+        let whole = (rate / (SLICES_A_SECOND + 1)).max(1);
+        let part = len.min(whole);
+        let takes = u128::from(part) * 1_000_000_000 / u128::from(whole * SLICES_A_SECOND);
         let takes = Duration::from_nanos(u64::try_from(takes).unwrap_or(u64::MAX));
         let start = state.free_at.map_or(now, |free| free.max(now));
         state.free_at = start.checked_add(takes);
@@ -175,7 +177,8 @@ mod tests {
         let sent = by_second(&pace, "2026-11-23T09:00:00Z", 12, Some((5, "1 MiB/s")));
         assert!(sent[..5].iter().all(|sent| *sent >= 7 << 20), "{sent:?}");
         assert!(sent[6..].iter().all(|sent| *sent <= 1 << 20), "{sent:?}");
-        let sent = by_second(&pace, "2026-11-23T09:00:00Z", 12, Some((5, "8 MiB/s")));
+        let slow = self::pace(&[("mon..sun 00:00-24:00", "1 MiB/s")]);
+        let sent = by_second(&slow, "2026-11-23T09:00:00Z", 12, Some((5, "8 MiB/s")));
         assert!(sent[6..].iter().all(|sent| *sent > 7 << 20), "{sent:?}");
     }
 

@@ -134,7 +134,7 @@ impl InVault {
             Some(opened) => opened,
             None => self.vault.look().await?,
         };
-        let (place, master) = (Arc::clone(&self.vault.place), Arc::clone(&self.vault.master));
+        let (place, master) = (self.vault.place()?, Arc::clone(&self.vault.master));
         let reader = VaultReader::new(place, master, opened.view, Some(self.id_key.clone()));
         let point = reader.point(&self.point, self.local.clone());
         point.map_err(|error| {

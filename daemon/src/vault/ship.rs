@@ -31,6 +31,29 @@ const PAUSE_MOST: Duration = Duration::from_secs(3_600);
 /// Shipments of the schedule are gathered for so long: machines end their backups in flocks.
 const GATHER: Duration = Duration::from_secs(2);
 
+/// How often it is looked whether a vault was proved lately.
+const LOOK_EVERY: Duration = Duration::from_secs(3_600);
+/// So often a sample of every vault is read and proved.
+const PROVE_EVERY: i64 = 7 * 86_400 * 1_000_000_000;
+
+/// Reads a sample of vaults that were not proved for long.
+async fn prove_old(daemon: &Arc<Daemon>) {
+    let now = daemon.store.clock.now().0;
+    for vault in daemon.vaults.all() {
+        let is_due = {
+            let state = vault.state();
+            let since = state.seen.verified_at.or(state.seen.shipped_at);
+            let is_idle = state.job.is_none() && state.proving.is_none() && !state.begun;
+            is_idle
+                && state.failure.is_none()
+                && since.is_some_and(|at| now.saturating_sub(at) >= PROVE_EVERY)
+        };
+        if is_due && let Err(failure) = super::verify(daemon, &vault.name(), false).await {
+            tracing::warn!(vault = vault.name(), error = failure.message, "a vault was not proved");
+        }
+    }
+}
+
 /// What the schedule asked for.
 type Wanted = Vec<(String, Kind)>;
 
@@ -43,18 +66,14 @@ pub async fn ship_by_hand(daemon: &Arc<Daemon>, name: &str) -> Result<Started, F
         daemon.vaults.wake();
         return Ok(Started { job, joined: true });
     }
-    let job = accept(daemon, &vault, JobKind::Ship).await?;
+    let job = accept(daemon, &vault).await?;
     let daemon = Arc::clone(daemon);
     tokio::spawn(async move { run_job(&daemon, &vault, job, None).await });
     Ok(Started { job, joined: false })
 }
 
-pub(super) async fn accept(
-    daemon: &Daemon,
-    vault: &Vault,
-    kind: JobKind,
-) -> Result<JobId, Failure> {
-    let job = daemon.jobs.accept_vault(kind, &vault.name()).await;
+async fn accept(daemon: &Daemon, vault: &Vault) -> Result<JobId, Failure> {
+    let job = daemon.jobs.accept_vault(JobKind::Ship, &vault.name()).await;
     let job = job.map_err(|error| of_store(&error))?;
     vault.state().job = Some(job);
     Ok(job)
@@ -83,6 +102,7 @@ pub async fn run(daemon: Arc<Daemon>, mut stopping: watch::Receiver<bool>) {
                 running.spawn(async move { serve(&daemon, &vault, wanted).await });
             }
         }
+        prove_old(&daemon).await;
         let due = daemon.vaults.all().iter().filter_map(|vault| vault.next_try()).min();
         let pause = async {
             match due {
@@ -92,6 +112,7 @@ pub async fn run(daemon: Arc<Daemon>, mut stopping: watch::Receiver<bool>) {
         };
         tokio::select! {
             () = pause => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
             () = daemon.vaults.woken() => {}
             Some(_) = running.join_next() => {}
             () = raised(&mut stopping) => break,
@@ -148,7 +169,7 @@ async fn serve(daemon: &Arc<Daemon>, vault: &Arc<Vault>, wanted: Option<Wanted>)
         wanted.append(&mut vault.state().wanted);
     }
     let sources = wanted.as_ref().map(|of| of.iter().map(|(source, _)| source.clone()).collect());
-    let done = match accept(daemon, vault, JobKind::Ship).await {
+    let done = match accept(daemon, vault).await {
         Ok(job) => run_job(daemon, vault, job, sources).await,
         Err(failure) => Err(failure),
     };
@@ -176,7 +197,7 @@ async fn serve(daemon: &Arc<Daemon>, vault: &Arc<Vault>, wanted: Option<Wanted>)
     daemon.schedule.shipped(told.map(|(source, kind)| (source, kind, ended)));
 }
 
-pub(super) async fn run_job(
+async fn run_job(
     daemon: &Daemon,
     vault: &Arc<Vault>,
     job: JobId,
@@ -187,6 +208,12 @@ pub(super) async fn run_job(
     }
     let began = Instant::now();
     let shipped = ship_now(daemon, vault, job, sources.as_ref()).await;
+    if shipped.is_ok()
+        && let Err(failure) = daemon.keep_in_step(vault).await
+    {
+        let text = format!("the second place is not in step: {}", failure.message);
+        daemon.jobs.log(job, text);
+    }
     daemon.keep_seen(vault).await;
     let done = shipped.map(|mut result| {
         result.seconds = began.elapsed().as_secs_f64();
@@ -223,13 +250,13 @@ async fn ship_now(
     sources: Option<&BTreeSet<String>>,
 ) -> Result<ShipResult, Failure> {
     let mut writing = vault.writing.lock().await;
-    let terms = vault.terms().await?;
     let opened = vault.look().await?;
+    let terms = vault.terms().await?;
     let ids = match &mut *writing {
         Some(ids) => ids,
         none => none.insert(Ids::open(&vault.ids_dir()).map_err(|error| of_ids(&error))?),
     };
-    let plan = daemon.plan(vault, &opened.view, sources).await?;
+    let plan = daemon.plan(&daemon.known().await?, vault, Some(&opened.view), sources);
     let all = records::collect(&daemon.store).await?;
     let known = vault.state().records.take();
     let known = known.filter(|(of, _)| *of == opened.newest).map(|(_, known)| known);
@@ -257,7 +284,7 @@ async fn ship_now(
     let watch = |far: Progress| show(daemon, job, far);
     let stop = || daemon.jobs.asked(job).is_none_or(|asked| *asked.cancel.borrow());
     let shipped = ship(
-        &*vault.place,
+        &*vault.place()?,
         &opened,
         ids,
         &source,

@@ -2,13 +2,12 @@
 
 use super::failure::of_read;
 use super::local::{Random, Vault};
-use super::ship::accept;
 use crate::api::types::{JobKind, JobResult, Outcome, Started, VerifyResult};
 use crate::daemon::Daemon;
 use crate::failure::{Failure, chain};
 use crate::id_text;
 use crate::job::JobId;
-use crate::pool_failure::of_closed;
+use crate::pool_failure::{of_closed, of_store};
 use crate::pool_thread::PoolClosed;
 use keelhold_vault::read::VaultReader;
 use keelhold_vault::verify::{Finding, Progress, Sample, verify as prove};
@@ -25,7 +24,12 @@ const POINTS_MAX: usize = 10;
 
 pub async fn verify(daemon: &Arc<Daemon>, name: &str, whole: bool) -> Result<Started, Failure> {
     let vault = daemon.vaults.named(name)?;
-    let job = accept(daemon, &vault, JobKind::Verify).await?;
+    if let Some(job) = vault.state().proving {
+        return Ok(Started { job, joined: true });
+    }
+    let job = daemon.jobs.accept_vault(JobKind::Verify, name).await;
+    let job = job.map_err(|error| of_store(&error))?;
+    vault.state().proving = Some(job);
     let daemon = Arc::clone(daemon);
     tokio::spawn(async move { run(&daemon, &vault, job, whole).await });
     Ok(Started { job, joined: false })
@@ -37,7 +41,7 @@ async fn run(daemon: &Daemon, vault: &Arc<Vault>, job: JobId, whole: bool) {
     }
     let began = Instant::now();
     let done = verify_now(daemon, vault, job, whole).await;
-    vault.state().job = None;
+    vault.state().proving = None;
     let ended = match done {
         Err(failure) => {
             vault.state().failure = Some(failure.clone());
@@ -80,14 +84,16 @@ async fn verify_now(
     let opened = vault.look().await?;
     let id_key = |pool: crate::pool_thread::LivePool| async move { pool.id_key() };
     let id_key = daemon.store.pool.call(id_key).await.map_err(of_closed)?;
-    let (place, master) = (Arc::clone(&vault.place), Arc::clone(&vault.master));
+    let (place, master) = (vault.place()?, Arc::clone(&vault.master));
     let reader = VaultReader::new(place, master, Arc::clone(&opened.view), Some(id_key));
     let sample = if whole { Sample::Whole } else { Sample::OneIn(ONE_IN) };
     let (tell, mut told) = watch::channel(Progress::default());
     let (answer, answered) = oneshot::channel();
     // Trees are walked where readers live.
     daemon.vaults.thread().run(move || async move {
-        let tell = |far: Progress| drop(tell.send_replace(far));
+        let tell = |far: Progress| {
+            tell.send_replace(far);
+        };
         let _ = answer.send(prove(&reader, sample, &mut Random, &tell).await);
     })?;
     let mut answered = pin!(answered);

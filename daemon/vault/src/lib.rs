@@ -8,6 +8,7 @@
 //! - [`pack`], [`ids`], [`ship`]: putting objects together, what the vault has already, sending the rest.
 //! - [`lease`], [`repack`], [`prune`]: locks that are renewed, objects that are mostly dead, deleting.
 //! - [`read`]: records, chunks and points, proved.
+//! - [`mirror`]: the same vault at a second place.
 //! - [`store`]: where objects lie, and what is not believed of it.
 //! - [`verify`]: whether everything is there, and is what it was.
 //!
@@ -24,6 +25,7 @@ pub mod kit;
 #[cfg(test)]
 mod layout;
 pub mod lease;
+pub mod mirror;
 pub mod mutants;
 pub mod pack;
 pub mod prune;

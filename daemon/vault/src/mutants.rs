@@ -30,6 +30,8 @@ pub enum Mutant {
     SpanDigests,
     /// A frame opens wherever in its object it lies.
     FrameIndex,
+    /// What lies on top of an object is all that is read.
+    FirstVersion,
     /// Verifying does not hold the index against the objects.
     LeafEntries,
     /// Only what the newest manifest and its base name is kept when objects are deleted.
@@ -43,7 +45,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Rollback,
         Self::ParentLink,
         Self::BaseLink,
@@ -57,6 +59,7 @@ impl Mutant {
         Self::ChunkIds,
         Self::SpanDigests,
         Self::FrameIndex,
+        Self::FirstVersion,
         Self::LeafEntries,
         Self::PruneMargin,
         Self::PruneOrphans,

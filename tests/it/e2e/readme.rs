@@ -48,7 +48,10 @@ impl Reader<'_> {
             ("/dev/sdb", _) => format!("{}:512MiB", self.appliance.pool.display()),
             ("/dev/sdc" | "/dev/sdd", _) => self.path(word.trim_start_matches("/dev/")),
             ("homes.toml", _) => self.path("homes.toml"),
-            ("/home" | "/srv/restored", _) => self.path(word.trim_start_matches('/')),
+            ("/home" | "/srv/restored" | "/srv/kit.txt", _) => {
+                self.path(word.trim_start_matches('/'))
+            }
+            ("file:///srv/offsite", _) => format!("file://{}", self.path("offsite")),
             ("keelhold://appliance:7447", Some((url, _))) => url.clone(),
             ("KH1-…", Some((_, token))) => token.clone(),
             ("POINT", _) => {
@@ -60,14 +63,20 @@ impl Reader<'_> {
     }
 
     fn run(&mut self, line: &str) {
-        let words: Vec<String> = line
-            .trim_start_matches("sudo ")
-            .split_whitespace()
-            .map(|word| self.word(word))
-            .collect();
+        let words: Vec<String> =
+            words(line.trim_start_matches("sudo ")).iter().map(|word| self.word(word)).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match words.as_slice() {
             ["cargo", "run", "--release", "--", rest @ ..] => self.demo(rest),
+            // On another machine: this one has an appliance.
+            ["keelhold", "adopt", rest @ ..] => {
+                let folder = self.scratch.path().join("other");
+                std::fs::create_dir_all(&folder).unwrap();
+                let mut other = Appliance::new(self.scratch);
+                other.state = folder.join("state");
+                let adopted = other.ask(&[&["adopt"], rest].concat()).ok();
+                assert!(adopted["points"].as_u64().unwrap() >= 1, "{adopted}");
+            }
             ["keelhold", rest @ ..] => {
                 let json = self.appliance.ask(rest).ok();
                 if let (Some(url), Some(token)) = (json["url"].as_str(), json["token"].as_str()) {
@@ -121,6 +130,18 @@ fn expand(word: &str) -> Vec<String> {
     found
 }
 
+/// What a shell makes of blanks and quotes.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (part, text) in line.split('"').enumerate() {
+        match part % 2 {
+            0 => words.extend(text.split_whitespace().map(str::to_owned)),
+            _ => words.push(text.to_owned()),
+        }
+    }
+    words
+}
+
 fn put_tree(at: &Path) {
     std::fs::create_dir_all(at.join("anna")).unwrap();
     std::fs::write(at.join("anna/letter"), "dear reader").unwrap();
@@ -130,6 +151,7 @@ fn put_tree(at: &Path) {
 fn every_command_of_the_readme_does_what_it_says() {
     let scratch = Scratch::new("readme");
     put_tree(&scratch.path().join("home"));
+    std::fs::create_dir_all(scratch.path().join("offsite")).unwrap();
     for disk in ["sdc", "sdd"] {
         let disk = std::fs::File::create(scratch.path().join(disk)).unwrap();
         disk.set_len(512 << 20).unwrap();

@@ -28,9 +28,10 @@ fn a_lock_is_taken_shown_and_extended() {
     assert_eq!(run(prune.locked_until("d/1")), Ok(Some(Until(now + 60 * DAY))));
     let refused = |name| run(prune.delete(name)).map_err(|error| error.fault);
     assert_eq!(refused("d/1"), Err(StoreFault::Refused));
-    // Time passes: what was locked for ten days may go, what was extended may not.
+    // With a clock that is off nobody does anything; then eleven days have passed: what was locked for
+    // ten may go, what was extended may not.
     server.set_ahead(11 * DAY);
-    assert_eq!(refused("d/1"), Err(StoreFault::ClockSkew { ahead: 11 * DAY }));
+    assert!(matches!(refused("d/1"), Err(StoreFault::ClockSkew { .. })));
     server.set_ahead(0);
     server.bucket().keys.values_mut().flatten().for_each(|version| {
         version.retention = version.retention.filter(|lock| lock.until > now + 11 * DAY);

@@ -41,7 +41,7 @@ impl Plan {
     /// Counts a request; whether the fault befalls it.
     pub(super) fn strikes(&mut self) -> Option<Fault> {
         self.seen += 1;
-        let strikes = self.times > 0 && self.seen % self.every.max(1) == 0;
+        let strikes = self.times > 0 && self.seen.is_multiple_of(self.every.max(1));
         self.times -= u64::from(strikes);
         strikes.then_some(self.fault)
     }

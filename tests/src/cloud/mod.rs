@@ -69,6 +69,8 @@ struct State {
     /// Most names on a page of a listing.
     page_max: Mutex<usize>,
     at: SocketAddr,
+    /// Where a server looks and writes in two steps, two writers always meet in between.
+    pairs: tokio::sync::Barrier,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -108,6 +110,7 @@ impl StrictS3 {
             ahead: AtomicI64::new(0),
             page_max: Mutex::new(1000),
             at,
+            pairs: tokio::sync::Barrier::new(2),
         });
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let serving = Arc::clone(&state);
@@ -219,15 +222,16 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     }
     // Between looking and writing: where a server is not atomic, others come first.
     let was_taken = locked(&state.bucket).is_taken(&answers::key(&parts));
-    if kind == Kind::Put && locked(&state.bucket).habit == Habit::NotAtomic {
-        for _ in 0..50 {
-            tokio::task::yield_now().await;
-        }
+    let waits = kind == Kind::Put && locked(&state.bucket).habit == Habit::NotAtomic;
+    if waits {
+        state.pairs.wait().await;
     }
     let made = answers::answer(&state, &parts, body, was_taken, fault);
     match fault {
         Some(Fault::Lost) => Err(Lost),
         Some(Fault::LostSilently) => Ok(forever().await),
+        // An answer without a body has no middle.
+        Some(Fault::Cut) if kind == Kind::Head => Err(Lost),
         Some(Fault::Cut) => Ok(answers::cut(made)),
         _ => Ok(made),
     }

@@ -68,7 +68,7 @@ pub enum Habit {
     Strict,
     /// `If-None-Match` is not looked at: what was there is overwritten (garage 2.5).
     IgnoresConditions,
-    /// Between looking and writing there is time for others (s3s-fs 0.14).
+    /// Between looking and writing there is time for others (s3s-fs 0.14): puts come in pairs here.
     NotAtomic,
     /// Locks are taken, shown, and not heeded.
     IgnoresLocks,

@@ -1,6 +1,6 @@
 //! Vaults.
 
-use super::Outcome;
+use super::{Outcome, Started};
 use crate::failure::WireFailure;
 use serde::{Deserialize, Serialize};
 
@@ -43,8 +43,38 @@ pub struct Vault {
     pub has_passphrase: bool,
     /// Until when everything that is needed is locked at least.
     pub locked_until: Option<String>,
+    /// `local`, `zone` (declared) or `geo`.
+    pub redundancy: String,
+    /// When several zones were last declared.
+    pub zone_checked_at: Option<String>,
+    pub geo: Option<Geo>,
     /// What was found that should not be: void numbers, a rollback.
     pub findings: Vec<String>,
+}
+
+/// The second place of a vault.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Geo {
+    pub url: String,
+    /// The newest manifest that is there, and how many it is behind.
+    pub manifest: u64,
+    pub behind: u64,
+    pub copied_at: Option<String>,
+    /// Why the last copying did not work.
+    pub why: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NewGeo {
+    /// None: there is no second place any more.
+    pub url: Option<String>,
+    pub endpoint: Option<String>,
+    pub credential: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct NewZone {
+    pub several: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -125,6 +155,23 @@ impl std::fmt::Debug for Kit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Kit({})", self.kit)
     }
+}
+
+/// What a restore will fetch from a vault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetch {
+    pub requests: u64,
+    pub bytes: u64,
+    pub objects: u64,
+}
+
+/// Answer to a request for a restore.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RestoreStarted {
+    #[serde(flatten)]
+    pub started: Started,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetch: Option<Fetch>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

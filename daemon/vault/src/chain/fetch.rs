@@ -4,11 +4,32 @@ use bytes::Bytes;
 
 use super::error::VoidReason;
 use crate::format::{BODY_LEN_MAX, ClearManifest, FormatFault, Name};
-use crate::store::{Store, StoreError, StoreFault};
+use crate::mutants::{Mutant, keeps};
+use crate::store::{Store, StoreError, StoreFault, has_others};
 use crate::units::ManifestNumber;
 
 /// Head, slots and tag beside the body.
 const MANIFEST_LEN_MAX: u64 = BODY_LEN_MAX as u64 + (64 << 10);
+
+/// What is there, if it proves to be what is looked for. Bytes that prove nothing may lie on top of
+/// ours: then those below are read.
+pub(super) async fn proved<T>(
+    store: &impl Store,
+    number: ManifestNumber,
+    listed: Option<u64>,
+    mut prove: impl FnMut(Bytes) -> Result<T, VoidReason>,
+) -> Result<Result<T, VoidReason>, StoreError> {
+    let found = manifest(store, number, listed).await?.and_then(&mut prove);
+    let Err(reason) = found else { return Ok(found) };
+    let name = Name::Manifest(number).to_string();
+    if reason == VoidReason::Missing
+        || !keeps(Mutant::FirstVersion)
+        || !has_others(store, &name).await?
+    {
+        return Ok(Err(reason));
+    }
+    Ok(manifest(store, number, None).await?.and_then(prove))
+}
 
 /// What is there, if it can be a manifest. `listed` is what a listing says of its length: it saves a
 /// request when it is true.

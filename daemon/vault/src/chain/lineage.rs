@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::error::ChainError;
+use bytes::Bytes;
+
+use super::error::{ChainError, VoidReason};
 use super::unlock::Opener;
 use super::{Lineage, Seen, fetch};
 use crate::format::{Link, Parent};
@@ -38,13 +40,15 @@ pub(super) async fn prove(
             continue;
         }
         let listed = lens.get(&below.number).copied();
-        let Ok(bytes) = fetch::manifest(store, below.number, listed).await? else {
-            return Ok(Lineage::Broken { at: below.number });
+        let prove = |bytes: Bytes| {
+            let is_named = Link::of(&bytes) == below.link || !keeps(Mutant::ParentLink);
+            opener.open(below.number, &bytes).and_then(|believed| {
+                if is_named { Ok(believed.manifest.parent) } else { Err(VoidReason::Link) }
+            })
         };
-        let is_named = Link::of(&bytes) == below.link || !keeps(Mutant::ParentLink);
-        match opener.open(below.number, &bytes) {
-            Ok(believed) if is_named => (current, parent) = (below, believed.manifest.parent),
-            _ => return Ok(Lineage::Broken { at: below.number }),
+        match fetch::proved(store, below.number, listed, prove).await? {
+            Ok(above) => (current, parent) = (below, above),
+            Err(_) => return Ok(Lineage::Broken { at: below.number }),
         }
     }
     Ok(Lineage::Broken { at: current.number })

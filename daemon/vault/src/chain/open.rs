@@ -114,17 +114,24 @@ impl<'a, S: Store> Search<'a, S> {
     async fn unlisted(&mut self, seen: Seen) -> Result<Option<Believed>, ChainError> {
         let (mut highest, mut number) = (None, seen.number);
         for _ in 0..VOID_MAX {
-            match fetch::manifest(self.store, number, None).await? {
+            match self.believed(number).await? {
                 Err(VoidReason::Missing) => break,
                 Err(reason) => self.void.push(Void { number, reason }),
-                Ok(bytes) => match self.opener.open(number, &bytes) {
-                    Ok(believed) => highest = Some(believed),
-                    Err(reason) => self.void.push(Void { number, reason }),
-                },
+                Ok(believed) => highest = Some(believed),
             }
             number = above(number)?;
         }
         Ok(highest)
+    }
+
+    /// The manifest under a number, if it is one of ours.
+    async fn believed(
+        &mut self,
+        number: ManifestNumber,
+    ) -> Result<Result<Believed, VoidReason>, ChainError> {
+        let (listed, opener) = (self.lens.get(&number).copied(), &mut self.opener);
+        let prove = |bytes| opener.open(number, &bytes);
+        Ok(fetch::proved(self.store, number, listed, prove).await?)
     }
 
     async fn look(&mut self, number: ManifestNumber) -> Result<Option<Believed>, ChainError> {
@@ -132,9 +139,7 @@ impl<'a, S: Store> Search<'a, S> {
             return Ok(None);
         }
         self.tried += 1;
-        let listed = self.lens.get(&number).copied();
-        let found = fetch::manifest(self.store, number, listed).await?;
-        match found.and_then(|bytes| self.opener.open(number, &bytes)) {
+        match self.believed(number).await? {
             Ok(believed) => Ok(Some(believed)),
             Err(reason) => {
                 self.void.push(Void { number, reason });
@@ -187,9 +192,7 @@ impl<'a, S: Store> Search<'a, S> {
         };
         let (number, base) = (is.number, meant.number);
         let unreadable = |reason| ChainError::Base { number, base, reason };
-        let listed = self.lens.get(&base).copied();
-        let bytes = fetch::manifest(self.store, base, listed).await?.map_err(unreadable)?;
-        let found = self.opener.open(base, &bytes).map_err(unreadable)?;
+        let found = self.believed(base).await?.map_err(unreadable)?;
         let found_is = if keeps(Mutant::BaseLink) { found.is } else { meant };
         let merged = manifest.over(&found.manifest, found_is);
         let view = Arc::new(merged.map_err(|fault| ChainError::Merge { number, fault })?);
@@ -205,14 +208,10 @@ impl<'a, S: Store> Search<'a, S> {
     ) -> Result<(), ChainError> {
         let below = parent.map_or(0, |parent| parent.number.0);
         for number in (below + 1..by.0).rev().take(VOID_MAX).map(ManifestNumber) {
-            let listed = self.lens.get(&number).copied();
-            let reason = match fetch::manifest(self.store, number, listed).await? {
+            let reason = match self.believed(number).await? {
                 Err(VoidReason::Missing) => continue,
                 Err(reason) => reason,
-                Ok(bytes) => match self.opener.open(number, &bytes) {
-                    Ok(_) => VoidReason::PassedOver { by },
-                    Err(reason) => reason,
-                },
+                Ok(_) => VoidReason::PassedOver { by },
             };
             self.void.push(Void { number, reason });
         }

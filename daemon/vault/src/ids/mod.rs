@@ -24,7 +24,7 @@ use roaring::RoaringTreemap;
 
 use crate::format::{ClearObject, FormatFault, Index, Leaf, Manifest, Name, ObjectRef, Parent};
 use crate::keys::MasterKey;
-use crate::store::Store;
+use crate::store::{Store, has_others};
 use crate::units::{ManifestNumber, ObjectId, PoolId, VaultId};
 
 pub use error::IdsError;
@@ -315,8 +315,18 @@ async fn fetch(
     index: &Index,
 ) -> Result<Vec<Entry>, IdsError> {
     let name = Name::of(&index.object).to_string();
-    let bytes = store.read(&name, 0..u64::from(index.object.len)).await?;
-    read_index(master, &index.object, &bytes).map_err(|fault| IdsError::Index { name, fault })
+    let range = 0..u64::from(index.object.len);
+    let bytes = store.read(&name, range.clone()).await?;
+    match read_index(master, &index.object, &bytes) {
+        Ok(entries) => Ok(entries),
+        // What lies on top may be somebody else's.
+        Err(_) if has_others(store, &name).await? => {
+            let bytes = store.read(&name, range).await?;
+            let read = read_index(master, &index.object, &bytes);
+            read.map_err(|fault| IdsError::Index { name, fault })
+        }
+        Err(fault) => Err(IdsError::Index { name, fault }),
+    }
 }
 
 fn read_index(

@@ -36,10 +36,10 @@ fn four_months(fails_at: Option<i64>) -> u64 {
         let terms = terms(day * DAY);
         let mut random = seeded(day as u64);
         if fails_at == Some(day) {
-            world.left.store(5, Ordering::Relaxed);
+            world.extends_left.store(2, Ordering::Relaxed);
         }
         let renewed = now(renew(&world, &site.opened, &ids, &mut book, &terms, &mut random));
-        world.left.store(i64::MAX, Ordering::Relaxed);
+        world.extends_left.store(i64::MAX, Ordering::Relaxed);
         let Ok(renewed) = renewed else { continue };
         needed_days += renewed.needed;
         let mut order = pool.order();

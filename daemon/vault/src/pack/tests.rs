@@ -51,7 +51,7 @@ fn frames_are_collected_up_to_the_size_of_an_object() {
         let (kind, len) = (group.kind, group.len());
         let sealed = seal(&master(), ManifestNumber(9), group, Drawn::draw(&mut random));
         let step = if at < full { FULL_STEP } else { LAST_STEP };
-        assert!(sealed.bytes.len() % step == 0 && sealed.bytes.len() < len + 2 * step);
+        assert!(sealed.bytes.len().is_multiple_of(step) && sealed.bytes.len() < len + 2 * step);
         assert!(ids.insert(sealed.object.object), "every object has an id of its own");
         let head = ClearObject::read(&sealed.bytes).unwrap();
         let mut plains = Vec::new();

@@ -1,6 +1,7 @@
 //! Getting frames: neighbours of one object with one request.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use super::shelf::Slot;
 use super::{FrameKey, Located, ReadError, VaultReader, lock, name_of};
 use crate::format::{FormatFault, FramePlace, Leaf, ObjectKey, ObjectRef, Place};
 use crate::mutants::{Mutant, keeps};
-use crate::store::Store;
+use crate::store::{Store, StoreError, has_others};
 
 /// What lies between two frames is read and thrown away rather than asked around: about what a request
 /// costs at a store far away.
@@ -72,20 +73,44 @@ impl<S: Store> VaultReader<S> {
     pub(super) async fn stretch(&self, stretch: &Stretch) -> Result<Vec<Bytes>, ReadError> {
         let (object, start) = (&stretch.object, stretch.start());
         let name = name_of(object);
-        let read = self.inner.store.read(&name, start..stretch.end()).await;
-        let bytes = read.map_err(ReadError::of_store)?;
         let key = ObjectKey::new(&self.inner.master, object);
-        let mut opened = Vec::with_capacity(stretch.frames.len());
-        for frame in &stretch.frames {
-            let range = frame.range();
-            let (from, upto) = ((range.start - start) as usize, (range.end - start) as usize);
-            let (expected, found) = (stretch.end() - start, bytes.len() as u64);
-            let damaged = |fault| ReadError::Damaged { object: name.clone(), fault };
-            let stored = bytes.get(from..upto);
-            let stored = stored.ok_or_else(|| damaged(FormatFault::Len { expected, found }))?;
-            opened.push(Bytes::from(key.open_frame(frame, stored).map_err(damaged)?));
+        let prove = |bytes: &Bytes| {
+            let mut opened = Vec::with_capacity(stretch.frames.len());
+            for frame in &stretch.frames {
+                let range = frame.range();
+                let (from, upto) = ((range.start - start) as usize, (range.end - start) as usize);
+                let (expected, found) = (stretch.end() - start, bytes.len() as u64);
+                let stored = bytes.get(from..upto).ok_or(FormatFault::Len { expected, found })?;
+                opened.push(Bytes::from(key.open_frame(frame, stored)?));
+            }
+            Ok(opened)
+        };
+        self.proved(&name, start..stretch.end(), prove).await
+    }
+
+    /// What a part of an object proves to be. Bytes that prove nothing may lie on top of ours: then those
+    /// below are read.
+    pub(crate) async fn proved<T>(
+        &self,
+        name: &str,
+        range: Range<u64>,
+        prove: impl Fn(&Bytes) -> Result<T, FormatFault>,
+    ) -> Result<T, ReadError> {
+        let store = &*self.inner.store;
+        let judge = |read: Result<Bytes, StoreError>| {
+            let bytes = read.map_err(ReadError::of_store)?;
+            let damaged = |fault| ReadError::Damaged { object: name.to_owned(), fault };
+            prove(&bytes).map_err(damaged)
+        };
+        match judge(store.read(name, range.clone()).await) {
+            Err(ReadError::Damaged { .. } | ReadError::Lost { .. })
+                if keeps(Mutant::FirstVersion)
+                    && has_others(store, name).await.map_err(ReadError::Store)? =>
+            {
+                judge(store.read(name, range).await)
+            }
+            answer => answer,
         }
-        Ok(opened)
     }
 
     /// Leaves of the index, decoded.

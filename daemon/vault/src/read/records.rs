@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
 use super::{ReadError, VaultReader, name_of};
 use crate::format::{ClearObject, FormatFault, RecordEntry, RecordWhat, decode_records};
 use crate::store::Store;
@@ -39,21 +41,19 @@ impl<S: Store> VaultReader<S> {
         // Ascending by rank, so that what is newer replaces what is older.
         for object in &self.inner.view.records {
             let name = name_of(&object.object);
-            let read = self.inner.store.read(&name, 0..u64::from(object.object.len)).await;
-            let bytes = read.map_err(ReadError::of_store)?;
-            let damaged = |fault| ReadError::Damaged { object: name.clone(), fault };
-            let head = ClearObject::read(&bytes).map_err(damaged)?;
-            let head = head.expect(self.inner.master.vault(), &object.object).map_err(damaged)?;
-            let mut entries = Vec::new();
-            let directory = head
-                .verify(&self.inner.master, &bytes, |_, plain| entries.push(decode_records(plain)))
-                .map_err(damaged)?;
-            if directory.frames.len() != object.frame_count as usize {
-                return Err(damaged(FormatFault::Content { what: "count of frames" }));
-            }
-            for entries in entries {
-                entries.map_err(damaged)?.into_iter().for_each(|entry| records.replay(entry));
-            }
+            let master = &self.inner.master;
+            let prove = |bytes: &Bytes| {
+                let head = ClearObject::read(bytes)?.expect(master.vault(), &object.object)?;
+                let mut entries = Vec::new();
+                let directory =
+                    head.verify(master, bytes, |_, plain| entries.push(decode_records(plain)))?;
+                if directory.frames.len() != object.frame_count as usize {
+                    return Err(FormatFault::Content { what: "count of frames" });
+                }
+                entries.into_iter().collect::<Result<Vec<_>, _>>()
+            };
+            let entries = self.proved(&name, 0..u64::from(object.object.len), prove).await?;
+            entries.into_iter().flatten().for_each(|entry| records.replay(entry));
         }
         Ok(records)
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 
 use super::cloud::{CloudStore, Credential, OpenError, Patience};
 use super::{Checked, Created, DirectoryStore, Listing, MemoryStore, Store, StoreError, Until};
@@ -31,6 +32,9 @@ impl AnyStore {
             }
             return Ok(Self::Directory(DirectoryStore::open(Path::new(path))?));
         }
+        if !url.starts_with("s3://") && !url.starts_with("az://") {
+            return Err(OpenError::Url);
+        }
         // Appliances that fail together do not come back together.
         let seed = blake3::hash(format!("{url} {credential:?}").as_bytes());
         let patience = Patience { seed: seed.as_bytes()[0].into(), ..Patience::default() };
@@ -40,51 +44,77 @@ impl AnyStore {
     }
 }
 
+/// Boxed here, so that what is behind it is compiled here and not by everybody who asks.
 macro_rules! each {
-    ($self:ident, $store:ident => $answer:expr) => {
-        match $self {
-            Self::Directory($store) => $answer,
-            Self::Cloud($store) => $answer,
-            Self::Memory($store) => $answer,
-        }
-    };
+    ($self:ident, $store:ident => $answer:expr) => {{
+        let asked: BoxFuture<'_, _> = match $self {
+            Self::Directory($store) => Box::pin(async move { $answer }),
+            Self::Cloud($store) => Box::pin(async move { $answer }),
+            Self::Memory($store) => Box::pin(async move { $answer }),
+        };
+        asked
+    }};
 }
 
 impl Store for AnyStore {
-    async fn create(
+    fn create(
         &self,
         name: &str,
         bytes: Bytes,
         until: Option<Until>,
-    ) -> Result<Created, StoreError> {
-        each!(self, store => store.create(name, bytes, until).await)
+    ) -> impl Future<Output = Result<Created, StoreError>> + Send {
+        let name = name.to_owned();
+        each!(self, store => store.create(&name, bytes, until).await)
     }
 
-    async fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
-        each!(self, store => store.read(name, range).await)
+    fn read(
+        &self,
+        name: &str,
+        range: Range<u64>,
+    ) -> impl Future<Output = Result<Bytes, StoreError>> + Send {
+        let name = name.to_owned();
+        each!(self, store => store.read(&name, range).await)
     }
 
-    async fn head(&self, name: &str) -> Result<Option<u64>, StoreError> {
-        each!(self, store => store.head(name).await)
+    fn head(&self, name: &str) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send {
+        let name = name.to_owned();
+        each!(self, store => store.head(&name).await)
     }
 
-    async fn list(&self, folder: &str, after: &str, limit: usize) -> Result<Listing, StoreError> {
-        each!(self, store => store.list(folder, after, limit).await)
+    fn list(
+        &self,
+        folder: &str,
+        after: &str,
+        limit: usize,
+    ) -> impl Future<Output = Result<Listing, StoreError>> + Send {
+        let (folder, after) = (folder.to_owned(), after.to_owned());
+        each!(self, store => store.list(&folder, &after, limit).await)
     }
 
-    async fn locked_until(&self, name: &str) -> Result<Option<Until>, StoreError> {
-        each!(self, store => store.locked_until(name).await)
+    fn locked_until(
+        &self,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<Until>, StoreError>> + Send {
+        let name = name.to_owned();
+        each!(self, store => store.locked_until(&name).await)
     }
 
-    async fn extend(&self, name: &str, until: Until) -> Result<(), StoreError> {
-        each!(self, store => store.extend(name, until).await)
+    fn extend(
+        &self,
+        name: &str,
+        until: Until,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let name = name.to_owned();
+        each!(self, store => store.extend(&name, until).await)
     }
 
-    async fn delete(&self, name: &str) -> Result<(), StoreError> {
-        each!(self, store => store.delete(name).await)
+    fn delete(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let name = name.to_owned();
+        each!(self, store => store.delete(&name).await)
     }
 
-    async fn recall(&self, name: &str) -> Result<bool, StoreError> {
-        each!(self, store => store.recall(name).await)
+    fn recall(&self, name: &str) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        let name = name.to_owned();
+        each!(self, store => store.recall(&name).await)
     }
 }

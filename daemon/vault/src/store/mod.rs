@@ -120,6 +120,15 @@ pub trait Store: Send + Sync {
     }
 }
 
+/// Whether an object whose bytes are not those that were written is worth reading again. A credential
+/// that may not ask reads what it is given.
+pub(crate) async fn has_others(store: &impl Store, name: &str) -> Result<bool, StoreError> {
+    match store.recall(name).await {
+        Err(error) if error.fault == StoreFault::Refused => Ok(false),
+        answer => answer,
+    }
+}
+
 /// Names are few letters, so that no store, shell or file system reads something else into them.
 pub(crate) fn is_name(name: &str) -> bool {
     let is_part = |part: &str| {

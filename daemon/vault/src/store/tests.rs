@@ -38,7 +38,7 @@ fn the_suite_finds_every_lie() {
         Lie::ForgetsHeads => "knows lengths",
         Lie::StaleListing => "lists what was just created",
         Lie::UnsortedListing | Lie::IgnoresFolder | Lie::IgnoresLimit => "lists in order",
-        Lie::IgnoresAfter | Lie::EndsEarly | Lie::NeverEnds => "lists from a name on",
+        Lie::IgnoresAfter | Lie::EndsEarly | Lie::NeverEnds => "lists page by page",
         Lie::KeepsDeleted => "deletes",
     };
     for lie in Lie::ALL {

@@ -29,6 +29,8 @@ pub(crate) struct World {
     pub left: AtomicI64,
     pub telling: Mutex<Telling>,
     pub extends: AtomicU64,
+    /// Extensions until those alone fail.
+    pub extends_left: AtomicI64,
     requests: AtomicU64,
 }
 
@@ -41,6 +43,7 @@ impl World {
             left: AtomicI64::new(i64::MAX),
             telling: Mutex::new(Telling::Truth),
             extends: AtomicU64::new(0),
+            extends_left: AtomicI64::new(i64::MAX),
             requests: AtomicU64::new(0),
         }
     }
@@ -126,6 +129,9 @@ impl Store for World {
 
     async fn extend(&self, name: &str, until: Until) -> Result<(), StoreError> {
         self.pass(name)?;
+        if self.extends_left.fetch_sub(1, Ordering::Relaxed) <= 0 {
+            return Err(StoreError { name: name.to_owned(), fault: StoreFault::Unreachable });
+        }
         self.extends.fetch_add(1, Ordering::Relaxed);
         let mut locks = self.locks.lock().unwrap();
         let own = locks.entry(name.to_owned()).or_insert(0);

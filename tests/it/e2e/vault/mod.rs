@@ -1,6 +1,7 @@
 //! The second copy: shipped to a directory, and everything back from it alone.
 
 mod adopt;
+mod places;
 mod refusals;
 mod schedule;
 
@@ -35,7 +36,7 @@ pub fn add(appliance: &Appliance, scratch: &Scratch) -> PathBuf {
     let place = scratch.path().join("vault");
     fs::create_dir_all(&place).unwrap();
     let added = appliance.ask(&["vault", "add", "v", "--url", &url(&place)]).ok();
-    assert_eq!(added["state"], "ok", "{added}");
+    assert!(["ok", "behind"].contains(&added["state"].as_str().unwrap()), "{added}");
     place
 }
 
@@ -69,23 +70,32 @@ pub fn second_reader(args: &[&str]) -> Value {
     let test = std::env::current_exe().unwrap();
     let python = test.ancestors().nth(3).unwrap().join("reader-venv/bin/python");
     assert!(python.exists(), "{} is missing: tests/run makes it", python.display());
-    let program = repository().join("tests/reader/keelhold_vault.py");
+    let program = repository().join("tests/reader/vault_reader.py");
     let output =
-        Command::new(python).arg("-B").arg(program).arg("--json").args(args).output().unwrap();
+        Command::new(python).arg("-B").arg(program).args(args).arg("--json").output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{error}");
     serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
 }
 
+/// Points of which the pool has what they need.
+fn in_pool(appliance: &Appliance) -> Vec<String> {
+    let points = appliance.ask(&["point", "list"]).ok();
+    let here =
+        |point: &&Value| point["places"].as_array().unwrap().iter().any(|place| place == "pool");
+    let points = points.as_array().unwrap().iter().filter(here);
+    points.map(|point| point["id"].as_str().unwrap().to_owned()).collect()
+}
+
 pub fn forget_all(appliance: &Appliance, except: &str) {
-    for point in appliance.ask(&["point", "list"]).ok().as_array().unwrap() {
-        let id = point["id"].as_str().unwrap();
-        let in_pool = point["places"].as_array().unwrap().iter().any(|place| place == "pool");
-        if id != except && in_pool {
-            let _ = appliance.ask(&["point", "forget", id, "--now"]).ok();
-        }
+    for id in in_pool(appliance).iter().filter(|id| *id != except) {
+        let _ = appliance.ask(&["point", "forget", id, "--now"]).ok();
     }
-    let _ = appliance.ask(&["pool", "reclaim", "--wait"]).ok();
+    // A reclaim that was under way already may have come too early for the last of them.
+    appliance.until("the pool gave them up", |own| {
+        let _ = own.ask(&["pool", "reclaim", "--wait"]).ok();
+        in_pool(own) == [except]
+    });
 }
 
 #[test]
@@ -103,8 +113,8 @@ fn every_point_comes_back_from_the_vault_when_the_pool_has_it_no_more() {
         let point = appliance.backup("m/t");
         assert_ne!(point["result"], "failed", "{point}");
         let copy = scratch.path().join(format!("copy{round}"));
-        let status = Command::new("cp").arg("-a").arg(&tree).arg(&copy).status().unwrap();
-        assert!(status.success());
+        assert_eq!(appliance.restore("m/t@latest", &copy)["result"], "ok");
+        assert_same(&tree, &copy);
         points.push(point["point"].as_str().unwrap().to_owned());
         copies.push(copy);
         if round != 1 {
@@ -133,14 +143,9 @@ fn every_point_comes_back_from_the_vault_when_the_pool_has_it_no_more() {
     let kit = scratch.path().join("kit.txt");
     let _ = appliance.ask(&["vault", "kit", "v", "--to", &text(&kit)]).ok();
     let target = scratch.path().join("by-python");
-    let _ = second_reader(&[
-        &text(&place),
-        "--share",
-        &text(&kit),
-        "restore",
-        &points[0],
-        &text(&target),
-    ]);
+    let (vault, kit) = (text(&place), text(&kit));
+    let _ = second_reader(&["restore", &vault, &points[0], &text(&target), "--share", &kit]);
+    let _ = second_reader(&["verify", &vault, "--share", &kit]);
     assert_same(&copies[0], &target);
 }
 

@@ -16,23 +16,23 @@ fn what_cannot_be_a_vault_is_said_and_backups_go_on() {
     appliance.protect(&tree);
     let missing = scratch.path().join("not-there");
     let code = |args: &[&str], exit: i32| appliance.ask(args).error(exit);
-    assert_eq!(code(&["vault", "add", "v", "--url", &url(&missing)], 1), "KH-E0804");
-    assert_eq!(code(&["vault", "add", "v", "--url", "ftp://x/y"], 2), "KH-E0816");
-    assert_eq!(code(&["vault", "add", "v", "--url", "s3://bucket/p"], 2), "KH-E0818");
-    assert_eq!(code(&["vault", "ship", "v"], 1), "KH-E0801");
-    assert_eq!(code(&["vault", "list", "v"], 1), "KH-E0801");
+    assert_eq!(code(&["vault", "add", "v", "--url", &url(&missing)], 1), "KH-E1004");
+    assert_eq!(code(&["vault", "add", "v", "--url", "ftp://x/y"], 2), "KH-E1016");
+    assert_eq!(code(&["vault", "add", "v", "--url", "s3://bucket/p"], 2), "KH-E1018");
+    assert_eq!(code(&["vault", "ship", "v"], 1), "KH-E1001");
+    assert_eq!(code(&["vault", "list", "v"], 1), "KH-E1001");
     let short = scratch.path().join("short");
     fs::write(&short, "too short").unwrap();
     let place = scratch.path().join("vault");
     fs::create_dir_all(&place).unwrap();
     let args = ["vault", "add", "v", "--url", &url(&place), "--passphrase-file", &text(&short)];
-    assert_eq!(code(&args, 2), "KH-E0808");
+    assert_eq!(code(&args, 2), "KH-E1008");
     assert_eq!(fs::read_dir(place.join("m")).map_or(0, Iterator::count), 0, "nothing was founded");
     assert_eq!(appliance.backup("m/t")["result"], "ok");
 
     let _place = add(&appliance, &scratch);
     assert_eq!(code(&["vault", "add", "v", "--url", &url(&place)], 4), "KH-E0302");
-    assert_eq!(code(&["vault", "add", "w", "--url", &url(&place)], 4), "KH-E0807");
+    assert_eq!(code(&["vault", "add", "w", "--url", &url(&place)], 4), "KH-E1007");
     let kit = scratch.path().join("kit.txt");
     let _ = appliance.ask(&["vault", "kit", "v", "--to", &text(&kit)]).ok();
     let again = ["vault", "add", "w", "--url", &url(&place), "--kit", &text(&kit)];
@@ -45,7 +45,7 @@ fn a_vault_that_was_set_back_or_is_gone_is_told_of_and_not_written_to() {
     let scratch = Scratch::new("vault-rollback");
     let tree = scratch.path().join("tree");
     random_tree(&tree, 10, 4);
-    let appliance = Appliance::ready(&scratch, 256);
+    let mut appliance = Appliance::ready(&scratch, 256);
     appliance.protect(&tree);
     let place = add(&appliance, &scratch);
     assert_eq!(appliance.backup("m/t")["result"], "ok");
@@ -60,10 +60,13 @@ fn a_vault_that_was_set_back_or_is_gone_is_told_of_and_not_written_to() {
     let newest = scratch.path().join("newest");
     fs::rename(&place, &newest).unwrap();
     fs::rename(&old, &place).unwrap();
+    appliance.stop_daemon();
+    appliance.start_daemon();
+    appliance.agent_connected();
     fs::write(tree.join("d1/more"), vec![4; 100_000]).unwrap();
     assert_eq!(appliance.backup("m/t")["result"], "ok", "local protection goes on");
     let refused = appliance.ask(&["vault", "ship", "v", "--wait"]);
-    assert_eq!((refused.code, &refused.json["error"]["code"]), (4, &"KH-E0809".into()));
+    assert_eq!((refused.code, &refused.json["error"]["code"]), (4, &"KH-E1009".into()));
     assert_eq!(status(&appliance)["state"], "refused");
     assert!(appliance.ask(&["status"]).json["lines"].to_string().contains("vault v"));
 

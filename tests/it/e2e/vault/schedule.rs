@@ -27,10 +27,10 @@ fn a_point_is_shipped_behind_the_backup_that_made_it() {
     random_tree(&tree, 10, 4);
     let appliance = Appliance::ready(&scratch, 256);
     appliance.protect(&tree);
+    let _place = add(&appliance, &scratch);
     let group = scratch.path().join("g.toml");
     fs::write(&group, GOALS).unwrap();
     let _ = appliance.ask(&["group", "apply", &text(&group)]).ok();
-    let _place = add(&appliance, &scratch);
     assert_eq!(appliance.backup("m/t")["result"], "ok");
     appliance.until("the point is in the vault", |own| number(&status(own), "points") == 1);
     fs::write(tree.join("d1/more"), "more").unwrap();

@@ -2,6 +2,7 @@
 
 mod budget;
 mod restores;
+pub(crate) mod thief;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -5,11 +5,14 @@ mod figures;
 mod kills;
 #[cfg(feature = "mutants")]
 mod mutants;
+mod store;
 mod twice;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use keelhold_chunk::{ChunkId, IdKey};
@@ -27,6 +30,7 @@ use crate::random::{Random, seeded};
 use crate::testing::{POOL, master, now, slots};
 use crate::units::SourceId;
 use crate::work::InPlace;
+use store::{Kept, Plan, TestStore, Turns};
 
 pub(crate) const TERMS: Terms = Terms { creates_only: true, until: None };
 /// Small, so that a shipment is many objects.
@@ -226,30 +230,47 @@ impl Site {
         seeded(seed << 20 | self.shipments)
     }
 
+    /// Polls a shipment so many times; `None`: it was killed before it ended.
+    pub fn ship_over(
+        &mut self,
+        store: &TestStore<'_>,
+        (pool, order): (&Pool, &Order),
+        seed: u64,
+        polls: usize,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Option<Result<Shipped, ShipError>> {
+        let (mut ids, mut random) = (self.ids(), self.random(seed));
+        let opened = self.opened.clone();
+        let (watch, pace) = (&|_| {}, &Unpaced);
+        let shipping =
+            ship(store, &opened, &mut ids, pool, order, pace, &InPlace, &mut random, watch, stop);
+        let mut shipping = pin!(is_send(shipping));
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..polls {
+            if let Poll::Ready(ended) = shipping.as_mut().poll(&mut context) {
+                return Some(ended);
+            }
+        }
+        None
+    }
+
     /// One shipment over a store that never waits.
     pub fn ship(
         &mut self,
-        store: &impl Store,
+        store: &impl Kept,
         pool: &Pool,
         order: &Order,
         seed: u64,
     ) -> Result<Shipped, ShipError> {
-        let (mut ids, mut random) = (self.ids(), self.random(seed));
-        let shipped = now(ship(
-            store,
-            &self.opened,
-            &mut ids,
-            pool,
-            order,
-            &Unpaced,
-            &InPlace,
-            &mut random,
-            &|_| {},
-            &|| false,
-        ))?;
+        let ended = self.ship_over(&store.kept(), (pool, order), seed, 1, &|| false);
+        let shipped = ended.expect("this store never waits")?;
         self.opened = shipped.opened.clone();
         Ok(shipped)
     }
+}
+
+fn is_send<T: Send>(value: T) -> T {
+    value
 }
 
 /// Reads the vault as a stranger with the key: what it has of a pool, each byte compared.

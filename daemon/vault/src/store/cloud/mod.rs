@@ -13,6 +13,8 @@ mod open;
 mod pages;
 mod refusal;
 mod requests;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::collections::HashMap;
@@ -39,6 +41,8 @@ use wire::{Asked, Lock};
 
 /// Names whose first versions are remembered.
 const FIRSTS_MAX: usize = 65_536;
+/// Pages that are read for one answer: a million versions, which somebody put there to hinder us.
+const PAGES_MAX: usize = 1000;
 /// No object is longer; what is asked for beyond that is not there.
 const ASKED_MAX: u64 = 128 << 20;
 
@@ -71,6 +75,12 @@ impl Found {
         let newest = rows.iter().find(|row| row.is_newest && !row.is_marker);
         Self { first, newest: newest.and_then(|row| row.version.clone()), all: rows }
     }
+}
+
+fn cut(mut listing: Listing, limit: usize) -> Listing {
+    listing.has_more |= listing.entries.len() > limit;
+    listing.entries.truncate(limit);
+    listing
 }
 
 /// The refusal inside an error of the crate.
@@ -129,13 +139,13 @@ impl CloudStore {
     async fn find(&self, name: &str) -> Result<Found, Refusal> {
         let key = self.key(name);
         let (mut rows, mut mark): (Vec<Row>, Option<Mark>) = (Vec::new(), None);
-        loop {
+        // A server that says "more" for ever must not hold us for ever.
+        for _ in 0..PAGES_MAX {
             let page = self.requests.page(&key, "", mark.as_ref(), LIST_MAX).await?;
             let is_past = page.rows.iter().any(|row| row.key != key);
             rows.extend(page.rows.into_iter().filter(|row| row.key == key));
             match page.next {
-                // A server that says "more" for ever must not hold us for ever.
-                Some(next) if !is_past && mark.as_ref() != Some(&next) => mark = Some(next),
+                Some(next) if !is_past => mark = Some(next),
                 _ => break,
             }
         }
@@ -223,8 +233,11 @@ impl CloudStore {
         }
         match answer {
             Ok(bytes) => bytes.map_err(beyond),
-            Err(refusal) if refusal.status == 416 => {
-                Err(self.len(name).await?.map_or(refusal, beyond))
+            // Servers say it with a status, or, where the range begins at the end, with an answer that
+            // cannot be.
+            Err(refusal) if refusal.status == 416 || refusal.fault == StoreFault::Unfit => {
+                let len = self.len(name).await?.filter(|len| *len < end);
+                Err(len.map_or(refusal, beyond))
             }
             Err(refusal) => Err(refusal),
         }
@@ -241,8 +254,8 @@ impl CloudStore {
         let from = if after.is_empty() { "" } else { from.as_str() };
         let (mut rows, mut mark): (Vec<Row>, Option<Mark>) = (Vec::new(), None);
         let mut listing = Listing::default();
-        loop {
-            let asked = (limit + 1).min(LIST_MAX);
+        let asked = (limit + 1).min(LIST_MAX);
+        for _ in 0..PAGES_MAX {
             let page = self.requests.page(&prefix, from, mark.as_ref(), asked).await?;
             rows.extend(page.rows);
             // More of the last key's versions may be on the next page.
@@ -252,40 +265,35 @@ impl CloudStore {
             };
             let rest = rows.split_off(rows.len() - kept);
             for group in rows.chunk_by(|left, right| left.key == right.key) {
-                self.take(group, from, &mut listing);
+                self.take(group, from, &mut listing)?;
             }
             rows = rest;
             match page.next {
-                Some(next) if mark.as_ref() == Some(&next) => {
-                    return Err(Refusal::silent(StoreFault::Listing {
-                        what: "a page that never ends",
-                    }));
-                }
-                Some(_) if !listing.entries.is_empty() => {
+                Some(_) if listing.entries.len() + 1 >= asked => {
                     listing.has_more = true;
-                    break;
+                    return Ok(cut(listing, limit));
                 }
                 Some(next) => mark = Some(next),
-                None => break,
+                None => return Ok(cut(listing, limit)),
             }
         }
-        listing.has_more |= listing.entries.len() > limit;
-        listing.entries.truncate(limit);
-        Ok(listing)
+        Err(Refusal::silent(StoreFault::Listing { what: "more and more pages" }))
     }
 
     /// What the versions of one key say.
-    fn take(&self, group: &[Row], from: &str, listing: &mut Listing) {
-        let Some(row) = group.iter().rfind(|row| !row.is_marker) else { return };
-        let Some(name) = row.key.strip_prefix(&self.prefix) else { return };
+    fn take(&self, group: &[Row], from: &str, listing: &mut Listing) -> Result<(), Refusal> {
+        let Some(row) = group.iter().rfind(|row| !row.is_marker) else { return Ok(()) };
+        let name = row.key.strip_prefix(&self.prefix).ok_or_else(|| {
+            Refusal::silent(StoreFault::Listing { what: "names that were not asked for" })
+        })?;
         // Where a server starts earlier than it was asked to.
-        if row.key.as_str() <= from {
-            return;
+        if row.key.as_str() > from {
+            if let Some(version) = &row.version {
+                self.remember(name, version);
+            }
+            listing.entries.push(Entry { name: name.to_owned(), len: row.len });
         }
-        if let Some(version) = &row.version {
-            self.remember(name, version);
-        }
-        listing.entries.push(Entry { name: name.to_owned(), len: row.len });
+        Ok(())
     }
 
     /// Where versions cannot be listed.
@@ -369,11 +377,14 @@ impl CloudStore {
         let key = self.key(name);
         let rows = match self.find(name).await {
             Ok(found) => found.all,
-            Err(refusal) if refusal.is_unknown_request() => Vec::new(),
+            Err(refusal) if refusal.is_unknown_request() => {
+                return self.requests.delete(&key, None).await;
+            }
             Err(refusal) => return Err(refusal),
         };
         self.firsts().remove(name);
-        if rows.iter().all(|row| row.version.is_none()) {
+        // Where there is nothing, deleting would put a marker there.
+        if rows.first().is_some_and(|row| row.version.is_none()) && rows.len() == 1 {
             return self.requests.delete(&key, None).await;
         }
         let mut refused = None;

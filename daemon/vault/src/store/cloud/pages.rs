@@ -31,7 +31,7 @@ pub struct Page {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct S3Page {
-    #[serde(default)]
+    /// Always there: a page of something else is no empty listing.
     is_truncated: bool,
     #[serde(default)]
     next_key_marker: String,
@@ -77,7 +77,7 @@ pub fn s3(body: &[u8]) -> Option<Page> {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct AzurePage {
-    #[serde(default)]
+    /// Always there, as above.
     blobs: AzureBlobs,
     #[serde(default)]
     next_marker: String,

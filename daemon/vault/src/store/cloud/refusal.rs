@@ -38,7 +38,8 @@ impl Refusal {
     /// Whether the server does not know what it was asked for, or keeps it from this credential: another
     /// way may be open.
     pub fn is_unknown_request(&self) -> bool {
-        matches!(self.status, 403 | 405 | 501)
+        self.fault == StoreFault::Refused
+            || self.status == StatusCode::NOT_IMPLEMENTED.as_u16()
             || matches!(self.code.as_str(), "NotImplemented" | "InvalidArgument")
     }
 

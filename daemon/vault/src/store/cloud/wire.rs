@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use data_encoding::BASE64;
-use http::header::{CONTENT_LENGTH, DATE};
+use http::header::DATE;
 use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
@@ -233,11 +233,7 @@ pub struct Service(pub std::sync::Arc<Wire>);
 
 #[async_trait::async_trait]
 impl HttpService for Service {
-    async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let is_head = request.method() == http::Method::HEAD;
-        if is_head {
-            request.headers_mut().remove(CONTENT_LENGTH);
-        }
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let answer = self.0.exchange(request).await;
         let answer = answer.map_err(|refusal| HttpError::new(HttpErrorKind::Unknown, refusal))?;
         let (parts, body) = answer.into_parts();
