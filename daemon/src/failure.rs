@@ -272,6 +272,12 @@ codes! {
         "make one with `keelhold pool create --disk PATH:SIZE`; backups go on then";
     VaultCredential = "1018", Usage, "the credential cannot be used",
         "README.md shows what such a file looks like; chmod 600 it, and name it with --credential";
+    VaultLocks = "1019", Refused, "the vault's store does not keep objects locked",
+        "switch on Object Lock (S3) or version-level immutability (Azure) of the bucket, or add the vault with --lease none";
+    VaultPruneMuch = "1020", Refused, "this would delete more of the vault than is usual",
+        "look at it with --dry-run; if it is meant, add --yes";
+    LeaseInvalid = "1021", Usage, "this is no lease",
+        "write none, expiry, or days as 30d: 7d at least";
 }
 
 /// An error as people and scripts see it.

@@ -51,7 +51,7 @@ pub fn size(bytes: u64) -> String {
 /// Reads `90s`, `15m`, `1h`, `7d`.
 #[must_use]
 pub fn parse_seconds(text: &str) -> Option<u64> {
-    let (number, unit) = text.split_at(text.len().checked_sub(1)?);
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let scale = match unit {
         "s" => 1,
         "m" => 60,
@@ -102,6 +102,7 @@ mod tests {
     fn durations_and_counts() {
         assert_eq!(parse_seconds("1h"), Some(3600));
         assert_eq!(parse_seconds("h"), None);
+        assert_eq!(parse_seconds("7é"), None);
         assert_eq!(parse_seconds(""), None);
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(count(123), "123");

@@ -103,6 +103,7 @@ pub enum JobResult {
     Disk(DiskResult),
     Ship(ShipResult),
     Verify(VerifyResult),
+    Prune(PruneResult),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,6 +125,7 @@ pub enum JobKind {
     Ship,
     /// Of a vault.
     Verify,
+    Prune,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

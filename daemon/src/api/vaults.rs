@@ -3,8 +3,8 @@
 use super::SharedDaemon;
 use super::answer::{Answer, body, whole};
 use super::types::{
-    Bandwidth, Kit, KitShapeRequest, NewGeo, NewPassphrase, NewVault, NewZone, Started, Vault,
-    VaultPoint, VerifyRequest,
+    Bandwidth, Kit, KitShapeRequest, NewGeo, NewPassphrase, NewVault, NewZone, PruneRequest,
+    Started, Vault, VaultPoint, VerifyRequest,
 };
 use crate::audit::Actor;
 use axum::Json;
@@ -43,6 +43,16 @@ pub async fn verify(
 ) -> Answer<Started> {
     let request: VerifyRequest = body(&bytes)?;
     Ok(Json(crate::vault::verify(&daemon, &name, request.whole).await?))
+}
+
+pub async fn prune(
+    State(daemon): State<SharedDaemon>,
+    ConnectInfo(actor): ConnectInfo<Actor>,
+    Path(name): Path<String>,
+    bytes: Bytes,
+) -> Answer<Started> {
+    let request: PruneRequest = body(&bytes)?;
+    Ok(Json(crate::vault::prune(&daemon, actor, &name, request).await?))
 }
 
 pub async fn points(

@@ -6,8 +6,8 @@ use super::passphrase::{self, Ask};
 use super::wait::finish;
 use crate::api::address::Address;
 use crate::api::types::{
-    Bandwidth, Kit, KitShapeRequest, NewGeo, NewPassphrase, NewVault, NewZone, Started,
-    Vault as Shown, VaultPoint, VerifyRequest,
+    Bandwidth, Kit, KitShapeRequest, NewGeo, NewPassphrase, NewVault, NewZone, PruneRequest,
+    Started, Vault as Shown, VaultPoint, VerifyRequest,
 };
 use crate::failure::{Code, Exit, Failure};
 use crate::size_text::{count, size};
@@ -29,6 +29,17 @@ pub async fn run(context: &Context, verb: Vault) -> Result<Exit, Failure> {
             let mut client = context.client().await?;
             let request = VerifyRequest { whole };
             let started = client.post(&address(&name).segment(b"verify"), &request).await?;
+            return finish(context, client, started, true).await;
+        }
+        Vault::Prune { name, credential, dry_run, second } => {
+            let request = PruneRequest {
+                credential: credential.as_deref().map(secret_text).transpose()?,
+                dry_run,
+                confirmed: context.global.yes,
+                second,
+            };
+            let mut client = context.client().await?;
+            let started = client.post(&address(&name).segment(b"prune"), &request).await?;
             return finish(context, client, started, true).await;
         }
         Vault::Status => {
@@ -136,6 +147,7 @@ async fn add(context: &Context, args: VaultAdd) -> Result<Exit, Failure> {
         credential: args.credential.as_deref().map(secret_text).transpose()?,
         passphrase: passphrase::read(args.passphrase_file.as_deref(), ask)?,
         kit: kit_texts(&args.kit)?,
+        lease: args.lease,
     };
     let vault: Shown = context.client().await?.post(&Address::new("/vaults"), &request).await?;
     context.printer.show(&vault, |vault| {

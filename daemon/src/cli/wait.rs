@@ -5,7 +5,7 @@ use super::client::Client;
 use crate::api::address::Address;
 use crate::api::types::{
     BackupRequest, BackupResult, DiskResult, Job, JobEvent, JobKind, JobResult, JobState, Outcome,
-    Pace, ReclaimResult, RestoreResult, ShipResult, Started, VerifyResult,
+    Pace, PruneResult, ReclaimResult, RestoreResult, ShipResult, Started, VerifyResult,
 };
 use crate::failure::{Code, Exit, Failure};
 use crate::record::SourceName;
@@ -129,6 +129,7 @@ fn show_result(context: &Context, job: &Job) -> Result<Exit, Failure> {
         Some(JobResult::Disk(result)) => context.printer.show(result, disk_lines)?,
         Some(JobResult::Ship(result)) => context.printer.show(result, ship_lines)?,
         Some(JobResult::Verify(result)) => context.printer.show(result, verify_lines)?,
+        Some(JobResult::Prune(result)) => context.printer.show(result, prune_lines)?,
         None => context.printer.show(job, |_| Vec::new())?,
     }
     if let Some(error) = &job.error {
@@ -233,6 +234,13 @@ fn ship_lines(result: &ShipResult) -> Vec<String> {
     if result.points_gone > 0 {
         lines.push(format!("{} points left the vault by its policy", count(result.points_gone)));
     }
+    if result.locks_renewed > 0 {
+        lines.push(format!("locks of {} objects renewed", count(result.locks_renewed)));
+    }
+    if result.repacked > 0 {
+        let (objects, sent) = (count(result.repacked), size(result.bytes_repacked));
+        lines.push(format!("{objects} objects that were mostly dead written again, {sent} sent"));
+    }
     lines.extend(result.left_out.iter().map(|what| format!("left out: {what}")));
     lines
 }
@@ -250,6 +258,31 @@ fn verify_lines(result: &VerifyResult) -> Vec<String> {
         result.seconds
     )];
     lines.extend(result.findings.iter().map(|what| format!("not as it was shipped: {what}")));
+    lines
+}
+
+fn prune_lines(result: &PruneResult) -> Vec<String> {
+    let (objects, bytes) = (count(result.objects), size(result.bytes));
+    let all = size(result.bytes_all);
+    let mut lines = vec![match result.dry_run {
+        true => format!("vault {}: {objects} objects would go, {bytes} of {all}", result.vault),
+        false => format!(
+            "{}: {objects} objects of vault {} deleted, {bytes} of {all}; {:.1} s",
+            result.result.word(),
+            result.vault,
+            result.seconds
+        ),
+    }];
+    if result.locked > 0 {
+        let bytes = size(result.bytes_locked);
+        lines.push(format!(
+            "{} objects are locked for now, {bytes}: delete again later",
+            count(result.locked)
+        ));
+    }
+    if result.dry_run {
+        lines.extend(result.names.iter().take(20).map(|name| format!("  {name}")));
+    }
     lines
 }
 

@@ -32,6 +32,7 @@ impl FinishedJob {
             Some(JobResult::Disk(result)) => result.unmoved.truncate(NAMED_MAX),
             Some(JobResult::Ship(result)) => result.left_out.truncate(NAMED_MAX),
             Some(JobResult::Verify(result)) => result.findings.truncate(NAMED_MAX),
+            Some(JobResult::Prune(result)) => result.names.truncate(NAMED_MAX),
             None => {}
         }
         serde_json::to_vec(&kept).unwrap_or_default()

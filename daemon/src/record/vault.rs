@@ -16,7 +16,7 @@ pub struct VaultRecord {
     /// Shipping to it, by hours of the week; lines as `[[bandwidth]]` of a group has them.
     #[serde(default)]
     pub bandwidth: Vec<BandwidthRule>,
-    /// Seconds that objects are locked for; none: they are not.
+    /// Seconds that objects are locked for; none: they are not; `i64::MAX`: until they expire.
     #[serde(default)]
     pub lease: Option<i64>,
     /// When the kit was last printed.
@@ -89,4 +89,10 @@ pub struct VaultSeen {
     pub geo_number: u64,
     #[serde(default)]
     pub geo_at: Option<i64>,
+    /// When leases were last looked after.
+    #[serde(default)]
+    pub renewed_at: Option<i64>,
+    /// When mostly dead objects are looked for next.
+    #[serde(default)]
+    pub repack_at: Option<i64>,
 }

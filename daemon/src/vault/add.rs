@@ -2,6 +2,7 @@
 
 use super::failure::{of_chain, of_store_error};
 use super::kit::{combined, kdf, passphrase};
+use super::lease::Wish;
 use super::local::{Random, Vault, open_place};
 use super::pace::parse_rules;
 use super::place::Place;
@@ -18,11 +19,13 @@ use data_encoding::HEXLOWER;
 use keelhold_vault::VaultId;
 use keelhold_vault::chain::{self as manifests, Opened, Terms, Unlock};
 use keelhold_vault::keys::{KitSecret, KitShape, MasterKey, Slots};
-use keelhold_vault::store::{Store as _, probe};
+use keelhold_vault::store::{Store as _, Until, probe, probe_locks};
 use std::sync::Arc;
 
 /// Vaults of one appliance.
 const VAULTS_MAX: usize = 1_000;
+/// The first manifest says little: a lease is enough for it.
+const YEAR: i64 = 366 * 86_400;
 
 struct Made {
     opened: Opened,
@@ -58,7 +61,11 @@ impl Daemon {
             ));
         }
         let listed = place.list("m/", "", 1).await.map_err(|error| of_store_error(&error))?;
-        let terms = Terms { creates_only: probed.creates_only, until: None };
+        let lease =
+            self.lease_of(&place, Wish::parse(new.lease.as_deref())?, &mut findings).await?;
+        let until =
+            lease.map(|lease| Until(self.store.clock.now().0 / 1_000_000_000 + lease.min(YEAR)));
+        let terms = Terms { creates_only: probed.creates_only, until };
         let made = match listed.entries.is_empty() {
             true => self.make_vault(&place, &new, terms).await?,
             false => self.take_vault(&place, &new).await?,
@@ -79,7 +86,7 @@ impl Daemon {
             endpoint: new.endpoint,
             added_at: self.store.clock.now().0,
             bandwidth: Vec::new(),
-            lease: None,
+            lease,
             geo: None,
             zone_at: None,
             kit_at: None,
@@ -99,6 +106,39 @@ impl Daemon {
         let vault = Arc::new(vault);
         self.vaults.put(Arc::clone(&vault));
         Ok((vault, findings))
+    }
+
+    /// Tries out whether the store keeps what is locked. Seconds of a lease; none: nothing is locked.
+    async fn lease_of(
+        &self,
+        place: &Place,
+        wish: Wish,
+        findings: &mut Vec<String>,
+    ) -> Result<Option<i64>, Failure> {
+        if wish == Wish::Never {
+            findings.push(String::from("nothing is locked: whoever may delete there, can"));
+            return Ok(None);
+        }
+        let now = self.store.clock.now().0 / 1_000_000_000;
+        let proof = probe_locks(place, now, &mut Random).await;
+        let proof = proof.map_err(|error| of_store_error(&error))?;
+        if !proof.is_proved() {
+            let text = match proof.locks {
+                false => "this store locks nothing: whoever may delete there, can",
+                true => "this store takes locks and does not keep them: nothing is locked",
+            };
+            if let Wish::For(_) = wish {
+                return Err(Failure::new(Code::VaultLocks, text));
+            }
+            findings.push(text.to_owned());
+            return Ok(None);
+        }
+        if proof.may_delete {
+            findings.push(String::from(
+                "this credential may delete what is not locked: shipping needs no such right",
+            ));
+        }
+        Ok(wish.lease())
     }
 
     async fn make_vault(

@@ -11,7 +11,7 @@ use crate::group::{Groups, Stated};
 use crate::id_text;
 use crate::point_facts::PointFacts;
 use crate::record::{SourceRecord, StoppedHow};
-use crate::retention::point::{now_of, tag_names, timestamp, to_policy};
+use crate::retention::point::{nanos, now_of, tag_names, timestamp, to_policy};
 use crate::retention::was_to_stay;
 use crate::settings::Settings;
 use crate::source::Names;
@@ -48,6 +48,8 @@ pub(super) struct Plan {
     /// In the order of their commits.
     pub points: Vec<Chosen>,
     pub gone: Vec<PointId>,
+    /// Class of each point that stays or comes, and when it expires; `i64::MAX` is never.
+    pub expiry: Vec<(Class, i64)>,
 }
 
 /// Objects of one class hold what is expected to be needed equally long.
@@ -258,6 +260,14 @@ impl Daemon {
         // What would go at once is not sent.
         plan.points.retain(|chosen| !goes(&chosen.info.id));
         plan.gone = held.iter().map(|point| point.point).filter(goes).collect();
+        let expires = |id: &PointId| {
+            let at = judged.get(id).and_then(|verdict| verdict.expires_at);
+            at.map_or(i64::MAX, |at| nanos(at).0)
+        };
+        let stays = held.iter().filter(|point| !goes(&point.point));
+        let stays = stays.map(|point| (point.class, expires(&point.point)));
+        let comes = plan.points.iter().map(|of| (of.class, expires(&of.info.id)));
+        plan.expiry = stays.chain(comes).collect();
         plan
     }
 }

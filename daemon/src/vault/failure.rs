@@ -4,7 +4,10 @@ use crate::failure::{Code, Failure, chain};
 use keelhold_vault::chain::{ChainError, VoidReason};
 use keelhold_vault::format::FormatFault;
 use keelhold_vault::ids::IdsError;
+use keelhold_vault::lease::LeaseError;
+use keelhold_vault::prune::PruneError;
 use keelhold_vault::read::ReadError;
+use keelhold_vault::repack::RepackError;
 use keelhold_vault::ship::ShipError;
 use keelhold_vault::store::{OpenError, StoreError, StoreFault};
 
@@ -107,6 +110,39 @@ pub fn of_ship(error: &ShipError) -> Failure {
         ShipError::Answer { .. } | ShipError::AllRecordsNeeded | ShipError::TooManyRecords => {
             Code::Internal
         }
+    };
+    Failure::of(code, error)
+}
+
+#[must_use]
+pub fn of_lease(error: &LeaseError) -> Failure {
+    match error {
+        LeaseError::Store(error) => of_store_error(error),
+        LeaseError::Ids(error) => of_ids(error),
+        LeaseError::Shorter { .. } => Failure::of(Code::VaultLocks, error),
+    }
+}
+
+#[must_use]
+pub fn of_prune(error: &PruneError) -> Failure {
+    match error {
+        PruneError::Store(error) => of_store_error(error),
+        PruneError::Chain(error) => of_chain(error),
+        PruneError::TooMuch { .. } => Failure::of(Code::VaultPruneMuch, error),
+        _ => Failure::of(Code::VaultDamaged, error),
+    }
+}
+
+#[must_use]
+pub fn of_repack(error: &RepackError) -> Failure {
+    let code = match error {
+        RepackError::Store(error) => return of_store_error(error),
+        RepackError::Chain(error) => return of_chain(error),
+        RepackError::Ids(error) => return of_ids(error),
+        RepackError::Leftovers(error) => return of_ship(error),
+        RepackError::Unknown { .. } => Code::Internal,
+        RepackError::Damaged { .. } | RepackError::OtherBytes { .. } => Code::VaultDamaged,
+        RepackError::Foreign { .. } => Code::VaultForeign,
     };
     Failure::of(code, error)
 }

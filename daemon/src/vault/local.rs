@@ -173,11 +173,15 @@ impl Vault {
         view.is_some_and(|view| view.points.binary_search_by_key(point, |of| of.point).is_ok())
     }
 
+    pub(super) fn dir(&self) -> PathBuf {
+        self.dir.clone()
+    }
+
     pub(super) fn ids_dir(&self) -> PathBuf {
         self.dir.join("ids")
     }
 
-    fn last_seen(&self) -> Option<Seen> {
+    pub(super) fn last_seen(&self) -> Option<Seen> {
         let seen = self.seen();
         let link = HEXLOWER.decode(seen.link_hex.as_bytes()).ok()?.try_into().ok()?;
         Some(Seen { number: ManifestNumber(seen.number), link: Link(link) })

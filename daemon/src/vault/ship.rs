@@ -2,9 +2,11 @@
 
 use super::choose::{Chosen, Plan};
 use super::failure::{of_ids, of_ship};
+use super::lease::RENEW_EVERY;
 use super::local::{Random, Vault};
 use super::outgoing::{Blocking, PoolSource};
 use super::records;
+use super::repack::repack_if_due;
 use crate::api::types::{JobKind, JobResult, Outcome, ShipResult, Started};
 use crate::daemon::Daemon;
 use crate::failure::{Code, Failure, chain};
@@ -17,8 +19,8 @@ use crate::size_text::size;
 use keelhold_policy::schedule::{Kind, Outcome as Ended};
 use keelhold_vault::ids::Ids;
 use keelhold_vault::ship::{
-    Locks, OBJECT_LEN_DEFAULT, Order, Progress, ROUND_CHUNKS_DEFAULT, STREAMS_DEFAULT, ShipPoint,
-    Shipped, ship, wants_all_records,
+    OBJECT_LEN_DEFAULT, Order, Progress, ROUND_CHUNKS_DEFAULT, STREAMS_DEFAULT, ShipPoint, Shipped,
+    ship, wants_all_records,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -50,6 +52,19 @@ async fn prove_old(daemon: &Arc<Daemon>) {
         };
         if is_due && let Err(failure) = super::verify(daemon, &vault.name(), false).await {
             tracing::warn!(vault = vault.name(), error = failure.message, "a vault was not proved");
+        }
+    }
+}
+
+/// Leases run on where nothing is backed up: they are looked after once a day all the same.
+fn renew_old(daemon: &Daemon) {
+    let now = daemon.store.clock.now().0;
+    for vault in daemon.vaults.all().iter().filter(|vault| vault.record().lease.is_some()) {
+        let mut state = vault.state();
+        let is_idle = state.job.is_none() && !state.begun && state.not_before.is_none();
+        let since = state.seen.renewed_at.or(state.seen.shipped_at);
+        if is_idle && since.is_some_and(|at| now.saturating_sub(at) >= RENEW_EVERY) {
+            state.again = true;
         }
     }
 }
@@ -96,6 +111,7 @@ pub fn want(daemon: &Daemon, vault: &str, source: &str) {
 pub async fn run(daemon: Arc<Daemon>, mut stopping: watch::Receiver<bool>) {
     let mut running = tokio::task::JoinSet::new();
     loop {
+        renew_old(&daemon);
         for vault in daemon.vaults.all() {
             if let Some(wanted) = vault.begin_wanted(tokio::time::Instant::now()) {
                 let daemon = Arc::clone(&daemon);
@@ -266,6 +282,7 @@ async fn ship_now(
     let (points, gone) = (plan.points.len(), plan.gone.len());
     daemon.jobs.log(job, format!("{points} points to ship, {gone} to let go"));
     let source = PoolSource::new(&daemon.store.pool, &plan).await.map_err(of_closed)?;
+    let locks = super::lease::renewed(daemon, vault, &opened, ids, &plan).await?;
     let mut left_out = Vec::new();
     let points = points_of(daemon, &plan, &mut left_out).await?;
     let order = Order {
@@ -273,7 +290,7 @@ async fn ship_now(
         gone: plan.gone,
         records: changed,
         records_are_all: are_all,
-        locks: Locks::default(),
+        locks: locks.locks.clone(),
         now: daemon.store.clock.now().0,
         witnessed: daemon.store.pool.now().0,
         object_len: OBJECT_LEN_DEFAULT,
@@ -296,7 +313,7 @@ async fn ship_now(
         &stop,
     )
     .await;
-    let shipped = shipped.map_err(|error| of_ship(&error))?;
+    let mut shipped = shipped.map_err(|error| of_ship(&error))?;
     left_out.extend(
         shipped.left_out.iter().map(|(point, why)| format!("{}: {why}", id_text::encode(&point.0))),
     );
@@ -307,8 +324,29 @@ async fn ship_now(
         (state.seen.objects, state.seen.bytes) = (objects, bytes);
         state.records = Some((shipped.opened.newest, has));
     }
-    let result = result(vault, job, &shipped, gone as u64, left_out);
-    vault.saw(shipped.opened).await;
+    let shipped_number = shipped.opened.newest.number.0;
+    let mut result = result(vault, job, &shipped, gone as u64, left_out);
+    (result.locks_renewed, result.locks_asked) = (locks.extended, locks.asked + locks.sampled);
+    vault.saw(shipped.opened.clone()).await;
+    // What has been shipped is there, whatever comes of this.
+    let repacked = repack_if_due(daemon, vault, &shipped.opened, ids, (locks.locks, terms)).await;
+    match repacked {
+        Ok(None) => {}
+        Ok(Some(done)) => {
+            (result.repacked, result.bytes_repacked) = (done.let_go, done.sent_bytes);
+            result.manifest = done.opened.newest.number.0;
+            shipped.opened = done.opened;
+        }
+        Err(failure) => {
+            let text = format!("what is mostly dead was not written again: {}", failure.message);
+            daemon.jobs.log(job, text);
+        }
+    }
+    if shipped.opened.newest.number.0 != shipped_number {
+        let records = vault.state().records.take();
+        vault.state().records = records.map(|(_, known)| (shipped.opened.newest, known));
+        vault.saw(shipped.opened).await;
+    }
     Ok(result)
 }
 
@@ -341,6 +379,10 @@ fn result(
         bytes: shipped.bytes,
         bytes_data: shipped.data_bytes,
         requests: shipped.requests,
+        locks_renewed: 0,
+        locks_asked: 0,
+        repacked: 0,
+        bytes_repacked: 0,
         manifest: shipped.opened.newest.number.0,
         seconds: 0.0,
         left_out,

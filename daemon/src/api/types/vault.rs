@@ -15,6 +15,9 @@ pub struct NewVault {
     /// Texts of the kit's files, for a vault that is there already.
     #[serde(default)]
     pub kit: Vec<String>,
+    /// `none`, `expiry`, or for how long objects are locked; none given: thirty days, if the store can.
+    #[serde(default)]
+    pub lease: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -109,8 +112,18 @@ pub struct ShipResult {
     pub bytes_data: u64,
     /// Chunks that an interrupted shipment had sent.
     pub chunks_taken_over: u64,
-    /// To the store, all of them.
+    /// To the store, all of them but those that renew locks.
     pub requests: u64,
+    /// Objects whose locks were renewed, and those that were asked for theirs.
+    #[serde(default)]
+    pub locks_renewed: u64,
+    #[serde(default)]
+    pub locks_asked: u64,
+    /// Objects that were mostly dead and are needed no more, and bytes sent for that.
+    #[serde(default)]
+    pub repacked: u64,
+    #[serde(default)]
+    pub bytes_repacked: u64,
     pub manifest: u64,
     pub seconds: f64,
     /// Points that could not be shipped, and why.
@@ -134,6 +147,46 @@ pub struct VerifyResult {
     pub findings: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<WireFailure>,
+}
+
+/// What deleting came to, or with `dry_run` would come to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PruneResult {
+    pub result: Outcome,
+    pub job: u64,
+    pub vault: String,
+    pub dry_run: bool,
+    /// Deleted, manifests too, and their bytes.
+    pub objects: u64,
+    pub bytes: u64,
+    /// Of the whole vault before.
+    pub bytes_all: u64,
+    /// Not needed any more and locked for now.
+    pub locked: u64,
+    pub bytes_locked: u64,
+    pub seconds: f64,
+    /// Some of the objects, and why each may go; the audit has all that were deleted.
+    pub names: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<WireFailure>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub struct PruneRequest {
+    /// Text of the file with the credential that may delete.
+    pub credential: Option<String>,
+    pub dry_run: bool,
+    /// Go on although it is much.
+    pub confirmed: bool,
+    /// At the second place.
+    #[serde(default)]
+    pub second: bool,
+}
+
+impl std::fmt::Debug for PruneRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PruneRequest(dry_run: {})", self.dry_run)
+    }
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

@@ -27,6 +27,22 @@ pub enum Vault {
         #[arg(long)]
         whole: bool,
     },
+    /// Delete what no manifest of the last seven days needs, with a credential that may delete
+    ///
+    /// The credential is used once and kept nowhere; shipping needs no right to delete. More than a fifth
+    /// of the vault goes only with --yes. Each deletion stands in `keelhold audit list`.
+    Prune {
+        name: String,
+        /// Not needed for a vault in a directory
+        #[arg(long, value_name = "FILE")]
+        credential: Option<PathBuf>,
+        /// Say what would go, and why
+        #[arg(long)]
+        dry_run: bool,
+        /// At the vault's second place
+        #[arg(long)]
+        second: bool,
+    },
     /// The recovery points in a vault
     List { name: String },
     /// Print the recovery kit: what opens the vault when the appliance is gone
@@ -86,6 +102,11 @@ pub struct VaultAdd {
     pub credential: Option<PathBuf>,
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
+    /// How long objects are locked: `none`, `expiry`, or a lease as `30d`, renewed while they are needed
+    ///
+    /// Without it: 30d, if the store proves that it refuses to delete what is locked.
+    #[arg(long, value_name = "LEASE")]
+    pub lease: Option<String>,
     /// Shares of the recovery kit of a vault that is there already
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub kit: Vec<PathBuf>,

@@ -52,14 +52,16 @@ pub async fn renew(
     let mut renewed = Renewed { needed: needed.len() as u64, ..Renewed::default() };
     let names: BTreeSet<&str> = needed.iter().map(|needed| needed.name.as_str()).collect();
     book.keep_only(&names);
-    let unknown = needed.iter().map(|needed| &needed.name);
-    let unknown: Vec<&String> = unknown.filter(|name| book.until(name).is_none()).collect();
+    let unknown = needed.iter().map(|needed| needed.name.clone());
+    let unknown: Vec<String> = unknown.filter(|name| book.until(name).is_none()).collect();
     renewed.asked = unknown.len() as u64;
-    let asked = stream::iter(unknown)
-        .map(|name| async move { (name, store.locked_until(name).await) })
-        .buffered(terms.streams.max(1));
-    for (name, until) in asked.collect::<Vec<_>>().await {
-        book.note(name, until?.unwrap_or(Until(0)));
+    let mut asked = Vec::with_capacity(unknown.len());
+    for name in unknown {
+        asked.push(async move { (store.locked_until(&name).await, name) });
+    }
+    let asked = stream::iter(asked).buffered(terms.streams.max(1));
+    for (until, name) in asked.collect::<Vec<_>>().await {
+        book.note(&name, until?.unwrap_or(Until(0)));
     }
     let half = seconds(terms.now.saturating_add(terms.lease / 2)).unwrap_or(Until(0));
     let is_due = |needed: &&Needed| {
@@ -83,9 +85,11 @@ async fn extend(
     terms: &Terms,
     due: &[&Needed],
 ) -> Result<(), LeaseError> {
-    let extended = stream::iter(due.iter().copied())
-        .map(|needed| async move { (needed, store.extend(&needed.name, needed.target).await) })
-        .buffered(terms.streams.max(1));
+    let mut extending = Vec::with_capacity(due.len());
+    for needed in due.iter().copied() {
+        extending.push(async move { (needed, store.extend(&needed.name, needed.target).await) });
+    }
+    let extended = stream::iter(extending).buffered(terms.streams.max(1));
     let mut failed: Option<StoreError> = None;
     for (needed, done) in extended.collect::<Vec<_>>().await {
         match done {

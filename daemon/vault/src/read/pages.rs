@@ -8,9 +8,11 @@ use std::pin::Pin;
 use bytes::Bytes;
 use keelhold_chunk::{ChunkId, IdKey, Reader, SpanDigest};
 use keelhold_disk::tree::{
-    ContentStore, PageKind, PageRef, PageStore, PointReader, SpanPart, TreeRoot,
+    self, ContentStore, PageKind, PageRef, PageStore, PointReader, SpanPart, TreeRoot,
 };
 use keelhold_disk::units::ChunkNumber;
+
+use roaring::RoaringTreemap;
 
 use super::{Located, ReadError, VaultReader, name_of};
 use crate::format::{Place, Point};
@@ -80,6 +82,23 @@ impl<S: Store> VaultReader<S> {
     }
 
     /// A point, open for reading. Nothing is fetched yet. What is near is asked before the vault.
+    /// All numbers a point needs, by walking its tree. Not for threads.
+    pub async fn reach(&self, point: &PointId) -> Result<RoaringTreemap, ReadError>
+    where
+        S: 'static,
+    {
+        let row = self.point_row(point)?;
+        let refs = self.point(point, NoLocal)?.walk_refs().await.map_err(|error| match error {
+            tree::ReadError::Store(error) => error,
+            tree::ReadError::Page { number, .. } => {
+                ReadError::NoChunk { pool: row.pool, number: number.0 }
+            }
+        })?;
+        let mut reach = refs.set().clone();
+        reach.insert(row.recipe_number);
+        Ok(reach)
+    }
+
     pub fn point<L: Local>(
         &self,
         point: &PointId,

@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use keelhold_disk::tree;
-
 use super::Run;
 use crate::format::{ObjectRef, Point};
-use crate::read::{NoLocal, ReadError, name_of};
+use crate::read::{ReadError, name_of};
 use crate::store::Store;
 use crate::units::{ObjectId, PoolId};
 
@@ -82,15 +80,7 @@ impl<S: Store + 'static> Run<'_, S> {
 
     /// All numbers a point needs, each with a place.
     async fn walk(&self, row: &Point) -> Result<Vec<u64>, ReadError> {
-        let reader = self.reader.point(&row.point, NoLocal)?;
-        let refs = reader.walk_refs().await.map_err(|error| match error {
-            tree::ReadError::Store(error) => error,
-            tree::ReadError::Page { number, .. } => {
-                ReadError::NoChunk { pool: row.pool, number: number.0 }
-            }
-        })?;
-        let mut numbers: Vec<u64> = refs.set().iter().collect();
-        numbers.push(row.recipe_number);
+        let numbers: Vec<u64> = self.reader.reach(&row.point).await?.iter().collect();
         // A place in a leaf is enough here: whether the object is right is asked of the object.
         for step in numbers.chunks(STEP) {
             match self.reader.locate(row.pool, step).await {
