@@ -76,6 +76,7 @@ fn router(daemon: SharedDaemon) -> Router<()> {
         .route("/vaults/{name}", delete(vaults::remove))
         .route("/vaults/{name}/ship", post(vaults::ship))
         .route("/vaults/{name}/verify", post(vaults::verify))
+        .route("/vaults/{name}/copy", post(vaults::copy))
         .route("/vaults/{name}/prune", post(vaults::prune))
         .route("/vaults/{name}/points", get(vaults::points))
         .route("/vaults/{name}/kit", post(vaults::kit))

@@ -126,6 +126,8 @@ pub enum JobKind {
     /// Of a vault.
     Verify,
     Prune,
+    /// From a vault into another.
+    Copy,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

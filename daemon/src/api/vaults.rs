@@ -3,8 +3,8 @@
 use super::SharedDaemon;
 use super::answer::{Answer, body, whole};
 use super::types::{
-    Bandwidth, Kit, KitShapeRequest, NewGeo, NewPassphrase, NewVault, NewZone, PruneRequest,
-    Started, Vault, VaultPoint, VerifyRequest,
+    Bandwidth, CopyRequest, Kit, KitShapeRequest, NewGeo, NewPassphrase, NewVault, NewZone,
+    PruneRequest, Started, Vault, VaultPoint, VerifyRequest,
 };
 use crate::audit::Actor;
 use axum::Json;
@@ -53,6 +53,16 @@ pub async fn prune(
 ) -> Answer<Started> {
     let request: PruneRequest = body(&bytes)?;
     Ok(Json(crate::vault::prune(&daemon, actor, &name, request).await?))
+}
+
+pub async fn copy(
+    State(daemon): State<SharedDaemon>,
+    ConnectInfo(actor): ConnectInfo<Actor>,
+    Path(name): Path<String>,
+    bytes: Bytes,
+) -> Answer<Started> {
+    let request: CopyRequest = body(&bytes)?;
+    Ok(Json(crate::vault::copy(&daemon, actor, &name, request).await?))
 }
 
 pub async fn points(

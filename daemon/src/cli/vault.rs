@@ -6,8 +6,8 @@ use super::passphrase::{self, Ask};
 use super::wait::finish;
 use crate::api::address::Address;
 use crate::api::types::{
-    Bandwidth, Kit, KitShapeRequest, NewGeo, NewPassphrase, NewVault, NewZone, PruneRequest,
-    Started, Vault as Shown, VaultPoint, VerifyRequest,
+    Bandwidth, CopyRequest, Kit, KitShapeRequest, NewGeo, NewPassphrase, NewVault, NewZone,
+    PruneRequest, Started, Vault as Shown, VaultPoint, VerifyRequest,
 };
 use crate::failure::{Code, Exit, Failure};
 use crate::size_text::{count, size};
@@ -31,6 +31,8 @@ pub async fn run(context: &Context, verb: Vault) -> Result<Exit, Failure> {
             let started = client.post(&address(&name).segment(b"verify"), &request).await?;
             return finish(context, client, started, true).await;
         }
+        Vault::Copy { name, to } => return copy(context, &name, to, false).await,
+        Vault::Move { name, to } => return copy(context, &name, to, true).await,
         Vault::Prune { name, credential, dry_run, second } => {
             let request = PruneRequest {
                 credential: credential.as_deref().map(secret_text).transpose()?,
@@ -162,6 +164,13 @@ async fn add(context: &Context, args: VaultAdd) -> Result<Exit, Failure> {
         lines
     })?;
     Ok(Exit::Ok)
+}
+
+async fn copy(context: &Context, name: &str, to: String, moves: bool) -> Result<Exit, Failure> {
+    let mut client = context.client().await?;
+    let request = CopyRequest { to, moves };
+    let started = client.post(&address(name).segment(b"copy"), &request).await?;
+    finish(context, client, started, true).await
 }
 
 async fn ship(context: &Context, name: Option<String>, wait: bool) -> Result<Exit, Failure> {

@@ -86,7 +86,7 @@ fn progress_line(job: &Job) -> String {
         JobState::Parked => format!("job {id} is parked until its machine is back"),
         JobState::Running | JobState::Done => {
             let done = &job.progress;
-            if job.kind == JobKind::Ship {
+            if matches!(job.kind, JobKind::Ship | JobKind::Copy) {
                 let (at, of) = (count(done.containers_done), count(done.containers));
                 return format!("job {id}: {} sent, {at} of {of} points", size(done.bytes_sent));
             }

@@ -19,6 +19,9 @@ pub struct VaultRecord {
     /// Seconds that objects are locked for; none: they are not; `i64::MAX`: until they expire.
     #[serde(default)]
     pub lease: Option<i64>,
+    /// Nothing is shipped to it any more: it was moved.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closed: bool,
     /// When the kit was last printed.
     #[serde(default)]
     pub kit_at: Option<i64>,

@@ -87,6 +87,7 @@ impl Daemon {
             added_at: self.store.clock.now().0,
             bandwidth: Vec::new(),
             lease,
+            closed: false,
             geo: None,
             zone_at: None,
             kit_at: None,

@@ -76,6 +76,7 @@ impl Found {
             bandwidth: known.as_ref().map(|of| of.bandwidth.clone()).unwrap_or_default(),
             lease: known.as_ref().and_then(|of| of.lease),
             geo: None,
+            closed: known.as_ref().is_some_and(|of| of.closed),
             zone_at: known.as_ref().and_then(|of| of.zone_at),
             // It may have been printed after the last shipment: whoever adopted by it has it.
             kit_at: known

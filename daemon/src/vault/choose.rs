@@ -190,6 +190,9 @@ impl Known {
     fn waiting(&self, vault: &Vault, sources: Option<&BTreeSet<String>>) -> Vec<PointInfo> {
         let Self { names, groups, points } = self;
         let name = vault.name();
+        if vault.record().closed {
+            return Vec::new();
+        }
         let takes_all = !is_named(groups, &name);
         let wants = |source: &str| {
             let asked = sources.is_none_or(|sources| sources.contains(source));

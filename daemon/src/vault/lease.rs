@@ -1,6 +1,5 @@
 //! Locks of a vault, kept as leases: asked for with every object, renewed before every shipment.
 
-use super::choose::Plan;
 use super::failure::{of_ids, of_lease};
 use super::local::{Random, Vault};
 use crate::daemon::Daemon;
@@ -81,7 +80,7 @@ pub(super) async fn renewed(
     vault: &Vault,
     opened: &Opened,
     ids: &mut Ids,
-    plan: &Plan,
+    last: &[(Class, i64)],
 ) -> Result<Renewed, Failure> {
     let Some(lease) = vault.record().lease else { return Ok(Renewed::default()) };
     let place = vault.place()?;
@@ -96,7 +95,7 @@ pub(super) async fn renewed(
     let terms = Terms {
         now,
         lease: lease.saturating_mul(SECOND),
-        expiry: expiry(plan.expiry.iter().copied(), now),
+        expiry: expiry(last.iter().copied(), now),
         streams: STREAMS_DEFAULT,
     };
     let mut book = Book::open(&vault.dir());

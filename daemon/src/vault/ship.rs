@@ -1,27 +1,16 @@
 //! Shipping, as a job: one at a time for a vault, several vaults beside each other.
 
-use super::choose::{Chosen, Plan};
-use super::failure::{of_ids, of_ship};
 use super::lease::RENEW_EVERY;
-use super::local::{Random, Vault};
-use super::outgoing::{Blocking, PoolSource};
-use super::records;
-use super::repack::repack_if_due;
-use crate::api::types::{JobKind, JobResult, Outcome, ShipResult, Started};
+use super::local::Vault;
+use super::shipment::ship_now;
+use crate::api::types::{JobKind, JobResult, ShipResult, Started};
 use crate::daemon::Daemon;
 use crate::failure::{Code, Failure, chain};
-use crate::id_text;
 use crate::job::JobId;
-use crate::pool_failure::{of_closed, of_store};
-use crate::pool_thread::LivePool;
+use crate::pool_failure::of_store;
 use crate::raised::raised;
 use crate::size_text::size;
 use keelhold_policy::schedule::{Kind, Outcome as Ended};
-use keelhold_vault::ids::Ids;
-use keelhold_vault::ship::{
-    OBJECT_LEN_DEFAULT, Order, Progress, ROUND_CHUNKS_DEFAULT, STREAMS_DEFAULT, ShipPoint, Shipped,
-    ship, wants_all_records,
-};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -257,171 +246,4 @@ async fn run_job(
     }
     daemon.vaults.wake();
     done
-}
-
-async fn ship_now(
-    daemon: &Daemon,
-    vault: &Arc<Vault>,
-    job: JobId,
-    sources: Option<&BTreeSet<String>>,
-) -> Result<ShipResult, Failure> {
-    let mut writing = vault.writing.lock().await;
-    let opened = vault.look().await?;
-    let terms = vault.terms().await?;
-    let ids = match &mut *writing {
-        Some(ids) => ids,
-        none => none.insert(Ids::open(&vault.ids_dir()).map_err(|error| of_ids(&error))?),
-    };
-    let plan = daemon.plan(&daemon.known().await?, vault, Some(&opened.view), sources);
-    let all = records::collect(&daemon.store).await?;
-    let known = vault.state().records.take();
-    let known = known.filter(|(of, _)| *of == opened.newest).map(|(_, known)| known);
-    let known = known.filter(|_| !wants_all_records(&opened.view));
-    let has = records::known(&all);
-    let (changed, are_all) = records::changed(all, known.as_ref());
-    let (points, gone) = (plan.points.len(), plan.gone.len());
-    daemon.jobs.log(job, format!("{points} points to ship, {gone} to let go"));
-    let source = PoolSource::new(&daemon.store.pool, &plan).await.map_err(of_closed)?;
-    let locks = super::lease::renewed(daemon, vault, &opened, ids, &plan).await?;
-    let mut left_out = Vec::new();
-    let points = points_of(daemon, &plan, &mut left_out).await?;
-    let order = Order {
-        points,
-        gone: plan.gone,
-        records: changed,
-        records_are_all: are_all,
-        locks: locks.locks.clone(),
-        now: daemon.store.clock.now().0,
-        witnessed: daemon.store.pool.now().0,
-        object_len: OBJECT_LEN_DEFAULT,
-        streams: STREAMS_DEFAULT,
-        creates_only: terms.creates_only,
-        round_chunks: ROUND_CHUNKS_DEFAULT,
-    };
-    let watch = |far: Progress| show(daemon, job, far);
-    let stop = || daemon.jobs.asked(job).is_none_or(|asked| *asked.cancel.borrow());
-    let shipped = ship(
-        &*vault.place()?,
-        &opened,
-        ids,
-        &source,
-        &order,
-        &vault.pace,
-        &Blocking,
-        &mut Random,
-        &watch,
-        &stop,
-    )
-    .await;
-    let mut shipped = shipped.map_err(|error| of_ship(&error))?;
-    left_out.extend(
-        shipped.left_out.iter().map(|(point, why)| format!("{}: {why}", id_text::encode(&point.0))),
-    );
-    let (objects, bytes) = ids.totals();
-    {
-        let mut state = vault.state();
-        state.seen.shipped_at = Some(daemon.store.clock.now().0);
-        (state.seen.objects, state.seen.bytes) = (objects, bytes);
-        state.records = Some((shipped.opened.newest, has));
-    }
-    let shipped_number = shipped.opened.newest.number.0;
-    let mut result = result(vault, job, &shipped, gone as u64, left_out);
-    (result.locks_renewed, result.locks_asked) = (locks.extended, locks.asked + locks.sampled);
-    vault.saw(shipped.opened.clone()).await;
-    // What has been shipped is there, whatever comes of this.
-    let repacked = repack_if_due(daemon, vault, &shipped.opened, ids, (locks.locks, terms)).await;
-    match repacked {
-        Ok(None) => {}
-        Ok(Some(done)) => {
-            (result.repacked, result.bytes_repacked) = (done.let_go, done.sent_bytes);
-            result.manifest = done.opened.newest.number.0;
-            shipped.opened = done.opened;
-        }
-        Err(failure) => {
-            let text = format!("what is mostly dead was not written again: {}", failure.message);
-            daemon.jobs.log(job, text);
-        }
-    }
-    if shipped.opened.newest.number.0 != shipped_number {
-        let records = vault.state().records.take();
-        vault.state().records = records.map(|(_, known)| (shipped.opened.newest, known));
-        vault.saw(shipped.opened).await;
-    }
-    Ok(result)
-}
-
-fn show(daemon: &Daemon, job: JobId, far: Progress) {
-    daemon.jobs.progress(job, |shown| {
-        shown.bytes_sent = far.bytes;
-        shown.containers = (far.points_done + far.points_left) as u64;
-        shown.containers_done = far.points_done as u64;
-    });
-}
-
-fn result(
-    vault: &Vault,
-    job: JobId,
-    shipped: &Shipped,
-    points_gone: u64,
-    left_out: Vec<String>,
-) -> ShipResult {
-    let before = vault.view().map_or(0, |view| view.points.len() as u64);
-    ShipResult {
-        result: if left_out.is_empty() { Outcome::Ok } else { Outcome::Partial },
-        job,
-        vault: vault.name(),
-        points: shipped.opened.view.points.len() as u64 + points_gone - before,
-        points_gone,
-        objects: shipped.objects,
-        chunks: shipped.chunks,
-        chunks_known: shipped.known,
-        chunks_taken_over: shipped.taken_over,
-        bytes: shipped.bytes,
-        bytes_data: shipped.data_bytes,
-        requests: shipped.requests,
-        locks_renewed: 0,
-        locks_asked: 0,
-        repacked: 0,
-        bytes_repacked: 0,
-        manifest: shipped.opened.newest.number.0,
-        seconds: 0.0,
-        left_out,
-        error: None,
-    }
-}
-
-/// What a manifest says of each point. Points whose recipes cannot be read are left out.
-async fn points_of(
-    daemon: &Daemon,
-    plan: &Plan,
-    left_out: &mut Vec<String>,
-) -> Result<Vec<ShipPoint>, Failure> {
-    let mut points = Vec::with_capacity(plan.points.len());
-    for Chosen { info, attributes, class } in &plan.points {
-        let id = info.id;
-        let look = move |pool: LivePool| async move { pool.anatomy(&id).await };
-        let anatomy = match daemon.store.pool.call(look).await.map_err(of_closed)? {
-            Ok(anatomy) => anatomy,
-            Err(error) => {
-                left_out.push(format!("{}: {}", id_text::encode(&id.0), chain(&error)));
-                continue;
-            }
-        };
-        points.push(ShipPoint {
-            point: id,
-            source: info.source,
-            is_partial: info.partial,
-            class: *class,
-            at: info.at.0,
-            committed_at: info.committed_at.0,
-            bytes_source: info.bytes_source,
-            entry_count: info.entries,
-            attributes: attributes.clone(),
-            recipe_number: anatomy.recipe.0,
-            recipe_digest: anatomy.recipe_digest,
-            root: anatomy.root,
-            root_page: anatomy.root_page.map(|page| page.0),
-        });
-    }
-    Ok(points)
 }

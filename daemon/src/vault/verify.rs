@@ -75,7 +75,7 @@ fn said(finding: &Finding) -> String {
     }
 }
 
-async fn verify_now(
+pub(super) async fn verify_now(
     daemon: &Daemon,
     vault: &Arc<Vault>,
     job: JobId,

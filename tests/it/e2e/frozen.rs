@@ -17,6 +17,8 @@ const PLACE: &str = ".keelhold-snapshots";
 /// Between the two files of the database, in path order.
 const FILES: usize = 8;
 const FILE_LEN: usize = 6 << 20;
+/// Backups that are begun until one is caught in the middle.
+const TRIES: u32 = 30;
 
 /// A btrfs in a file.
 struct Mounted(PathBuf);

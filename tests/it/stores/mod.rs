@@ -3,7 +3,7 @@
 mod conformance;
 mod faults;
 mod locks;
-mod servers;
+pub mod servers;
 mod thief;
 
 use std::time::Duration;

@@ -128,6 +128,13 @@ impl Azurite {
         Timestamp::now().as_second()
     }
 
+    /// Endpoint, URL and the text of a credential, as an admin gives them.
+    pub fn place(&self) -> [String; 3] {
+        let credential = format!("account = {ACCOUNT}\naccount_key = {ACCOUNT_KEY}\n");
+        let at = format!("http://{}/{ACCOUNT}", self.0.at);
+        [at, format!("az://{CONTAINER}/one"), credential]
+    }
+
     pub fn open(&self, prefix: &str) -> Checked<CloudStore> {
         self.open_with(&format!("az://{CONTAINER}/{prefix}"), ACCOUNT_KEY)
     }
@@ -159,6 +166,12 @@ impl Moto {
 
     pub fn now(&self) -> i64 {
         Timestamp::now().as_second()
+    }
+
+    /// Endpoint, URL and the text of a credential, as an admin gives them.
+    pub fn place(&self) -> [String; 3] {
+        let credential = "access_key_id = test\nsecret_access_key = test\nregion = us-east-1\n";
+        [format!("http://{}", self.0.at), String::from("s3://plain/one"), credential.to_owned()]
     }
 
     pub fn open(&self, bucket: &str) -> Checked<CloudStore> {

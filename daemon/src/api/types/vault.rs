@@ -171,6 +171,14 @@ pub struct PruneResult {
     pub error: Option<WireFailure>,
 }
 
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CopyRequest {
+    /// The other vault.
+    pub to: String,
+    /// The first vault lets go what the other was proved to have, and gets nothing any more.
+    pub moves: bool,
+}
+
 #[derive(Clone, Serialize, Deserialize)]
 pub struct PruneRequest {
     /// Text of the file with the credential that may delete.

@@ -27,6 +27,16 @@ pub enum Vault {
         #[arg(long)]
         whole: bool,
     },
+    /// Bring everything a vault holds into another one, under the other's key
+    ///
+    /// Read from the one, sealed anew, shipped to the other; the pool need not have it. Interrupted, the
+    /// same command goes on.
+    Copy { name: String, to: String },
+    /// Copy a vault into another one, prove all of that one, then let everything go in the first
+    ///
+    /// Nothing is shipped to the first any more; `vault prune` empties it when its margin and its locks
+    /// are over.
+    Move { name: String, to: String },
     /// Delete what no manifest of the last seven days needs, with a credential that may delete
     ///
     /// The credential is used once and kept nowhere; shipping needs no right to delete. More than a fifth

@@ -22,6 +22,9 @@ impl Codec {
     }
 }
 
+/// What is made anew is packed as the pool does it.
+pub const LEVEL: i32 = 1;
+
 /// Compresses, if that saves a sixteenth or more.
 #[must_use]
 pub fn pack(plain: &[u8], level: i32) -> (Codec, Vec<u8>) {

@@ -78,9 +78,9 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// Id and place of a chunk.
+    /// What is said of a chunk, and its place.
     #[must_use]
-    pub fn find(&self, number: u64) -> Option<([u8; 32], Place)> {
+    pub fn find(&self, number: u64) -> Option<(&LeafEntry, Place)> {
         let found = self.entries.binary_search_by_key(&number, |entry| entry.number).ok()?;
         let entry = &self.entries[found];
         let frame = &self.frames[usize::from(entry.frame)];
@@ -90,7 +90,7 @@ impl Leaf {
             start: entry.start,
             len: entry.len,
         };
-        Some((entry.id, place))
+        Some((entry, place))
     }
 
     /// Lowest and highest number.

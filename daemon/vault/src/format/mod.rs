@@ -17,7 +17,7 @@ use thiserror::Error;
 use crate::keys::SlotsFault;
 use crate::units::{ObjectId, VaultId};
 
-pub use codec::{Codec, pack, unpack};
+pub use codec::{Codec, LEVEL, pack, unpack};
 pub use leaf::{LEAF_ENTRIES_MAX, Leaf, LeafEntry, LeafFrame};
 pub use manifest::{
     ClearManifest, Index, LeafPlace, Link, Lock, Manifest, MergeFault, Parent, Point, RecordObject,

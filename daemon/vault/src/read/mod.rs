@@ -13,6 +13,7 @@ mod pages;
 mod plan;
 mod records;
 mod shelf;
+mod source;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -30,7 +31,7 @@ use crate::store::Store;
 use crate::units::{ObjectId, PoolId};
 
 pub use error::ReadError;
-pub use pages::{Local, NoLocal, VaultPages};
+pub use pages::{Local, NoLocal, VaultPages, root_number};
 pub use plan::{Plan, Wanted, bring, plan};
 pub use records::Records;
 
@@ -144,9 +145,10 @@ impl<S: Store> VaultReader<S> {
             let leaves = self.leaves(&slots).await?;
             for (at, slot) in candidates {
                 let number = numbers[at];
-                found[at] = leaves[&slot].find(number).map(|(id, place)| Located {
+                found[at] = leaves[&slot].find(number).map(|(entry, place)| Located {
                     number,
-                    id: ChunkId::from_bytes(id),
+                    id: ChunkId::from_bytes(entry.id),
+                    kind: entry.kind,
                     place,
                 });
             }
@@ -163,6 +165,7 @@ impl<S: Store> VaultReader<S> {
 pub(crate) struct Located {
     pub number: u64,
     pub id: ChunkId,
+    pub kind: u8,
     pub place: Place,
 }
 

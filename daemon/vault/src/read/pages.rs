@@ -74,6 +74,13 @@ impl<S, L> std::fmt::Debug for VaultPages<S, L> {
     }
 }
 
+/// Number of the root page of a tree, as a manifest has its root; none of an empty tree.
+#[must_use]
+pub fn root_number(root: &[u8]) -> Option<u64> {
+    let root = TreeRoot::decode(&mut Reader::new(root)).ok()?;
+    root.page.map(|page| page.number.0)
+}
+
 impl<S: Store> VaultReader<S> {
     pub(crate) fn point_row(&self, point: &PointId) -> Result<&Point, ReadError> {
         let points = &self.inner.view.points;

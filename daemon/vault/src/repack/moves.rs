@@ -8,7 +8,7 @@ use keelhold_chunk::{ChunkId, IdKey};
 
 use super::{Order, RepackError, Repacked, Spot, name_of, spot};
 use crate::chain::Opened;
-use crate::format::{Class, FormatFault, Name, ObjectKey, ObjectRef, Place, pack};
+use crate::format::{Class, FormatFault, LEVEL, Name, ObjectKey, ObjectRef, Place, pack};
 use crate::ids::Entry;
 use crate::pack::{Drawn, Group, Packer, SourceChunk, SourceFrame, seal};
 use crate::random::Random;
@@ -17,8 +17,6 @@ use crate::store::{Settled, Store, StoreError, Until, settle};
 use crate::units::PoolId;
 use crate::work::Work;
 
-/// As for data that is shipped.
-const LEVEL: i32 = 1;
 /// How often a creation whose answer was lost is repeated, with the same bytes.
 const ATTEMPTS: usize = 3;
 

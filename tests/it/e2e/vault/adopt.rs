@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use super::{add, assert_same, number, random_tree, ship, text, url};
 
-fn kit(appliance: &Appliance, scratch: &Scratch) -> String {
+pub fn kit(appliance: &Appliance, scratch: &Scratch) -> String {
     let kit = scratch.path().join("kit.txt");
     let _ = appliance.ask(&["vault", "kit", "v", "--to", &text(&kit)]).ok();
     text(&kit)
 }
 
-fn lose_everything(appliance: &mut Appliance) {
+pub fn lose_everything(appliance: &mut Appliance) {
     appliance.stop_daemon();
     fs::remove_dir_all(&appliance.state).unwrap();
     fs::remove_file(&appliance.pool).unwrap();

@@ -1,6 +1,8 @@
 //! The second copy: shipped to a directory, and everything back from it alone.
 
 mod adopt;
+mod cloud;
+mod copy;
 mod places;
 mod refusals;
 mod schedule;

@@ -138,7 +138,8 @@ fn a_leaf_leads_to_every_chunk() {
     assert_eq!(leaf.range(), Some((10, 41)));
     let key = ObjectKey::new(&master(), &sealed.object);
     for (number, frame) in [(10, 0), (11, 0), (12, 1), (40, 2), (41, 2)] {
-        let (id, place) = leaf.find(number).unwrap();
+        let (entry, place) = leaf.find(number).unwrap();
+        let id = entry.id;
         assert_eq!(id, [number as u8; 32]);
         let range = place.frame.range();
         let stored = &sealed.bytes[range.start as usize..range.end as usize];

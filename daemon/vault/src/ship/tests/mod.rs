@@ -313,7 +313,7 @@ impl<'a, S: Store> Reader<'a, S> {
                 let leaf = leaves
                     .entry((*object, frame.index))
                     .or_insert_with(|| Leaf::from_bytes(&self.frame(object, frame)).unwrap());
-                leaf.find(number)
+                leaf.find(number).map(|(entry, place)| (entry.id, place))
             });
             let (id, place) = found.unwrap_or_else(|| panic!("chunk {number} is not in the index"));
             let (expected, _, bytes) = &pool.chunks[&number];
