@@ -53,6 +53,8 @@ pub(super) struct State {
     pub wanted: Vec<(String, Kind)>,
     /// By hand, while a job ran.
     pub again: bool,
+    /// Leases are to be looked after.
+    pub renews: bool,
     /// Somebody is about to ship what was wanted.
     pub begun: bool,
     /// What the vault has of the records, as of this manifest.

@@ -53,7 +53,7 @@ fn renew_old(daemon: &Daemon) {
         let is_idle = state.job.is_none() && !state.begun && state.not_before.is_none();
         let since = state.seen.renewed_at.or(state.seen.shipped_at);
         if is_idle && since.is_some_and(|at| now.saturating_sub(at) >= RENEW_EVERY) {
-            state.again = true;
+            state.renews = true;
         }
     }
 }
@@ -136,6 +136,11 @@ impl Vault {
         if state.again {
             (state.again, state.begun) = (false, true);
             return Some(None);
+        }
+        // Points wait for their schedule: only locks are looked after, and what is to leave leaves.
+        if std::mem::take(&mut state.renews) && state.wanted.is_empty() {
+            state.begun = true;
+            return Some(Some(Vec::new()));
         }
         if state.wanted.is_empty() || state.not_before.is_some_and(|at| at > now) {
             return None;
