@@ -70,7 +70,7 @@ where
             Err(error) => return Err(ShipError::Source(error)),
         };
         let ids: Vec<_> = named.iter().map(|(_, id)| *id).collect();
-        let found = self.find(&ids).await?;
+        let found = self.ids.find(&ids)?;
         for ((number, _), entry) in named.iter().zip(found) {
             places.extend(entry.map(|entry| (*number, entry.place)));
         }

@@ -5,7 +5,7 @@ use keelhold_chunk::ChunkId;
 use super::Shipment;
 use super::error::{LeftOut, ShipError, SourceError};
 use super::types::{Pace, ShipPoint, Source};
-use crate::ids::{Entry, IdsError};
+use crate::ids::Entry;
 use crate::pack::{Drawn, Group, Packer, SourceFrame};
 use crate::random::Random;
 use crate::store::Store;
@@ -97,7 +97,7 @@ where
             return Err(ShipError::Answer { what: "ids of other chunks" }.into());
         }
         let ids: Vec<ChunkId> = named.iter().map(|(_, id)| *id).collect();
-        let found = self.find(&ids).await?;
+        let found = self.ids.find(&ids)?;
         let (pool, mut absent) = (self.pool(), Vec::new());
         for ((number, id), found) in named.into_iter().zip(found) {
             let left = self.leftovers.find(id.as_bytes());
@@ -106,26 +106,14 @@ where
                 continue;
             };
             let counter = match found {
-                Some(_) => &mut self.shipped.known,
-                None => &mut self.shipped.taken_over,
+                Some(_) => &mut self.round.known,
+                None => &mut self.round.taken_over,
             };
             *counter += 1;
             self.round.entries.push(Entry { pool, number, id: *id.as_bytes(), ..*entry });
             self.round.numbers.insert(number);
         }
         Ok(absent)
-    }
-
-    /// Looks ids up here; a local file that turns out to be damaged is made again.
-    pub(super) async fn find(&mut self, ids: &[ChunkId]) -> Result<Vec<Option<Entry>>, ShipError> {
-        match self.ids.find(ids) {
-            Err(IdsError::Damaged { .. }) => {
-                let opened = self.shipped.opened.clone();
-                super::bring_up(self.way.store, &opened, self.ids).await?;
-                Ok(self.ids.find(ids)?)
-            }
-            found => Ok(found?),
-        }
     }
 
     async fn pack(&mut self, point: &ShipPoint, chunks: &[(u64, ChunkId)]) -> Result<(), Failed> {

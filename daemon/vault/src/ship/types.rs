@@ -158,3 +158,21 @@ pub struct Shipped {
     pub manifests: u64,
     pub left_out: BTreeMap<PointId, LeftOut>,
 }
+
+impl Shipped {
+    pub(super) fn nothing(opened: &Opened) -> Self {
+        Self {
+            opened: opened.clone(),
+            objects: 0,
+            bytes: 0,
+            frame_bytes: 0,
+            data_bytes: 0,
+            chunks: 0,
+            known: 0,
+            taken_over: 0,
+            requests: 0,
+            manifests: 0,
+            left_out: BTreeMap::new(),
+        }
+    }
+}
