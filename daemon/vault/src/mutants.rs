@@ -16,6 +16,8 @@ pub enum Mutant {
     ClaimAlone,
     /// What somebody else added meanwhile is passed over.
     Overtaken,
+    /// A manifest counts although somebody went past its number while it was written.
+    GonePast,
     /// The manifest does not wait for the objects it names.
     ManifestLast,
     /// What an interrupted shipment left is believed by its head.
@@ -37,13 +39,14 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Rollback,
         Self::ParentLink,
         Self::BaseLink,
         Self::ReadBack,
         Self::ClaimAlone,
         Self::Overtaken,
+        Self::GonePast,
         Self::ManifestLast,
         Self::LeftoverProof,
         Self::WholeId,
