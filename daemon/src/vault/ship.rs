@@ -289,7 +289,6 @@ async fn ship_now(
         ids,
         &source,
         &order,
-        &vault.pace,
         &Blocking,
         &mut Random,
         &watch,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::error::ShipError;
 use super::index::{self, SealedIndex};
-use super::types::{Pace, Source};
+use super::types::Source;
 use super::{Round, Shipment, records};
 use crate::chain::{self, Terms};
 use crate::format::{Index, Manifest, Name, Point, RecordObject};
@@ -25,10 +25,9 @@ struct Joined {
     entries: Vec<Entry>,
 }
 
-impl<S, P, W, O, R> Shipment<'_, S, P, W, O, R>
+impl<S, W, O, R> Shipment<'_, S, W, O, R>
 where
     S: Store,
-    P: Pace,
     W: Work,
     O: Source,
     R: Random + Send,
@@ -39,7 +38,7 @@ where
         if is_last {
             self.finish_packer().await?;
         }
-        self.lanes.below(1).await?;
+        self.lanes.all().await?;
         self.note_arrived();
         if (self.stop)() {
             return Err(ShipError::Stopped);

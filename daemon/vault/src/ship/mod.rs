@@ -6,8 +6,9 @@
 //! more than 131,072 chunks writes a manifest after every so many, with the points that are complete by
 //! then, so that neither memory nor what an interruption can cost grows with it.
 //!
-//! In memory are at most `streams` + 2 objects, 24 MiB of pages and frames that were just read, and the
-//! entries of one manifest (some 40 MiB).
+//! While one object is put together and the frames behind it are read, two are sealed and `streams` are
+//! sent. In memory are at most `streams` + 3 objects, 24 MiB of pages and frames that were just read, and
+//! the entries of one manifest (some 40 MiB).
 
 mod close;
 mod count;
@@ -42,8 +43,8 @@ use lanes::{Lanes, Way};
 use leftovers::Leftovers;
 pub use records::wants_all_records;
 pub use types::{
-    Locks, OBJECT_LEN_DEFAULT, Order, Pace, Progress, ROUND_CHUNKS_DEFAULT, STREAMS_DEFAULT,
-    ShipPoint, Shipped, Source, Unpaced,
+    Locks, OBJECT_LEN_DEFAULT, Order, Progress, ROUND_CHUNKS_DEFAULT, STREAMS_DEFAULT, ShipPoint,
+    Shipped, Source,
 };
 
 /// Sends what the vault lacks of the order's points and writes the manifest that names it. When this
@@ -64,7 +65,6 @@ pub async fn ship<S: Store, W: Work>(
     ids: &mut Ids,
     source: &impl Source,
     order: &Order,
-    pace: &impl Pace,
     work: &W,
     random: &mut (impl Random + Send),
     watch: &(dyn Fn(Progress) + Sync),
@@ -74,7 +74,7 @@ pub async fn ship<S: Store, W: Work>(
     let mut shipped = Shipped::nothing(opened);
     let mut is_first = true;
     loop {
-        let way = Way { store: &store, pace, work, locks: &order.locks, master: &opened.master };
+        let way = Way { store: &store, work, locks: &order.locks, master: &opened.master };
         let call = Call { order, source, random: &mut *random, watch, stop };
         match attempt(way, call, ids, &mut shipped).await {
             Err(ShipError::Ids(IdsError::Damaged { .. })) if is_first => ids.sift(),
@@ -97,15 +97,14 @@ struct Call<'a, O, R> {
 }
 
 /// Ships from the newest manifest in `shipped` on, and adds what it did.
-async fn attempt<'a, S, P, W, O, R>(
-    way: Way<'a, Counted<'a, S>, P, W>,
+async fn attempt<'a, S, W, O, R>(
+    way: Way<'a, Counted<'a, S>, W>,
     call: Call<'a, O, R>,
     ids: &'a mut Ids,
     shipped: &'a mut Shipped,
 ) -> Result<(), ShipError>
 where
     S: Store,
-    P: Pace,
     W: Work,
     O: Source,
     R: Random + Send,
@@ -124,7 +123,7 @@ where
     };
     let mut shipment = Shipment {
         way,
-        lanes: Lanes::default(),
+        lanes: Lanes::new(order.streams),
         order,
         source,
         ids,
@@ -143,7 +142,7 @@ where
     let ended = shipment.run(points).await;
     if ended.is_err() {
         // What is on its way arrives, and need not be sent again.
-        let _ = shipment.lanes.below(1).await;
+        let _ = shipment.lanes.all().await;
     }
     ended
 }
@@ -173,8 +172,8 @@ struct Round<'a> {
     taken_over: u64,
 }
 
-struct Shipment<'a, S, P, W, O, R> {
-    way: Way<'a, Counted<'a, S>, P, W>,
+struct Shipment<'a, S, W, O, R> {
+    way: Way<'a, Counted<'a, S>, W>,
     lanes: Lanes<'a>,
     order: &'a Order,
     source: &'a O,
@@ -193,7 +192,7 @@ struct Shipment<'a, S, P, W, O, R> {
     shipped: &'a mut Shipped,
 }
 
-impl<S, P, W, O, R> Shipment<'_, S, P, W, O, R>
+impl<S, W, O, R> Shipment<'_, S, W, O, R>
 where
     O: Source,
 {

@@ -36,20 +36,6 @@ pub trait Source: Send + Sync {
     ) -> impl Future<Output = Result<Vec<SourceFrame>, SourceError>> + Send;
 }
 
-/// When bytes may be sent.
-pub trait Pace: Send + Sync {
-    /// Returns when so many bytes may be sent.
-    fn take(&self, bytes: u64) -> impl Future<Output = ()> + Send;
-}
-
-/// As fast as it goes.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Unpaced;
-
-impl Pace for Unpaced {
-    async fn take(&self, _bytes: u64) {}
-}
-
 /// A point to be in the vault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShipPoint {
