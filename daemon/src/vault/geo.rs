@@ -1,7 +1,7 @@
 //! The second place of a vault, and what is declared of the first.
 
 use super::failure::of_store_error;
-use super::local::{Vault, open_place};
+use super::local::{Vault, open_paced, open_place};
 use crate::api::types::{self, NewGeo};
 use crate::audit::Actor;
 use crate::daemon::Daemon;
@@ -95,8 +95,9 @@ impl Daemon {
             secret.geo_credential.clone()
         };
         let copied = async {
-            let to = open_place(&geo.url, geo.endpoint.as_deref(), credential.as_deref())?;
-            let copied = mirror(&*vault.place()?, &*to, &vault.pace, &|_| {}).await;
+            let (endpoint, credential) = (geo.endpoint.as_deref(), credential.as_deref());
+            let to = open_paced(&geo.url, endpoint, credential, &vault.pace)?;
+            let copied = mirror(&*vault.place()?, &to, &|_| {}).await;
             copied.map_err(|error| of_mirror(&error))
         };
         let copied = copied.await;

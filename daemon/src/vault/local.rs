@@ -94,8 +94,19 @@ pub fn open_place(
     endpoint: Option<&str>,
     credential: Option<&str>,
 ) -> Result<Arc<Place>, Failure> {
-    let place = Place::open(url, endpoint, credential);
+    let place = Place::open(url, endpoint, credential, None);
     place.map(Arc::new).map_err(|error| of_open_place(&error))
+}
+
+/// As `open_place`, for somebody who sends much.
+pub(super) fn open_paced(
+    url: &str,
+    endpoint: Option<&str>,
+    credential: Option<&str>,
+    pace: &VaultPace,
+) -> Result<Place, Failure> {
+    let place = Place::open(url, endpoint, credential, Some(pace));
+    place.map_err(|error| of_open_place(&error))
 }
 
 impl Vault {
@@ -129,7 +140,8 @@ impl Vault {
         let record = self.record();
         let secret = self.secret.lock().unwrap_or_else(PoisonError::into_inner);
         let credential = secret.credential.as_deref();
-        let opened = open_place(&record.url, record.endpoint.as_deref(), credential)?;
+        let endpoint = record.endpoint.as_deref();
+        let opened = Arc::new(open_paced(&record.url, endpoint, credential, &self.pace)?);
         *place = Some(Arc::clone(&opened));
         Ok(opened)
     }

@@ -8,11 +8,12 @@ use crate::clock::SharedClock;
 use crate::failure::{Code, Failure};
 use crate::record::BandwidthRule;
 use crate::retention::point::timestamp;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use keelhold_policy::calendar::Hours;
 use keelhold_policy::goal::Rate;
-use keelhold_vault::ship::Pace;
+use keelhold_vault::store::Pace;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -109,13 +110,13 @@ impl VaultPace {
 }
 
 impl Pace for VaultPace {
-    async fn take(&self, mut len: u64) {
-        while len > 0 {
-            let (part, start) = self.slice(len, timestamp(self.clock.now()), Instant::now());
-            len -= part;
-            // A long wait is cut up, so that a change of the limit is noticed within a second.
+    fn take(&self, most: u64) -> BoxFuture<'_, u64> {
+        // A slice at a time, so that a change of the limit is noticed within a second.
+        let (part, start) = self.slice(most, timestamp(self.clock.now()), Instant::now());
+        Box::pin(async move {
             tokio::time::sleep_until(start).await;
-        }
+            part
+        })
     }
 }
 

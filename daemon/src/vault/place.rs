@@ -1,7 +1,7 @@
 //! The store of a vault, as the daemon reaches it: what waits for a disk waits on threads for that.
 
+use super::pace::VaultPace;
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use keelhold_vault::store::{
     AnyStore, Checked, Created, Credential, Listing, OpenError, Store, StoreError, StoreFault,
     Until,
@@ -20,9 +20,13 @@ impl Place {
         url: &str,
         endpoint: Option<&str>,
         credential: Option<&str>,
+        pace: Option<&VaultPace>,
     ) -> Result<Self, OpenError> {
         let credential = credential.map(Credential::parse).transpose()?;
-        let store = AnyStore::open(url, endpoint, credential.as_ref())?;
+        let mut store = AnyStore::open(url, endpoint, credential.as_ref())?;
+        if let Some(pace) = pace {
+            store = store.with_pace(Arc::new(pace.clone()));
+        }
         Ok(Self { store: Arc::new(Checked::new(store)) })
     }
 
@@ -39,8 +43,18 @@ impl Place {
         if !matches!(self.store.inner(), AnyStore::Directory(_)) {
             return asked.await;
         }
-        // A directory answers at the first poll, when the disk has.
-        let waited = tokio::task::spawn_blocking(move || asked.now_or_never());
+        let runtime = tokio::runtime::Handle::current();
+        // Who does not wait any more lets go of it: nobody goes on at a slow pace for nothing.
+        let (_waits, gone) = tokio::sync::oneshot::channel::<()>();
+        let waited = tokio::task::spawn_blocking(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    answer = asked => Some(answer),
+                    _ = gone => None,
+                }
+            })
+        });
         let broken = || StoreError {
             name: name.to_owned(),
             fault: StoreFault::Io { kind: std::io::ErrorKind::Other },

@@ -126,9 +126,7 @@ pub(super) async fn send(
     let watch = |far: Progress| show(daemon, job, far);
     let stop = || daemon.jobs.asked(job).is_none_or(|asked| *asked.cancel.borrow());
     let (place, mut random) = (vault.place()?, Random);
-    let lent = (&vault.pace, &Blocking);
-    let shipped =
-        ship(&*place, opened, ids, source, &order, lent.0, lent.1, &mut random, &watch, &stop);
+    let shipped = ship(&*place, opened, ids, source, &order, &Blocking, &mut random, &watch, &stop);
     let shipped = shipped.await.map_err(|error| of_ship(&error))?;
     let mut left_out = load.left_out;
     left_out.extend(

@@ -189,7 +189,7 @@ impl Writing {
     ) -> SealedObject {
         let class = if kind.has_chunks() { Class::new(2).expect("a class") } else { Class::ZERO };
         let shape = Shape { kind, class, shipment: self.shipment, pool, pad_to: MIB };
-        let sealed = SealedObject::seal(&self.master, &shape, frames, chunks, &mut random);
+        let sealed = SealedObject::seal(&self.master, &shape, frames.to_vec(), chunks, &mut random);
         self.create(&Name::of(&sealed.object).to_string(), sealed.bytes.clone());
         sealed
     }

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::format::{ClearManifest, ClearObject, Name};
-use crate::ship::Pace;
 use crate::store::{LIST_MAX, Settled, Store, StoreError, settle};
 use crate::units::ManifestNumber;
 
@@ -44,7 +43,6 @@ pub struct Mirrored {
 pub async fn mirror(
     from: &impl Store,
     to: &impl Store,
-    pace: &impl Pace,
     watch: &(dyn Fn(Mirrored) + Sync),
 ) -> Result<Mirrored, MirrorError> {
     // Manifests first: what they name was acknowledged before them.
@@ -58,7 +56,7 @@ pub async fn mirror(
         let there = names(to, folder).await.map_err(MirrorError::To)?;
         // Numbers of manifests count down in their names: the oldest is the last.
         for (name, len) in wanted.iter().rev().filter(|entry| !there.contains(*entry)) {
-            copy(from, to, (name, *len), pace).await?;
+            copy(from, to, (name, *len)).await?;
             mirrored.objects += 1;
             mirrored.bytes += len;
             watch(mirrored);
@@ -89,12 +87,10 @@ async fn copy(
     from: &impl Store,
     to: &impl Store,
     (name, len): (&str, u64),
-    pace: &impl Pace,
 ) -> Result<(), MirrorError> {
     let bytes = from.read(name, 0..len).await.map_err(MirrorError::From)?;
     prove(name, &bytes).map_err(|why| MirrorError::Damaged { name: name.to_owned(), why })?;
     let until = from.locked_until(name).await.map_err(MirrorError::From)?;
-    pace.take(len).await;
     match settle(to, name, &bytes, until).await.map_err(MirrorError::To)? {
         Settled::Ours => Ok(()),
         Settled::Theirs => Err(MirrorError::Foreign { name: name.to_owned() }),
@@ -124,12 +120,11 @@ mod tests {
     use super::*;
     use crate::chain::{self, Terms, Unlock};
     use crate::random::seeded;
-    use crate::ship::Unpaced;
     use crate::store::MemoryStore;
     use crate::testing::{master, now, slots};
 
     fn copy(from: &MemoryStore, to: &MemoryStore) -> Result<Mirrored, MirrorError> {
-        now(mirror(from, to, &Unpaced, &|_| {}))
+        now(mirror(from, to, &|_| {}))
     }
 
     #[test]

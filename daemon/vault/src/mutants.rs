@@ -16,6 +16,8 @@ pub enum Mutant {
     ClaimAlone,
     /// What somebody else added meanwhile is passed over.
     Overtaken,
+    /// A manifest counts although somebody went past its number while it was written.
+    GonePast,
     /// The manifest does not wait for the objects it names.
     ManifestLast,
     /// What an interrupted shipment left is believed by its head.
@@ -45,13 +47,14 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Rollback,
         Self::ParentLink,
         Self::BaseLink,
         Self::ReadBack,
         Self::ClaimAlone,
         Self::Overtaken,
+        Self::GonePast,
         Self::ManifestLast,
         Self::LeftoverProof,
         Self::WholeId,

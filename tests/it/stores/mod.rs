@@ -3,6 +3,7 @@
 mod conformance;
 mod faults;
 mod locks;
+mod pace;
 pub mod servers;
 mod thief;
 

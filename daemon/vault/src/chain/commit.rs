@@ -58,7 +58,7 @@ pub async fn found(
         locks: Vec::new(),
     };
     let bytes = Bytes::from(view.seal(slots, master, random));
-    match place(store, master, number, &bytes, terms, random).await? {
+    match place(store, master, number, &bytes, terms, &[], random).await? {
         Outcome::Placed => {}
         Outcome::Void(_) => return Err(ChainError::NotEmpty),
     }
@@ -102,7 +102,7 @@ pub async fn commit(
         (view.gone_points, view.gone_objects) = (Vec::new(), Vec::new());
         let (bytes, is_full) = sealed(opened, &view, slots, random);
         let link = Link::of(&bytes);
-        match place(store, &opened.master, number, &bytes, terms, random).await? {
+        match place(store, &opened.master, number, &bytes, terms, &void, random).await? {
             Outcome::Placed => {
                 let (is, view) = (Parent { number, link }, Arc::new(view));
                 let mut opened = opened.clone();
@@ -167,15 +167,15 @@ async fn place(
     number: ManifestNumber,
     bytes: &Bytes,
     terms: Terms,
+    void: &[Void],
     random: &mut (impl Random + Send),
 ) -> Result<Outcome, ChainError> {
     if !terms.creates_only {
         let is_alone = claim::is_alone(store, number, random).await?;
         // Only now: who was there before has a claim, or a manifest.
-        match fetch::manifest(store, number, None).await? {
-            Err(VoidReason::Missing) => {}
-            Err(reason) => return Ok(Outcome::Void(reason)),
-            Ok(found) => return theirs(master, number, &found),
+        match theirs(store, master, number).await? {
+            Outcome::Void(VoidReason::Missing) => {}
+            outcome => return Ok(outcome),
         }
         if !is_alone {
             return Ok(Outcome::Void(VoidReason::Claimed));
@@ -186,23 +186,56 @@ async fn place(
     if settled == Settled::Ours && !keeps(Mutant::ReadBack) {
         return Ok(Outcome::Placed);
     }
-    match fetch::manifest(store, number, Some(bytes.len() as u64)).await? {
-        Ok(found) if found == *bytes && terms.creates_only => Ok(Outcome::Placed),
-        Ok(found) if found == *bytes => {
-            // Somebody who met our claim may have gone past it before we wrote.
-            let listing = store.list(Name::MANIFESTS, "", 1).await?;
-            let is_newest = listing.entries.first().is_none_or(|entry| entry.name >= name);
-            if is_newest { Ok(Outcome::Placed) } else { Err(ChainError::Overtaken { number }) }
+    let is_ours = |found: Bytes| if found == *bytes { Ok(()) } else { Err(VoidReason::Link) };
+    match fetch::proved(store, number, Some(bytes.len() as u64), is_ours).await? {
+        Ok(()) if !keeps(Mutant::GonePast) => Ok(Outcome::Placed),
+        Ok(()) if is_gone_past(store, master, number, terms, void).await? => {
+            Err(ChainError::Overtaken { number })
         }
-        Ok(found) => theirs(master, number, &found),
+        Ok(()) => Ok(Outcome::Placed),
         Err(VoidReason::Missing) => Err(ChainError::NotReadBack { number }),
-        Err(reason) => Ok(Outcome::Void(reason)),
+        Err(_) => theirs(store, master, number).await,
     }
 }
 
+/// Whether the number was free although others had gone on: the manifest under it may have been deleted,
+/// as one that is not held, and the newest is above it. Where create-only is not honoured, somebody who
+/// met our claim may have gone past it before we wrote: there every higher name counts.
+async fn is_gone_past(
+    store: &impl Store,
+    master: &MasterKey,
+    number: ManifestNumber,
+    terms: Terms,
+    void: &[Void],
+) -> Result<bool, ChainError> {
+    let listing = store.list(Name::MANIFESTS, "", VOID_MAX).await?;
+    for entry in &listing.entries {
+        let Ok(Name::Manifest(listed)) = Name::parse(&entry.name) else { continue };
+        if listed <= number {
+            break;
+        }
+        if !terms.creates_only {
+            return Ok(true);
+        }
+        if void.iter().any(|void| void.number == listed) {
+            continue;
+        }
+        let prove = |found: Bytes| opens(master, listed, &found);
+        if fetch::proved(store, listed, Some(entry.len), prove).await?.is_ok() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// What has the number is not ours. If it is a manifest of this vault, ours was made from an old view.
-fn theirs(master: &MasterKey, number: ManifestNumber, found: &[u8]) -> Result<Outcome, ChainError> {
-    match opens(master, number, found) {
+async fn theirs(
+    store: &impl Store,
+    master: &MasterKey,
+    number: ManifestNumber,
+) -> Result<Outcome, ChainError> {
+    let prove = |found: Bytes| opens(master, number, &found);
+    match fetch::proved(store, number, None, prove).await? {
         Ok(_) if keeps(Mutant::Overtaken) => Err(ChainError::Overtaken { number }),
         Ok(_) => Ok(Outcome::Void(VoidReason::Claimed)),
         Err(reason) => Ok(Outcome::Void(reason)),

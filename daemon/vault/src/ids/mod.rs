@@ -129,8 +129,21 @@ impl Ids {
 
     /// A damaged file goes at once: [`bring_up`](Self::bring_up) makes it again.
     fn damaged(&self, file: &IdFile) -> IdsError {
-        let _ = std::fs::remove_file(self.path(&file.index));
+        self.discard(file);
         IdsError::Damaged { object: file.index.object }
+    }
+
+    fn discard(&self, file: &IdFile) {
+        let _ = std::fs::remove_file(self.path(&file.index));
+    }
+
+    /// Once one file is damaged, others may be: reads all of them, removes those that are, and takes
+    /// nothing for known before [`bring_up`](Self::bring_up), which makes them again.
+    pub(crate) fn sift(&mut self) {
+        let is_whole =
+            |file: &IdFile| (0..file.block_count()).all(|block| file.block(block).is_some());
+        self.files.iter().filter(|file| !is_whole(file)).for_each(|file| self.discard(file));
+        self.files.clear();
     }
 
     /// The numbers of a pool that are in the vault.

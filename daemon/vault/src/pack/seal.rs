@@ -45,7 +45,7 @@ pub fn seal(master: &MasterKey, shipment: ManifestNumber, group: Group, drawn: D
     let Group { kind, class, pool, pad_to, packed_len, .. } = group;
     let shape = Shape { kind, class, shipment, pool, pad_to };
     let (frames, chunks) = group.into_parts();
-    let sealed = SealedObject::seal(master, &shape, &frames, &chunks, &mut drawn.spent());
+    let sealed = SealedObject::seal(master, &shape, frames, &chunks, &mut drawn.spent());
     Sealed {
         object: sealed.object,
         places: sealed.frames,

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::error::ShipError;
 use super::index::{self, SealedIndex};
-use super::types::{Pace, Source};
+use super::types::Source;
 use super::{Round, Shipment, records};
 use crate::chain::{self, Terms};
 use crate::format::{Index, Manifest, Name, Point, RecordObject};
-use crate::ids::{Entry, IdsError};
+use crate::ids::Entry;
 use crate::mutants::{Mutant, keeps};
 use crate::pack::Drawn;
 use crate::random::Random;
@@ -25,10 +25,9 @@ struct Joined {
     entries: Vec<Entry>,
 }
 
-impl<S, P, W, O, R> Shipment<'_, S, P, W, O, R>
+impl<S, W, O, R> Shipment<'_, S, W, O, R>
 where
     S: Store,
-    P: Pace,
     W: Work,
     O: Source,
     R: Random + Send,
@@ -39,7 +38,7 @@ where
         if is_last {
             self.finish_packer().await?;
         }
-        self.lanes.below(1).await?;
+        self.lanes.all().await?;
         self.note_arrived();
         if (self.stop)() {
             return Err(ShipError::Stopped);
@@ -69,20 +68,13 @@ where
 
     /// Joins the entries of this round with small index objects before it.
     async fn join(&mut self) -> Result<Joined, ShipError> {
-        let fresh = std::mem::take(&mut self.round).entries;
+        let Round { entries: fresh, known, taken_over, .. } = std::mem::take(&mut self.round);
         if fresh.is_empty() {
             return Ok(Joined { new: Vec::new(), gone: Vec::new(), entries: Vec::new() });
         }
         let opened = self.shipped.opened.clone();
         let gone = index::to_join(&opened.view.indexes, self.ids, fresh.len());
-        let merged = match index::merged(fresh.clone(), &gone, self.ids) {
-            Err(IdsError::Damaged { .. }) => {
-                super::bring_up(self.way.store, &opened, self.ids).await?;
-                index::merged(fresh, &gone, self.ids)
-            }
-            merged => merged,
-        };
-        let entries = merged?;
+        let entries = index::merged(fresh, &gone, self.ids)?;
         let others = |pool| self.ids.numbers_of(pool, |index| !gone.contains(&index));
         let leaves = index::leaves(&entries, others);
         let packing = move || (index::packed(&leaves), leaves);
@@ -91,6 +83,8 @@ where
         let (master, shipment) = (Arc::clone(self.way.master), opened.next);
         let sealing = move || index::seal(&master, shipment, &leaves, &packed, drawn);
         let new = self.way.work.run(sealing).await;
+        self.shipped.known += known;
+        self.shipped.taken_over += taken_over;
         Ok(Joined { new, gone, entries })
     }
 
@@ -193,7 +187,7 @@ where
             self.ids.add(&sealed.index.object, own)?;
         }
         let opened = self.shipped.opened.clone();
-        super::bring_up(self.way.store, &opened, self.ids).await?;
+        self.ids.bring_up(self.way.store, &opened.master, &opened.view).await?;
         self.have = self.ids.numbers(self.pool());
         self.round = Round::default();
         Ok(())

@@ -68,4 +68,8 @@ impl<S: Store> Store for Counted<'_, S> {
     async fn delete(&self, name: &str) -> Result<(), StoreError> {
         self.one().delete(name).await
     }
+
+    async fn recall(&self, name: &str) -> Result<bool, StoreError> {
+        self.one().recall(name).await
+    }
 }

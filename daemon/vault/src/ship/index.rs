@@ -166,7 +166,7 @@ fn seal_one(
 ) -> SealedIndex {
     let (kind, class, pool) = (ObjectKind::Index, Class::ZERO, PoolId([0; 16]));
     let shape = Shape { kind, class, shipment, pool, pad_to: LAST_STEP };
-    let sealed = SealedObject::seal(master, &shape, frames, &[], &mut drawn.spent());
+    let sealed = SealedObject::seal(master, &shape, frames.to_vec(), &[], &mut drawn.spent());
     let place = |(leaf, frame): (&Leaf, _)| {
         let (first, last) = leaf.range().expect("a leaf has entries");
         LeafPlace { pool: leaf.pool, first, last, frame }

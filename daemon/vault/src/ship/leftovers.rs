@@ -12,7 +12,7 @@ use crate::format::{
 use crate::ids::Entry;
 use crate::keys::MasterKey;
 use crate::mutants::{Mutant, keeps};
-use crate::store::{self, LIST_MAX, Store, StoreError, StoreFault};
+use crate::store::{self, LIST_MAX, Store, StoreError, StoreFault, has_others};
 use crate::units::{ManifestNumber, ObjectId};
 
 /// More than one shipment leaves behind: whoever finds more leaves the rest to pruning.
@@ -90,6 +90,19 @@ impl Leftovers {
 /// An object that is what its name says, as long as its head says, and opens under the vault's key.
 /// `None`: it is of no use to us, whatever it is.
 async fn proved(
+    store: &impl Store,
+    master: &MasterKey,
+    listed: &store::Entry,
+) -> Result<Option<(ObjectRef, Directory)>, ShipError> {
+    let found = looked_at(store, master, listed).await?;
+    // What lies on top may be somebody else's.
+    if found.is_none() && keeps(Mutant::FirstVersion) && has_others(store, &listed.name).await? {
+        return looked_at(store, master, listed).await;
+    }
+    Ok(found)
+}
+
+async fn looked_at(
     store: &impl Store,
     master: &MasterKey,
     listed: &store::Entry,

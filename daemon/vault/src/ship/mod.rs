@@ -6,8 +6,9 @@
 //! more than 131,072 chunks writes a manifest after every so many, with the points that are complete by
 //! then, so that neither memory nor what an interruption can cost grows with it.
 //!
-//! In memory are at most `streams` + 2 objects, 24 MiB of pages and frames that were just read, and the
-//! entries of one manifest (some 40 MiB).
+//! While one object is put together and the frames behind it are read, two are sealed and `streams` are
+//! sent. In memory are at most `streams` + 3 objects, 24 MiB of pages and frames that were just read, and
+//! the entries of one manifest (some 40 MiB).
 
 mod close;
 mod count;
@@ -23,7 +24,7 @@ mod types;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use roaring::RoaringTreemap;
 
@@ -43,12 +44,15 @@ pub(crate) use leftovers::Leftovers;
 pub use records::wants_all_records;
 pub(crate) use types::seconds;
 pub use types::{
-    Locks, OBJECT_LEN_DEFAULT, Order, Pace, Progress, ROUND_CHUNKS_DEFAULT, STREAMS_DEFAULT,
-    ShipPoint, Shipped, Source, Unpaced,
+    Locks, OBJECT_LEN_DEFAULT, Order, Progress, ROUND_CHUNKS_DEFAULT, STREAMS_DEFAULT, ShipPoint,
+    Shipped, Source,
 };
 
 /// Sends what the vault lacks of the order's points and writes the manifest that names it. When this
 /// returns, the manifest was read back: the points count as shipped.
+///
+/// Local files of the index that turn out to be damaged on the way are made again, and the shipment
+/// starts over with what has arrived; once: what is damaged again is the disk.
 ///
 /// After an error, after [`ShipError::Stopped`], or when the future is dropped, nothing is named that is
 /// not there, and what has arrived is taken over by the next shipment. [`ChainError::Overtaken`]: the
@@ -62,28 +66,65 @@ pub async fn ship<S: Store, W: Work>(
     ids: &mut Ids,
     source: &impl Source,
     order: &Order,
-    pace: &impl Pace,
     work: &W,
     random: &mut (impl Random + Send),
     watch: &(dyn Fn(Progress) + Sync),
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<Shipped, ShipError> {
     let store = Counted::new(store);
-    bring_up(&store, opened, ids).await?;
-    let points = queue(opened, order);
+    let mut shipped = Shipped::nothing(opened);
+    let mut is_first = true;
+    loop {
+        let way = Way { store: &store, work, locks: &order.locks, master: &opened.master };
+        let call = Call { order, source, random: &mut *random, watch, stop };
+        match attempt(way, call, ids, &mut shipped).await {
+            Err(ShipError::Ids(IdsError::Damaged { .. })) if is_first => ids.sift(),
+            Err(error) => return Err(error),
+            Ok(()) => break,
+        }
+        is_first = false;
+    }
+    (shipped.requests, shipped.bytes) = (store.requests(), store.bytes());
+    Ok(shipped)
+}
+
+/// What the caller of a shipment lends.
+struct Call<'a, O, R> {
+    order: &'a Order,
+    source: &'a O,
+    random: &'a mut R,
+    watch: &'a (dyn Fn(Progress) + Sync),
+    stop: &'a (dyn Fn() -> bool + Sync),
+}
+
+/// Ships from the newest manifest in `shipped` on, and adds what it did.
+async fn attempt<'a, S, W, O, R>(
+    way: Way<'a, Counted<'a, S>, W>,
+    call: Call<'a, O, R>,
+    ids: &'a mut Ids,
+    shipped: &'a mut Shipped,
+) -> Result<(), ShipError>
+where
+    S: Store,
+    W: Work,
+    O: Source,
+    R: Random + Send,
+{
+    let (store, Call { order, source, random, watch, stop }) = (way.store, call);
+    let opened = shipped.opened.clone();
+    ids.bring_up(store, &opened.master, &opened.view).await?;
+    let points = queue(&opened, order);
     let vault = opened.master.vault();
     let leftovers = match ids.leftovers_from(vault, opened.newest) {
         None => Leftovers::default(),
         Some(from) => {
             let classes: BTreeSet<_> = points.iter().map(|point| point.class).collect();
-            Leftovers::look(&store, &opened.master, from, &classes, &ids.objects()).await?
+            Leftovers::look(store, &opened.master, from, &classes, &ids.objects()).await?
         }
     };
-    let master = opened.master.clone();
-    let way = Way { store: &store, pace, work, locks: &order.locks, master: &master };
     let mut shipment = Shipment {
         way,
-        lanes: Lanes::default(),
+        lanes: Lanes::new(order.streams),
         order,
         source,
         ids,
@@ -96,40 +137,15 @@ pub async fn ship<S: Store, W: Work>(
         packer: None,
         has_begun: false,
         progress: Progress { points_left: points.len(), ..Progress::default() },
-        shipped: Shipped {
-            opened: opened.clone(),
-            objects: 0,
-            bytes: 0,
-            frame_bytes: 0,
-            data_bytes: 0,
-            chunks: 0,
-            known: 0,
-            taken_over: 0,
-            requests: 0,
-            manifests: 0,
-            left_out: BTreeMap::new(),
-        },
+        shipped,
     };
     shipment.have = shipment.ids.numbers(source.pool());
     let ended = shipment.run(points).await;
     if ended.is_err() {
         // What is on its way arrives, and need not be sent again.
-        let _ = shipment.lanes.below(1).await;
+        let _ = shipment.lanes.all().await;
     }
-    let mut shipped = shipment.shipped;
-    ended?;
-    (shipped.requests, shipped.bytes) = (store.requests(), store.bytes());
-    Ok(shipped)
-}
-
-/// Damaged local files are made again once: what is damaged again is the disk.
-async fn bring_up(store: &impl Store, opened: &Opened, ids: &mut Ids) -> Result<(), IdsError> {
-    match ids.bring_up(store, &opened.master, &opened.view).await {
-        Err(IdsError::Damaged { .. }) => {
-            ids.bring_up(store, &opened.master, &opened.view).await.map(drop)
-        }
-        brought => brought.map(drop),
-    }
+    ended
 }
 
 /// The points that are not there yet: what is needed longest first, so that what several classes need
@@ -152,10 +168,13 @@ struct Round<'a> {
     numbers: RoaringTreemap,
     /// Points all of whose chunks are in `numbers` or in the vault.
     points: Vec<&'a ShipPoint>,
+    /// Chunks that only got an entry: they lay in the vault already, or had been left behind.
+    known: u64,
+    taken_over: u64,
 }
 
-struct Shipment<'a, S, P, W, O, R> {
-    way: Way<'a, Counted<'a, S>, P, W>,
+struct Shipment<'a, S, W, O, R> {
+    way: Way<'a, Counted<'a, S>, W>,
     lanes: Lanes<'a>,
     order: &'a Order,
     source: &'a O,
@@ -171,10 +190,10 @@ struct Shipment<'a, S, P, W, O, R> {
     /// It was noted that a shipment is under way.
     has_begun: bool,
     progress: Progress,
-    shipped: Shipped,
+    shipped: &'a mut Shipped,
 }
 
-impl<S, P, W, O, R> Shipment<'_, S, P, W, O, R>
+impl<S, W, O, R> Shipment<'_, S, W, O, R>
 where
     O: Source,
 {

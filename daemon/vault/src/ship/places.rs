@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::Shipment;
 use super::error::{LeftOut, ShipError, SourceError};
-use super::types::{Pace, ShipPoint, Source};
+use super::types::{ShipPoint, Source};
 use crate::format::{Place, Point};
 use crate::random::Random;
 use crate::store::Store;
@@ -15,10 +15,9 @@ fn numbers(point: &ShipPoint) -> impl Iterator<Item = u64> {
     std::iter::once(point.recipe_number).chain(point.root_page)
 }
 
-impl<S, P, W, O, R> Shipment<'_, S, P, W, O, R>
+impl<S, W, O, R> Shipment<'_, S, W, O, R>
 where
     S: Store,
-    P: Pace,
     W: Work,
     O: Source,
     R: Random + Send,
@@ -70,7 +69,7 @@ where
             Err(error) => return Err(ShipError::Source(error)),
         };
         let ids: Vec<_> = named.iter().map(|(_, id)| *id).collect();
-        let found = self.find(&ids).await?;
+        let found = self.ids.find(&ids)?;
         for ((number, _), entry) in named.iter().zip(found) {
             places.extend(entry.map(|entry| (*number, entry.place)));
         }

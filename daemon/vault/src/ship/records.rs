@@ -65,7 +65,7 @@ pub(super) fn seal(
 ) -> SealedRecords {
     let (kind, class, pool) = (ObjectKind::Records, Class::ZERO, PoolId([0; 16]));
     let shape = Shape { kind, class, shipment, pool, pad_to: LAST_STEP };
-    let sealed = SealedObject::seal(master, &shape, frames, &[], &mut drawn.spent());
+    let sealed = SealedObject::seal(master, &shape, frames.to_vec(), &[], &mut drawn.spent());
     let frame_count = sealed.frames.len() as u32;
     SealedRecords {
         record: RecordObject { object: sealed.object, frame_count, rank: shipment.0 },

@@ -4,8 +4,8 @@ use keelhold_chunk::ChunkId;
 
 use super::Shipment;
 use super::error::{LeftOut, ShipError, SourceError};
-use super::types::{Pace, ShipPoint, Source};
-use crate::ids::{Entry, IdsError};
+use super::types::{ShipPoint, Source};
+use crate::ids::Entry;
 use crate::pack::{Drawn, Group, Packer, SourceFrame};
 use crate::random::Random;
 use crate::store::Store;
@@ -38,10 +38,9 @@ fn failed(error: SourceError) -> Failed {
     }
 }
 
-impl<'a, S, P, W, O, R> Shipment<'a, S, P, W, O, R>
+impl<'a, S, W, O, R> Shipment<'a, S, W, O, R>
 where
     S: Store,
-    P: Pace,
     W: Work,
     O: Source,
     R: Random + Send,
@@ -97,7 +96,7 @@ where
             return Err(ShipError::Answer { what: "ids of other chunks" }.into());
         }
         let ids: Vec<ChunkId> = named.iter().map(|(_, id)| *id).collect();
-        let found = self.find(&ids).await?;
+        let found = self.ids.find(&ids)?;
         let (pool, mut absent) = (self.pool(), Vec::new());
         for ((number, id), found) in named.into_iter().zip(found) {
             let left = self.leftovers.find(id.as_bytes());
@@ -106,8 +105,8 @@ where
                 continue;
             };
             let counter = match found {
-                Some(_) => &mut self.shipped.known,
-                None => &mut self.shipped.taken_over,
+                Some(_) => &mut self.round.known,
+                None => &mut self.round.taken_over,
             };
             *counter += 1;
             self.round.entries.push(Entry { pool, number, id: *id.as_bytes(), ..*entry });
@@ -116,37 +115,49 @@ where
         Ok(absent)
     }
 
-    /// Looks ids up here; a local file that turns out to be damaged is made again.
-    pub(super) async fn find(&mut self, ids: &[ChunkId]) -> Result<Vec<Option<Entry>>, ShipError> {
-        match self.ids.find(ids) {
-            Err(IdsError::Damaged { .. }) => {
-                let opened = self.shipped.opened.clone();
-                super::bring_up(self.way.store, &opened, self.ids).await?;
-                Ok(self.ids.find(ids)?)
-            }
-            found => Ok(found?),
-        }
-    }
-
     async fn pack(&mut self, point: &ShipPoint, chunks: &[(u64, ChunkId)]) -> Result<(), Failed> {
-        let (mut left, mut len) = (chunks, CHUNK_LEN);
-        while !left.is_empty() {
-            self.close_if_full().await?;
-            let room = (self.order.round_chunks as u64).saturating_sub(self.round.numbers.len());
-            let count = (FRAMES_BATCH_LEN / len).clamp(16, 4096).min(room.max(1)) as usize;
-            let (asked, rest) = left.split_at(count.min(left.len()));
-            let numbers = asked.iter().map(|(number, _)| *number).collect();
-            let frames = self.lanes.beside(self.source.frames(numbers)).await.map_err(failed)?;
+        let (mut left, mut len, mut asked) = (chunks, CHUNK_LEN, &chunks[..0]);
+        loop {
+            if asked.is_empty() {
+                self.close_if_full().await?;
+                asked = self.ask(&mut left, len, 0);
+                if asked.is_empty() {
+                    return Ok(());
+                }
+            }
+            let frames = self.lanes.taken().await.map_err(failed)?;
             check(asked, &frames)?;
             let plain: u64 = frames.iter().map(|frame| u64::from(frame.plain_len)).sum();
             // The next ones will be much as these.
             len = (plain / asked.len() as u64).max(1);
+            // They are read while these are packed and wait for room.
+            asked = self.ask(&mut left, len, asked.len() as u64);
             for frame in frames {
                 self.push(point, frame).await?;
             }
-            left = rest;
         }
-        Ok(())
+    }
+
+    /// Asks for the next frames, as far as this round takes them; `read` chunks of it were read and are
+    /// not packed yet. Says for which.
+    fn ask<'c>(
+        &mut self,
+        left: &mut &'c [(u64, ChunkId)],
+        len: u64,
+        read: u64,
+    ) -> &'c [(u64, ChunkId)] {
+        let room = self.order.round_chunks as u64;
+        let room = room.saturating_sub(self.round.numbers.len() + read);
+        // A round takes one chunk at least.
+        let room = if read == 0 { room.max(1) } else { room };
+        let count = (FRAMES_BATCH_LEN / len).clamp(16, 4096).min(room).min(left.len() as u64);
+        let (asked, rest) = left.split_at(count as usize);
+        *left = rest;
+        if !asked.is_empty() {
+            let numbers = asked.iter().map(|(number, _)| *number).collect();
+            self.lanes.read(self.source.frames(numbers));
+        }
+        asked
     }
 
     async fn push(&mut self, point: &ShipPoint, frame: SourceFrame) -> Result<(), ShipError> {
@@ -163,7 +174,7 @@ where
 
     /// Sends a full group as soon as there is room on the way.
     async fn start(&mut self, group: Group) -> Result<(), ShipError> {
-        self.lanes.below(self.order.streams.max(1)).await?;
+        self.lanes.room().await?;
         self.note_arrived();
         if (self.stop)() {
             return Err(ShipError::Stopped);

@@ -36,20 +36,6 @@ pub trait Source: Send + Sync {
     ) -> impl Future<Output = Result<Vec<SourceFrame>, SourceError>> + Send;
 }
 
-/// When bytes may be sent.
-pub trait Pace: Send + Sync {
-    /// Returns when so many bytes may be sent.
-    fn take(&self, bytes: u64) -> impl Future<Output = ()> + Send;
-}
-
-/// As fast as it goes.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Unpaced;
-
-impl Pace for Unpaced {
-    async fn take(&self, _bytes: u64) {}
-}
-
 /// A point to be in the vault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShipPoint {
@@ -176,4 +162,22 @@ pub struct Shipped {
     /// Manifests that were written: none if there was nothing to say.
     pub manifests: u64,
     pub left_out: BTreeMap<PointId, LeftOut>,
+}
+
+impl Shipped {
+    pub(super) fn nothing(opened: &Opened) -> Self {
+        Self {
+            opened: opened.clone(),
+            objects: 0,
+            bytes: 0,
+            frame_bytes: 0,
+            data_bytes: 0,
+            chunks: 0,
+            known: 0,
+            taken_over: 0,
+            requests: 0,
+            manifests: 0,
+            left_out: BTreeMap::new(),
+        }
+    }
 }

@@ -2,12 +2,15 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::cloud::{CloudStore, Credential, OpenError, Patience};
-use super::{Checked, Created, DirectoryStore, Listing, MemoryStore, Store, StoreError, Until};
+use super::{
+    Checked, Created, DirectoryStore, Listing, MemoryStore, Pace, Store, StoreError, Until,
+};
 
 /// What a vault lies in.
 #[derive(Debug)]
@@ -41,6 +44,16 @@ impl AnyStore {
         let credential = credential.ok_or(OpenError::NoCredential)?;
         let store = CloudStore::open(url, endpoint, credential, patience)?;
         Ok(Self::Cloud(Checked::new(store)))
+    }
+
+    /// Sends no faster than this from now on.
+    #[must_use]
+    pub fn with_pace(self, pace: Arc<dyn Pace>) -> Self {
+        match self {
+            Self::Directory(store) => Self::Directory(store.with_pace(pace)),
+            Self::Cloud(store) => Self::Cloud(Checked::new(store.into_inner().with_pace(pace))),
+            Self::Memory(store) => Self::Memory(store),
+        }
     }
 }
 

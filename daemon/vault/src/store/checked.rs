@@ -21,6 +21,10 @@ impl<S> Checked<S> {
     pub fn inner(&self) -> &S {
         &self.inner
     }
+
+    pub(super) fn into_inner(self) -> S {
+        self.inner
+    }
 }
 
 impl<S: Store> Store for Checked<S> {

@@ -10,6 +10,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::pace::{Pace, next_piece};
 use super::{
     Created, Entry, Listing, Store, StoreError, StoreFault, Until, foldered, is_name, named,
     unlocked,
@@ -36,6 +38,25 @@ pub struct DirectoryStore {
     partial: OwnedFd,
     /// Makes names in `.partial` differ inside this process.
     written: AtomicU64,
+    pace: Option<Arc<dyn Pace>>,
+}
+
+/// A file in `.partial`, locked as long as somebody writes it. Dropped before it has its name it is
+/// removed.
+struct Draft<'a> {
+    partial: &'a OwnedFd,
+    name: String,
+    file: File,
+    is_placed: bool,
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        if !self.is_placed {
+            // It may be gone already: then nothing is left to do.
+            let _ = unlinkat(self.partial, &self.name, AtFlags::empty());
+        }
+    }
 }
 
 fn fault(errno: Errno) -> StoreFault {
@@ -68,7 +89,13 @@ impl DirectoryStore {
         let root = rustix::fs::open(path, FOLDER, Mode::empty()).map_err(named)?;
         let partial = make_folder(&root, PARTIAL).map_err(named)?;
         sweep(&partial).map_err(named)?;
-        Ok(Self { root, partial, written: AtomicU64::new(0) })
+        Ok(Self { root, partial, written: AtomicU64::new(0), pace: None })
+    }
+
+    /// Writes no faster than this from now on.
+    #[must_use]
+    pub fn with_pace(self, pace: Arc<dyn Pace>) -> Self {
+        Self { pace: Some(pace), ..self }
     }
 
     fn below(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
@@ -99,7 +126,7 @@ impl DirectoryStore {
         Ok(current)
     }
 
-    fn create_now(&self, name: &str, bytes: &[u8]) -> Result<Created, StoreFault> {
+    async fn create_now(&self, name: &str, mut bytes: Bytes) -> Result<Created, StoreFault> {
         let folder = self.folder_of(name).map_err(fault)?;
         let (_, last) = parts(name);
         // Spares the writing where it is for nothing; what decides comes below.
@@ -109,22 +136,23 @@ impl DirectoryStore {
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(fault(errno)),
         }
-        let (partial, mut file) = self.partial_file().map_err(fault)?;
-        let placed = file
-            .write_all(bytes)
-            .map_err(|error| io(&error))
-            .and_then(|()| fsync(&file).map_err(fault))
-            .and_then(|()| place(&self.partial, &partial, &folder, last).map_err(fault));
-        if placed != Ok(Created::Made) {
-            // It may be gone already: then nothing is left to do.
-            let _ = unlinkat(&self.partial, &partial, AtFlags::empty());
+        let mut draft = self.draft().map_err(fault)?;
+        if let Some(pace) = &self.pace {
+            while let Some(piece) = next_piece(&**pace, &mut bytes).await {
+                draft.file.write_all(&piece).map_err(|error| io(&error))?;
+            }
         }
+        // All of it, if nobody limits it.
+        draft.file.write_all(&bytes).map_err(|error| io(&error))?;
+        fsync(&draft.file).map_err(fault)?;
+        let placed = place(&self.partial, &draft.name, &folder, last).map_err(fault);
+        draft.is_placed = placed == Ok(Created::Made);
+        drop(draft);
         fsync(&folder).map_err(fault)?;
         placed
     }
 
-    /// A fresh file in `.partial`, locked as long as somebody writes it.
-    fn partial_file(&self) -> Result<(String, File), Errno> {
+    fn draft(&self) -> Result<Draft<'_>, Errno> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         loop {
             let count = self.written.fetch_add(1, Ordering::Relaxed);
@@ -132,7 +160,10 @@ impl DirectoryStore {
             match openat(&self.partial, &name, flags, FILE_MODE) {
                 Ok(file) => match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                     // Locked and still there: from now on nobody sweeps it away.
-                    Ok(()) if fstat(&file)?.st_nlink > 0 => return Ok((name, File::from(file))),
+                    Ok(()) if fstat(&file)?.st_nlink > 0 => {
+                        let (partial, file) = (&self.partial, File::from(file));
+                        return Ok(Draft { partial, name, file, is_placed: false });
+                    }
                     // Somebody who opens the directory just now was quicker than the lock.
                     Ok(()) | Err(Errno::WOULDBLOCK) => {}
                     Err(errno) => return Err(errno),
@@ -260,7 +291,7 @@ impl Store for DirectoryStore {
     ) -> Result<Created, StoreError> {
         named(name)?;
         unlocked(name, until)?;
-        self.create_now(name, &bytes).map_err(|fault| StoreError::new(name, fault))
+        self.create_now(name, bytes).await.map_err(|fault| StoreError::new(name, fault))
     }
 
     async fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {

@@ -1,4 +1,5 @@
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
@@ -185,4 +186,55 @@ fn links_lead_nowhere() {
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
     let missing = DirectoryStore::open(&folder.path().join("none")).unwrap_err();
     assert_eq!(missing.fault, StoreFault::NotFound);
+}
+
+/// Lets a thousand bytes go at a time, after a look at what was written so far; stops for ever after so
+/// many.
+#[derive(Debug)]
+struct Watching {
+    partial: std::path::PathBuf,
+    let_go: AtomicUsize,
+    upto: usize,
+}
+
+impl Pace for Watching {
+    fn take(&self, most: u64) -> futures_util::future::BoxFuture<'_, u64> {
+        let entries = std::fs::read_dir(&self.partial).unwrap();
+        let written: u64 = entries.map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+        assert_eq!(written as usize, self.let_go.load(Ordering::Relaxed), "no byte goes early");
+        if written as usize >= self.upto {
+            return Box::pin(std::future::pending());
+        }
+        let part = most.min(1000);
+        self.let_go.fetch_add(part as usize, Ordering::Relaxed);
+        Box::pin(std::future::ready(part))
+    }
+}
+
+/// Every byte waits for the pace; who gives up in the middle leaves nothing.
+#[test]
+fn a_directory_is_written_as_its_pace_allows() {
+    let folder = tempfile::tempdir().unwrap();
+    let partial = folder.path().join(".partial");
+    let bytes = Bytes::from((0..150_500_u32).map(|at| (at >> 3) as u8).collect::<Vec<_>>());
+    for (upto, is_whole) in [(usize::MAX, true), (70_000, false)] {
+        let pace =
+            Arc::new(Watching { partial: partial.clone(), let_go: AtomicUsize::new(0), upto });
+        let store = DirectoryStore::open(folder.path()).unwrap();
+        let store = store.with_pace(Arc::<Watching>::clone(&pace));
+        let name = if is_whole { "d/1" } else { "d/2" };
+        let created = store.create(name, bytes.clone(), None).now_or_never();
+        assert_eq!(created, is_whole.then_some(Ok(Created::Made)));
+        assert_eq!(std::fs::read_dir(&partial).unwrap().count(), 0);
+        assert_eq!(now(store.head(name)).unwrap(), is_whole.then_some(bytes.len() as u64));
+        let let_go = pace.let_go.load(Ordering::Relaxed);
+        assert_eq!(let_go, if is_whole { bytes.len() } else { 70_000 });
+        if is_whole {
+            assert_eq!(now(store.read(name, 0..bytes.len() as u64)).unwrap(), bytes);
+            // What is there is not written again, and costs nothing.
+            let again = store.create(name, bytes.clone(), None).now_or_never();
+            assert_eq!(again, Some(Ok(Created::Exists)));
+            assert_eq!(pace.let_go.load(Ordering::Relaxed), let_go);
+        }
+    }
 }

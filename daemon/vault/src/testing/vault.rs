@@ -178,7 +178,7 @@ fn seal_chunks(
             len += packed.len();
             frames.push(PlainFrame { codec, plain_len: plain.len() as u32, packed });
         }
-        let object = SealedObject::seal(&master(), shape, &frames, &rows, random);
+        let object = SealedObject::seal(&master(), shape, frames.clone(), &rows, random);
         sealed.push((object, rows.into_iter().map(|row| (row.number, row)).collect()));
     }
     sealed
@@ -250,8 +250,13 @@ pub(crate) fn ship(
     if !records.is_empty() {
         let frames: Vec<PlainFrame> =
             encode_records(&records).iter().map(|plain| frame(plain)).collect();
-        let object =
-            SealedObject::seal(&master(), &bare(ObjectKind::Records, number), &frames, &[], random);
+        let object = SealedObject::seal(
+            &master(),
+            &bare(ObjectKind::Records, number),
+            frames.clone(),
+            &[],
+            random,
+        );
         send(&object);
         let (object, frame_count) = (object.object, frames.len() as u32);
         next.records.push(RecordObject { object, frame_count, rank: number.0 });
@@ -328,7 +333,7 @@ fn index_of(
         return None;
     }
     let shape = bare(ObjectKind::Index, shipment);
-    let object = SealedObject::seal(&master(), &shape, &frames, &[], random);
+    let object = SealedObject::seal(&master(), &shape, frames.clone(), &[], random);
     let place = |(leaf, frame): (&Leaf, &crate::format::FramePlace)| {
         let (first, last) = leaf.range().unwrap();
         LeafPlace { pool: leaf.pool, first, last, frame: *frame }

@@ -128,3 +128,54 @@ pub(super) fn a_number_that_was_not_given_is_not_taken() {
     let opened = now(open(&store, Unlock::Master(&master), None)).unwrap();
     assert_eq!((opened.newest, opened.void.len()), (three.newest, 1));
 }
+
+/// Others went on and their manifests below the newest were deleted: a number among them is free, and
+/// what is written under it would be passed over by everybody. Garbage above it is nobody.
+#[test]
+pub(super) fn a_number_that_became_free_again_is_not_taken() {
+    for is_garbage in [false, true] {
+        let store = Watched::new(MemoryStore::new());
+        let (master, random) = (master(), &mut seeded(32));
+        let (slots, _) = slots(&master, 2);
+        let one = now(found(&store, &master, &slots, TERMS, 7, random)).unwrap();
+        let mut theirs = one.clone();
+        for at in 2..5 {
+            let next = one_more(&theirs, at, random);
+            theirs = now(commit(&store, &theirs, &next, &slots, TERMS, random)).unwrap();
+        }
+        for number in 2..5 {
+            let name = Name::Manifest(ManifestNumber(number)).to_string();
+            if number < 4 || is_garbage {
+                now(store.inner.delete(&name)).unwrap();
+            }
+            if number == 4 && is_garbage {
+                store.inner.put(&name, Bytes::from_static(b"nothing"));
+            }
+        }
+        let next = one_more(&one, 9, random);
+        let ended = now(commit(&store, &one, &next, &slots, TERMS, random));
+        if is_garbage {
+            assert_eq!(ended.unwrap().newest.number, ManifestNumber(2));
+            continue;
+        }
+        let error = ended.map(|opened| opened.newest).unwrap_err();
+        assert_eq!(error, ChainError::Overtaken { number: ManifestNumber(2) });
+        let opened = now(open(&store, Unlock::Master(&master), Some(theirs.seen()))).unwrap();
+        assert_eq!(opened.newest, theirs.newest);
+    }
+}
+
+/// Every future of the chain may wait on any thread.
+#[test]
+fn futures_may_change_threads() {
+    fn is_send<T: Send>(value: T) -> T {
+        value
+    }
+    let (store, master) = (MemoryStore::new(), master());
+    let (slots, _) = slots(&master, 2);
+    let (mut random, mut other) = (seeded(33), seeded(34));
+    let one = now(is_send(found(&store, &master, &slots, TERMS, 7, &mut random))).unwrap();
+    let next = one_more(&one, 1, &mut other);
+    now(is_send(commit(&store, &one, &next, &slots, TERMS, &mut random))).unwrap();
+    now(is_send(open(&store, Unlock::Master(&master), Some(one.seen())))).unwrap();
+}

@@ -15,5 +15,6 @@ fn every_mutant_of_the_chain_is_caught() {
     dies(Mutant::BaseLink, opens::a_lost_or_altered_base_is_named);
     dies(Mutant::ReadBack, commits::a_number_that_was_not_given_is_not_taken);
     dies(Mutant::ClaimAlone, || writers::races(false).unwrap());
+    dies(Mutant::GonePast, commits::a_number_that_became_free_again_is_not_taken);
     dies(Mutant::Overtaken, || writers::races(true).unwrap());
 }

@@ -69,7 +69,8 @@ fn padding_len(len: usize, step: usize) -> usize {
 }
 
 impl SealedObject {
-    /// Seals frames into a new object. The `start` of chunks is not looked at.
+    /// Seals frames into a new object; the bytes of each are let go of once they are sealed. The `start`
+    /// of chunks is not looked at.
     ///
     /// # Panics
     /// If the frames are more than an object takes, or chunks do not fit their frames: who packs has
@@ -78,15 +79,16 @@ impl SealedObject {
     pub fn seal<B: AsRef<[u8]>>(
         master: &MasterKey,
         shape: &Shape,
-        frames: &[PlainFrame<B>],
+        frames: Vec<PlainFrame<B>>,
         chunks: &[ObjectChunk],
         random: &mut impl Random,
     ) -> Self {
-        assert_fits(shape, frames, chunks);
+        assert_fits(shape, &frames, chunks);
+        let frame_count = frames.len();
         let object = ObjectId::draw(random);
         let key = ObjectKey::of(master, object, shape.kind);
         let packed_len = frames.iter().map(|frame| frame.packed.as_ref().len()).sum();
-        let unpadded = object_len(frames.len(), chunks.len(), packed_len);
+        let unpadded = object_len(frame_count, chunks.len(), packed_len);
         let padding = padding_len(unpadded, shape.pad_to);
         assert!(unpadded + padding <= OBJECT_LEN_MAX, "an object has a greatest length");
         let mut bytes = vec![0; unpadded + padding];
@@ -100,7 +102,7 @@ impl SealedObject {
         head.object_len = U64::new(bytes.len() as u64);
         let meaning = head.as_bytes()[..MEANING_LEN].to_vec();
 
-        let begin = HEAD_LEN + directory_len(frames.len(), chunks.len());
+        let begin = HEAD_LEN + directory_len(frame_count, chunks.len());
         let places = seal_frames(&key, frames, begin, &mut bytes);
         let directory = &mut bytes[HEAD_LEN..begin];
         write_directory(shape.pool, &places, chunks, directory);
@@ -111,7 +113,7 @@ impl SealedObject {
         head.body_hash = *blake3::hash(&bytes[HEAD_LEN..]).as_bytes();
         let counts = RawCounts {
             directory_len: U32::new((begin - HEAD_LEN) as u32),
-            frame_count: U32::new(frames.len() as u32),
+            frame_count: U32::new(frame_count as u32),
             chunk_count: U32::new(chunks.len() as u32),
             padding_len: U32::new(padding as u32),
         };
@@ -150,7 +152,7 @@ fn assert_fits<B>(shape: &Shape, frames: &[PlainFrame<B>], chunks: &[ObjectChunk
 
 fn seal_frames<B: AsRef<[u8]>>(
     key: &ObjectKey,
-    frames: &[PlainFrame<B>],
+    frames: Vec<PlainFrame<B>>,
     begin: usize,
     bytes: &mut [u8],
 ) -> Vec<FramePlace> {
@@ -161,7 +163,7 @@ fn seal_frames<B: AsRef<[u8]>>(
         let end = offset + packed.len() + TAG_LEN;
         let bound = key.frame_bound(index, frame.plain_len, frame.codec);
         let room = &mut bytes[offset..end];
-        key.cipher.seal_into(frame_nonce(index), &bound, frame.packed.as_ref(), room);
+        key.cipher.seal_into(frame_nonce(index), &bound, packed, room);
         places.push(FramePlace {
             index,
             offset: offset as u32,

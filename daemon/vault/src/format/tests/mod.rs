@@ -57,7 +57,7 @@ fn packed(seed: u64, pad_to: usize) -> (SealedObject, Vec<Vec<u8>>) {
         pool: POOL,
         pad_to,
     };
-    let sealed = SealedObject::seal(&master(), &shape, &frames, &chunks, &mut random);
+    let sealed = SealedObject::seal(&master(), &shape, frames.to_vec(), &chunks, &mut random);
     (sealed, plain.to_vec())
 }
 

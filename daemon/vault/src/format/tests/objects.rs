@@ -114,7 +114,7 @@ fn two_objects_of_the_same_content_share_nothing() {
     let mut random = seeded(9);
     let frames = [raw_frame(&[5; 100])];
     let shape = index_shape(ObjectKind::Index);
-    let mut seal = || SealedObject::seal(&master(), &shape, &frames, &[], &mut random);
+    let mut seal = || SealedObject::seal(&master(), &shape, frames.to_vec(), &[], &mut random);
     let (one, two) = (seal(), seal());
     assert_ne!(one.object.object, two.object.object);
     let same = one.bytes[HEAD_LEN..].iter().zip(&two.bytes[HEAD_LEN..]);
@@ -233,7 +233,7 @@ fn bytes_are_pinned() {
     // Compressed bytes are the compressor's affair: pinned is what is sealed as it is.
     let shape = index_shape(ObjectKind::Index);
     let frames = [raw_frame(&[5; 100]), raw_frame(&[6; 10])];
-    let raw = SealedObject::seal(&master(), &shape, &frames, &[], &mut seeded(14));
+    let raw = SealedObject::seal(&master(), &shape, frames.to_vec(), &[], &mut seeded(14));
     assert_eq!(raw.bytes.len(), 144 + 16 + 2 * 16 + 16 + 116 + 26);
     assert_eq!(hash(&raw.bytes), "7126e1bc310148ff");
     assert_eq!(leaf.len(), 32 + 48 + 3 * 20 + 5 * 52);

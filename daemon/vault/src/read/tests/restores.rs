@@ -110,3 +110,15 @@ fn replaced_entries_are_read_from_the_higher_rank() {
     let error = now(vault.chunks(POOL, &[number])).unwrap_err();
     assert!(matches!(&error, ReadError::Lost { object } if object.starts_with("i/0/")), "{error}");
 }
+
+/// What a reader of chunks and records waits for, it may wait for on any thread.
+#[test]
+fn futures_may_change_threads() {
+    fn is_send<T: Send>(value: T) -> T {
+        value
+    }
+    let truth = truth(5, 1);
+    let reader = reader(&truth.store, truth.last());
+    now(is_send(reader.records())).unwrap();
+    assert_eq!(now(is_send(reader.chunks(crate::testing::POOL, &[1]))).unwrap().len(), 1);
+}

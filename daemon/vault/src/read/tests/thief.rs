@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::store::{Created, Listing, Store, StoreError, StoreFault, Until};
+use crate::verify::{Sample, verify};
 
 /// Gives garbage, as long as the object or of another length, until the first version is recalled.
 struct Covered {
@@ -66,10 +67,21 @@ impl Store for Covered {
     }
 }
 
+fn covered(truth: &Truth, is_long: bool) -> Arc<Covered> {
+    let (inner, recalled) = (Arc::clone(&truth.store), Mutex::default());
+    Arc::new(Covered { inner, is_long, recalled })
+}
+
+/// Whether somebody who looks after the vault finds nothing wrong with it.
+fn verifies(truth: &Truth, is_long: bool, sample: Sample) -> bool {
+    let reader = reader(&covered(truth, is_long), truth.last());
+    let report = now(verify(&reader, sample, &mut seeded(72), &|_| ())).unwrap();
+    report.findings.is_empty() && report.objects > 0
+}
+
 /// Whether every point and all records come out of the covered store.
 fn comes_back(truth: &Truth, is_long: bool) -> bool {
-    let (inner, recalled) = (Arc::clone(&truth.store), Mutex::default());
-    let store = Arc::new(Covered { inner, is_long, recalled });
+    let store = covered(truth, is_long);
     let master = &truth.last().master;
     let Ok(opened) = now(open(&*store, Unlock::Master(master), None)) else { return false };
     if opened.newest != truth.last().newest {
@@ -91,5 +103,8 @@ pub(crate) fn what_lies_on_top_hides_nothing() {
     let truth = truth(71, 4);
     for is_long in [true, false] {
         assert!(comes_back(&truth, is_long), "garbage as long as ours: {is_long}");
+        for sample in [Sample::Whole, Sample::OneIn(1000)] {
+            assert!(verifies(&truth, is_long, sample), "as long as ours: {is_long}, {sample:?}");
+        }
     }
 }

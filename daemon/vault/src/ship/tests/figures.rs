@@ -40,7 +40,7 @@ fn memory_is_bounded_by_streams_and_objects() {
         assert!(ended.unwrap().unwrap().objects > 20);
         let most = weighing.most.into_inner();
         let object = (2 << 20) + (2 << 20);
-        let bound = (streams + 2) * object + (24 << 20);
+        let bound = (streams + 3) * object + (24 << 20);
         assert!(most <= bound, "{most} of {bound}");
         assert_eq!(pool.held.load(Ordering::Relaxed), 0);
         assert_eq!(check(&store, &site, &pool), all_points(&pool));

@@ -241,9 +241,9 @@ impl Site {
     ) -> Option<Result<Shipped, ShipError>> {
         let (mut ids, mut random) = (self.ids(), self.random(seed));
         let opened = self.opened.clone();
-        let (watch, pace) = (&|_| {}, &Unpaced);
+        let watch = &|_| {};
         let shipping =
-            ship(store, &opened, &mut ids, pool, order, pace, &InPlace, &mut random, watch, stop);
+            ship(store, &opened, &mut ids, pool, order, &InPlace, &mut random, watch, stop);
         let mut shipping = pin!(is_send(shipping));
         let mut context = Context::from_waker(Waker::noop());
         for _ in 0..polls {

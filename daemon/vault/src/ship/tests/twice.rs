@@ -147,3 +147,40 @@ fn records_are_eight_objects_at_most() {
         }
     }
 }
+
+/// Somebody else ships to the vault while we do: ours is given up and nothing of it counts, theirs is
+/// whole, and the next try sends nothing of it again.
+#[test]
+fn somebody_else_who_ships_meanwhile_goes_first() {
+    use crate::chain::ChainError;
+    for at in [0, 3, 9] {
+        let store = MemoryStore::new();
+        let (mut site, mut pool) = (Site::found(&store), Pool::new(POOL));
+        pool.back_up(1, 300, 3);
+        let mut other = Pool::new(PoolId([8; 16]));
+        other.back_up(2, 40, 2);
+        let (order, their_order) = (pool.order(), other.order());
+        let (master, slots) = (site.master.clone(), site.slots.clone());
+        let (dir, opened) = (tempfile::tempdir().unwrap(), site.opened.clone());
+        let theirs = std::sync::Mutex::new(Site { master, slots, dir, opened, shipments: 0 });
+        let asked = AtomicU64::new(0);
+        let stop = || {
+            if asked.fetch_add(1, Ordering::Relaxed) == at {
+                theirs.lock().unwrap().ship(&store, &other, &their_order, 5).unwrap();
+            }
+            false
+        };
+        let ended = site.ship_over(&store.kept(), (&pool, &order), 1, 1, &stop).unwrap();
+        let is_overtaken = matches!(&ended, Err(ShipError::Chain(ChainError::Overtaken { .. })));
+        assert!(is_overtaken, "{ended:?}");
+        assert_eq!(check(&store, &site, &other), all_points(&other));
+        assert!(check(&store, &site, &pool).is_empty());
+        site.reopen(&store);
+        let shipped = site.ship(&store, &pool, &order, 2).unwrap();
+        assert_eq!((shipped.chunks, shipped.taken_over), (0, pool.chunks.len() as u64));
+        assert_eq!(check(&store, &site, &pool), all_points(&pool));
+        assert_eq!(check(&store, &site, &other), all_points(&other));
+        let (count, _) = stored(&store, &site.master);
+        assert!(count.values().all(|count| *count == 1));
+    }
+}

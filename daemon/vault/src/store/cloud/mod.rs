@@ -23,7 +23,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
 use object_store::path::Path;
 use object_store::{Extensions, GetOptions, GetRange, ObjectStore, PutMode, PutOptions};
 
@@ -32,11 +31,12 @@ pub use open::OpenError;
 pub use wire::Patience;
 
 use super::{
-    Created, Entry, LIST_MAX, Listing, Store, StoreError, StoreFault, Until, foldered, named,
+    Created, Entry, LIST_MAX, Listing, Pace, Store, StoreError, StoreFault, Until, foldered,
+    is_name, named,
 };
 use pages::{Mark, Row};
 use refusal::Refusal;
-use requests::Requests;
+use requests::{Of, Requests};
 use wire::{Asked, Lock};
 
 /// Names whose first versions are remembered.
@@ -107,6 +107,13 @@ impl CloudStore {
         }
     }
 
+    /// Sends no faster than this from now on; what was set first stays.
+    #[must_use]
+    pub fn with_pace(self, pace: Arc<dyn Pace>) -> Self {
+        let _ = self.requests.wire.pace.set(pace);
+        self
+    }
+
     /// Requests sent so far, every attempt counted.
     #[must_use]
     pub fn sent(&self) -> u64 {
@@ -141,7 +148,7 @@ impl CloudStore {
         let (mut rows, mut mark): (Vec<Row>, Option<Mark>) = (Vec::new(), None);
         // A server that says "more" for ever must not hold us for ever.
         for _ in 0..PAGES_MAX {
-            let page = self.requests.page(&key, "", mark.as_ref(), LIST_MAX).await?;
+            let page = self.requests.page(Of::Versions, &key, "", mark.as_ref(), LIST_MAX).await?;
             let is_past = page.rows.iter().any(|row| row.key != key);
             rows.extend(page.rows.into_iter().filter(|row| row.key == key));
             match page.next {
@@ -200,7 +207,7 @@ impl CloudStore {
             Ok((len, _)) => return Ok(Some(len)),
             // Answers to HEAD have no words: a listing says what is wrong.
             Err(refusal) if refusal.code.is_empty() && matches!(refusal.status, 400..=403) => {
-                self.requests.page(&key, "", None, 1).await?;
+                self.requests.page(Of::Versions, &key, "", None, 1).await?;
                 return Err(refusal);
             }
             Err(refusal) if refusal.status == 404 || refusal.is_marked_deleted => refusal,
@@ -243,9 +250,11 @@ impl CloudStore {
         }
     }
 
-    /// Names with their first versions, in order.
-    async fn list_versions(
+    /// Names in order; where versions can be listed, with their first ones. Names that are none of ours
+    /// are passed over: somebody else may keep something beside a vault.
+    async fn list_of(
         &self,
+        of: Of,
         folder: &str,
         after: &str,
         limit: usize,
@@ -254,9 +263,11 @@ impl CloudStore {
         let from = if after.is_empty() { "" } else { from.as_str() };
         let (mut rows, mut mark): (Vec<Row>, Option<Mark>) = (Vec::new(), None);
         let mut listing = Listing::default();
-        let asked = (limit + 1).min(LIST_MAX);
+        let wanted = (limit + 1).min(LIST_MAX);
         for _ in 0..PAGES_MAX {
-            let page = self.requests.page(&prefix, from, mark.as_ref(), asked).await?;
+            // Where one page was not enough, there are many versions or many foreign names.
+            let asked = if mark.is_none() { wanted } else { LIST_MAX };
+            let page = self.requests.page(of, &prefix, from, mark.as_ref(), asked).await?;
             rows.extend(page.rows);
             // More of the last key's versions may be on the next page.
             let kept = match (&page.next, rows.last()) {
@@ -269,7 +280,7 @@ impl CloudStore {
             }
             rows = rest;
             match page.next {
-                Some(_) if listing.entries.len() + 1 >= asked => {
+                Some(_) if listing.entries.len() + 1 >= wanted => {
                     listing.has_more = true;
                     return Ok(cut(listing, limit));
                 }
@@ -287,7 +298,7 @@ impl CloudStore {
             Refusal::silent(StoreFault::Listing { what: "names that were not asked for" })
         })?;
         // Where a server starts earlier than it was asked to.
-        if row.key.as_str() > from {
+        if row.key.as_str() > from && is_name(name) {
             if let Some(version) = &row.version {
                 self.remember(name, version);
             }
@@ -296,40 +307,14 @@ impl CloudStore {
         Ok(())
     }
 
-    /// Where versions cannot be listed.
-    async fn list_plain(
-        &self,
-        folder: &str,
-        after: &str,
-        limit: usize,
-    ) -> Result<Listing, Refusal> {
-        let (prefix, from) = (Path::from(self.key(folder)), Path::from(self.key(after)));
-        let prefix = Some(prefix).filter(|prefix| !prefix.as_ref().is_empty());
-        let mut found = if after.is_empty() {
-            self.objects.list(prefix.as_ref())
-        } else {
-            self.objects.list_with_offset(prefix.as_ref(), &from)
-        };
-        let mut listing = Listing::default();
-        while let Some(meta) = found.try_next().await.map_err(|error| understood(&error))? {
-            let Some(name) = meta.location.as_ref().strip_prefix(&self.prefix) else { continue };
-            if listing.entries.len() == limit {
-                listing.has_more = true;
-                break;
-            }
-            listing.entries.push(Entry { name: name.to_owned(), len: meta.size });
-        }
-        Ok(listing)
-    }
-
     async fn list_now(&self, folder: &str, after: &str, limit: usize) -> Result<Listing, Refusal> {
         if !self.is_plain.load(Ordering::Relaxed) {
-            match self.list_versions(folder, after, limit).await {
+            match self.list_of(Of::Versions, folder, after, limit).await {
                 Err(refusal) if refusal.is_unknown_request() => {}
                 answer => return answer,
             }
         }
-        let listing = self.list_plain(folder, after, limit).await?;
+        let listing = self.list_of(Of::Names, folder, after, limit).await?;
         self.is_plain.store(true, Ordering::Relaxed);
         Ok(listing)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use object_store::aws::{AmazonS3Builder, AwsCredential, Checksum};
 use object_store::azure::{AzureAccessKey, AzureCredential, MicrosoftAzureBuilder};
-use object_store::client::{HttpClient, HttpConnector, ReqwestConnector};
+use object_store::client::{HttpClient, HttpConnector};
 use object_store::{ClientOptions, ObjectStore};
 use thiserror::Error;
 
@@ -158,15 +158,14 @@ impl CloudStore {
         patience: Patience,
     ) -> Result<Self, OpenError> {
         let at = at.map(endpoint).transpose()?;
-        let options = ClientOptions::new()
-            .with_allow_http(true)
-            .with_timeout_disabled()
-            .with_connect_timeout(patience.connect);
-        let client = ReqwestConnector::default()
-            .connect(&options)
+        let client = reqwest::Client::builder()
+            .user_agent("keelhold")
+            .http1_only()
+            .connect_timeout(patience.connect)
+            .build()
             .map_err(|error| OpenError::Client(error.to_string()))?;
-        let connect =
-            |signer| Service(Arc::new(Wire { client, signer, patience, sent: Default::default() }));
+        let (sent, pace) = Default::default();
+        let connect = |signer| Service(Arc::new(Wire { client, signer, patience, sent, pace }));
         let (scheme, rest) = url.split_once("://").ok_or(OpenError::Url)?;
         let (bucket, prefix) = parts(rest)?;
         let (objects, place, service) = match scheme {

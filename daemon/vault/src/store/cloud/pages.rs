@@ -37,6 +37,11 @@ struct S3Page {
     next_key_marker: String,
     #[serde(default)]
     next_version_id_marker: String,
+    #[serde(default)]
+    next_continuation_token: String,
+    /// Of a listing without versions.
+    #[serde(default)]
+    contents: Vec<S3Version>,
     #[serde(default, rename = "Version")]
     versions: Vec<S3Version>,
     #[serde(default, rename = "DeleteMarker")]
@@ -67,10 +72,14 @@ impl S3Version {
 pub fn s3(body: &[u8]) -> Option<Page> {
     let page: S3Page = from_reader(body).ok()?;
     let mut rows: Vec<Row> = page.versions.into_iter().map(|version| version.row(false)).collect();
+    rows.extend(page.contents.into_iter().map(|version| version.row(false)));
     rows.extend(page.markers.into_iter().map(|version| version.row(true)));
     // Stable: versions of a key keep their order.
     rows.sort_by(|left, right| left.key.cmp(&right.key));
-    let mark = Mark { key: page.next_key_marker, version: page.next_version_id_marker };
+    let mark = match page.next_continuation_token {
+        token if !token.is_empty() => Mark { key: token, version: String::new() },
+        _ => Mark { key: page.next_key_marker, version: page.next_version_id_marker },
+    };
     Some(Page { rows, next: page.is_truncated.then_some(mark) })
 }
 

@@ -111,7 +111,10 @@ fn fault(status: u16, code: &str, body: &[u8], skew: Option<i64>) -> StoreFault 
         "ObjectLockConfigurationNotFoundError" | "InvalidRetentionPeriod" => {
             return StoreFault::NoLocks;
         }
-        "InvalidRequest" if says(body, "Object Lock") => return StoreFault::NoLocks,
+        // Some servers write it in one word.
+        "InvalidRequest" if says(body, "Object Lock") || says(body, "ObjectLock") => {
+            return StoreFault::NoLocks;
+        }
         _ => {}
     }
     match status {

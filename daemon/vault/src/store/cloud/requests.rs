@@ -13,6 +13,14 @@ use super::refusal::Refusal;
 use super::wire::{Signer, Wire, from_http_date, http_date, is_lockable};
 use crate::store::{StoreFault, Until};
 
+/// What is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    Versions,
+    /// Where versions cannot be listed.
+    Names,
+}
+
 /// Where a bucket or container is, and how its server is spoken to.
 #[derive(Debug)]
 pub struct Requests {
@@ -79,10 +87,11 @@ impl Requests {
         version.map(|version| (name, version)).into_iter().collect()
     }
 
-    /// A page of all versions whose keys begin with `prefix` and, where the server can say so, lie
-    /// behind `after`.
+    /// A page of all versions, or names, whose keys begin with `prefix` and, where the server can say
+    /// so, lie behind `after`.
     pub async fn page(
         &self,
+        of: Of,
         prefix: &str,
         after: &str,
         mark: Option<&Mark>,
@@ -90,7 +99,14 @@ impl Requests {
     ) -> Result<Page, Refusal> {
         let limit = limit.to_string();
         let mut query = Vec::new();
-        if self.is_s3() {
+        if self.is_s3() && of == Of::Names {
+            query.extend([("list-type", "2"), ("max-keys", &limit), ("prefix", prefix)]);
+            match mark {
+                Some(mark) => query.push(("continuation-token", &mark.key)),
+                None if after.is_empty() => {}
+                None => query.push(("start-after", after)),
+            }
+        } else if self.is_s3() {
             query.extend([("versions", ""), ("max-keys", &limit), ("prefix", prefix)]);
             match mark {
                 Some(mark) => {
@@ -103,7 +119,10 @@ impl Requests {
                 None => query.push(("key-marker", after)),
             }
         } else {
-            query.extend([("restype", "container"), ("comp", "list"), ("include", "versions")]);
+            query.extend([("restype", "container"), ("comp", "list")]);
+            if of == Of::Versions {
+                query.push(("include", "versions"));
+            }
             query.extend([("maxresults", limit.as_str()), ("prefix", prefix)]);
             match mark {
                 Some(mark) => query.push(("marker", &mark.key)),

@@ -4,11 +4,15 @@
 //! repetitions is switched off, so that every attempt has a signature of its own moment, locks are part
 //! of what is signed, and refusals have one place where they are understood.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use data_encoding::BASE64;
+use futures_util::stream::unfold;
 use http::header::DATE;
 use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::BodyExt;
@@ -17,12 +21,17 @@ use jiff::fmt::{rfc2822, strtime};
 use object_store::aws::{AwsAuthorizer, AwsCredential};
 use object_store::azure::{AzureAuthorizer, AzureCredential};
 use object_store::client::{
-    HttpClient, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+    HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse, HttpService,
 };
+use reqwest::{Body, Client, Request, Url};
 
 use super::refusal::{Refusal, refusal};
+use crate::store::pace::{Pace, next_piece};
 use crate::store::{StoreFault, Until};
 
+/// What S3 wants of a body that is to be locked, and what this is called.
+const CHECKSUM: &str = "x-amz-checksum-sha256";
+const CHECKSUM_NAME: &str = "x-amz-sdk-checksum-algorithm";
 /// Longest answer that is taken: an object, and then some.
 const ANSWER_LEN_MAX: usize = 80 << 20;
 
@@ -84,10 +93,67 @@ pub struct Asked(pub u64);
 
 #[derive(Debug)]
 pub struct Wire {
-    pub client: HttpClient,
+    pub client: Client,
     pub signer: Signer,
     pub patience: Patience,
     pub sent: AtomicU64,
+    /// Set before the first request, or never.
+    pub pace: OnceLock<Arc<dyn Pace>>,
+}
+
+/// Whether a body waits for its pace, and did since somebody looked.
+#[derive(Debug, Default)]
+struct Waits {
+    is_waiting: AtomicBool,
+    has_waited: AtomicBool,
+}
+
+impl Waits {
+    async fn next_piece(&self, pace: &dyn Pace, rest: &mut Bytes) -> Option<Bytes> {
+        let mut next = pin!(next_piece(pace, rest));
+        poll_fn(|context| {
+            let polled = next.as_mut().poll(context);
+            self.is_waiting.store(polled.is_pending(), Ordering::Relaxed);
+            self.has_waited.fetch_or(polled.is_pending(), Ordering::Relaxed);
+            polled
+        })
+        .await
+    }
+
+    fn since_last(&self) -> bool {
+        self.has_waited.swap(false, Ordering::Relaxed) || self.is_waiting.load(Ordering::Relaxed)
+    }
+}
+
+/// A body that leaves in pieces, each when its pace allows it.
+fn paced(pace: Arc<dyn Pace>, waits: Arc<Waits>, bytes: Bytes) -> Body {
+    Body::wrap_stream(unfold((pace, waits, bytes), async |(pace, waits, mut rest)| {
+        let piece = waits.next_piece(&*pace, &mut rest).await?;
+        Some((Ok::<_, std::convert::Infallible>(piece), (pace, waits, rest)))
+    }))
+}
+
+/// How often it is looked whether a request that takes its time does so for its pace.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// At most so long, not counting what was waited for the pace; `None` if it takes longer.
+async fn within<T>(
+    mut left: Duration,
+    waits: &Waits,
+    mut exchange: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
+    loop {
+        let look = left.min(LOOK_EVERY);
+        if let Ok(done) = tokio::time::timeout(look, exchange.as_mut()).await {
+            return Some(done);
+        }
+        if !waits.since_last() {
+            left -= look;
+        }
+        if left.is_zero() {
+            return None;
+        }
+    }
 }
 
 pub fn is_lockable(until: Until) -> Option<Timestamp> {
@@ -130,7 +196,7 @@ impl Wire {
         match &self.signer {
             Signer::S3 { credential, region } => {
                 // A body of several pieces would be signed as a stream, which it is not.
-                let digest = request.headers().get("x-amz-checksum-sha256");
+                let digest = request.headers().get(CHECKSUM);
                 let digest = digest.and_then(|text| BASE64.decode(text.as_bytes()).ok());
                 AwsAuthorizer::new(credential, "s3", region)
                     .try_authorize(request, digest.as_deref())
@@ -142,11 +208,34 @@ impl Wire {
         }
     }
 
+    /// A request for the client. Its body leaves as the pace allows, if there is one.
+    async fn outgoing(
+        &self,
+        request: http::Request<HttpRequestBody>,
+        waits: &Arc<Waits>,
+    ) -> Option<Request> {
+        let (parts, body) = request.into_parts();
+        // It is one piece, which is taken as it is.
+        let bytes = body.collect().await.ok()?.to_bytes();
+        let body = match self.pace.get() {
+            Some(pace) if !bytes.is_empty() => paced(Arc::clone(pace), Arc::clone(waits), bytes),
+            _ => Body::from(bytes),
+        };
+        let mut outgoing = Request::new(parts.method, Url::parse(&parts.uri.to_string()).ok()?);
+        *outgoing.headers_mut() = parts.headers;
+        *outgoing.body_mut() = Some(body);
+        Some(outgoing)
+    }
+
     /// One attempt.
     async fn attempt(&self, mut request: HttpRequest) -> Result<Response<Bytes>, Refusal> {
         if let Some(Lock(until)) = request.extensions().get::<Lock>().copied() {
             let locked = self.lock(request.headers_mut(), until);
             locked.ok_or_else(|| Refusal::silent(StoreFault::NoLocks))?;
+        }
+        if request.headers().contains_key(CHECKSUM) {
+            // A server that does not know the checksum shall say so instead of passing it over.
+            request.headers_mut().insert(CHECKSUM_NAME, HeaderValue::from_static("SHA256"));
         }
         self.sign(&mut request)?;
         let asked = request.extensions().get::<Asked>().map_or(0, |asked| asked.0);
@@ -154,13 +243,15 @@ impl Wire {
         let ours = signed_at(request.headers());
         self.sent.fetch_add(1, Ordering::Relaxed);
         let silent = StoreFault::Silent { seconds: allowed.as_secs() };
-        let exchange = async {
-            let answer = self.client.execute(request).await.map_err(|error| broken(&error))?;
-            read(answer, self.patience.silence).await
-        };
-        let answer = tokio::time::timeout(allowed, exchange)
-            .await
-            .map_err(|_| Refusal::silent(silent))??;
+        let waits = Arc::default();
+        let unfit = || Refusal::silent(StoreFault::Unfit);
+        let outgoing = self.outgoing(request, &waits).await.ok_or_else(unfit)?;
+        let exchange = pin!(async {
+            let answer = self.client.execute(outgoing).await.map_err(|error| broken(&error))?;
+            read(answer.into(), self.patience.silence).await
+        });
+        let answer = within(allowed, &waits, exchange).await;
+        let answer = answer.ok_or_else(|| Refusal::silent(silent))??;
         if answer.status().is_success() {
             return Ok(answer);
         }
@@ -197,16 +288,18 @@ fn signed_at(headers: &HeaderMap) -> Option<i64> {
     text("date").and_then(from_http_date).map(Timestamp::as_second)
 }
 
-fn broken(error: &HttpError) -> Refusal {
-    Refusal::silent(match error.kind() {
-        HttpErrorKind::Connect => StoreFault::Unreachable,
-        HttpErrorKind::Timeout => StoreFault::Silent { seconds: 0 },
-        _ => StoreFault::Cut,
+fn broken(error: &reqwest::Error) -> Refusal {
+    Refusal::silent(if error.is_timeout() {
+        StoreFault::Silent { seconds: 0 }
+    } else if error.is_connect() {
+        StoreFault::Unreachable
+    } else {
+        StoreFault::Cut
     })
 }
 
 /// The whole answer, each piece of it within `silence`.
-async fn read(answer: HttpResponse, silence: Duration) -> Result<Response<Bytes>, Refusal> {
+async fn read(answer: Response<Body>, silence: Duration) -> Result<Response<Bytes>, Refusal> {
     let (parts, mut body) = answer.into_parts();
     let mut whole = BytesMut::new();
     loop {

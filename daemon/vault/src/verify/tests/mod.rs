@@ -116,7 +116,7 @@ fn with_leaves(truth: &Truth, change: impl Fn(&mut Leaf)) -> Opened {
         pool: crate::units::PoolId([0; 16]),
         pad_to: 1,
     };
-    let sealed = SealedObject::seal(&opened.master, &shape, &frames, &[], &mut seeded(77));
+    let sealed = SealedObject::seal(&opened.master, &shape, frames.clone(), &[], &mut seeded(77));
     truth.store.inner.put(&name_of(&sealed.object), Bytes::from(sealed.bytes));
     row.object = sealed.object;
     row.leaves = leaves
