@@ -63,10 +63,12 @@ pub async fn renew(
     for (until, name) in asked.collect::<Vec<_>>().await {
         book.note(&name, until?.unwrap_or(Until(0)));
     }
-    let half = seconds(terms.now.saturating_add(terms.lease / 2)).unwrap_or(Until(0));
     let is_due = |needed: &&Needed| {
         let until = book.until(&needed.name).unwrap_or(Until(0));
-        until < half && until < needed.target
+        // Of a lock to the expiry, too, only half is used up before it is renewed.
+        let whole = needed.target.0.saturating_mul(SECOND).saturating_sub(terms.now);
+        let half = terms.now.saturating_add(whole.min(terms.lease).max(0) / 2);
+        until < seconds(half).unwrap_or(Until(0)) && until < needed.target
     };
     let due: Vec<&Needed> = needed.iter().filter(is_due).collect();
     renewed.extended = due.len() as u64;
