@@ -16,7 +16,7 @@ use crate::format::{
 };
 use crate::units::PoolId;
 
-pub use seal::{Drawn, Sealed, seal};
+pub use seal::{Drawn, Rooms, Sealed, seal};
 
 /// Kinds of chunks that the packer tells apart; the numbers are the pool's.
 const KIND_DATA: u8 = 0;

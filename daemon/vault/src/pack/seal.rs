@@ -1,5 +1,7 @@
 //! A group becomes an object. What is random was drawn before: the work may run on another thread.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use bytes::Bytes;
 
 use super::Group;
@@ -39,18 +41,63 @@ pub struct Sealed {
     pub frame_len: u64,
 }
 
+/// Memory of objects that were sent, for those that come. As much as was needed at a time, until the last
+/// one who has it is gone.
+#[derive(Debug, Clone, Default)]
+pub struct Rooms(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Rooms {
+    fn all(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        // Each operation is one step on the list.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn free(&self) -> Vec<u8> {
+        self.all().pop().unwrap_or_default()
+    }
+
+    fn lent(&self, bytes: Vec<u8>) -> Bytes {
+        Bytes::from_owner(Lent { bytes, rooms: self.clone() })
+    }
+}
+
+/// Comes back when nobody reads it any more.
+struct Lent {
+    bytes: Vec<u8>,
+    rooms: Rooms,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.rooms.all().push(std::mem::take(&mut self.bytes));
+    }
+}
+
 /// Seals a group: work for the processor.
 #[must_use]
-pub fn seal(master: &MasterKey, shipment: ManifestNumber, group: Group, drawn: Drawn) -> Sealed {
+pub fn seal(
+    master: &MasterKey,
+    shipment: ManifestNumber,
+    group: Group,
+    drawn: Drawn,
+    rooms: &Rooms,
+) -> Sealed {
     let Group { kind, class, pool, pad_to, packed_len, .. } = group;
     let shape = Shape { kind, class, shipment, pool, pad_to };
     let (frames, chunks) = group.into_parts();
-    let sealed = SealedObject::seal(master, &shape, frames, &chunks, &mut drawn.spent());
+    let sealed =
+        SealedObject::seal_in(rooms.free(), master, &shape, frames, &chunks, &mut drawn.spent());
     Sealed {
         object: sealed.object,
         places: sealed.frames,
         chunks,
-        bytes: Bytes::from(sealed.bytes),
+        bytes: rooms.lent(sealed.bytes),
         frame_len: packed_len as u64,
     }
 }

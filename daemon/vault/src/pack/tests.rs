@@ -37,7 +37,8 @@ fn master() -> MasterKey {
 fn frames_are_collected_up_to_the_size_of_an_object() {
     let mut random = seeded(5);
     let mut packer = Packer::new(POOL, Class::new(3).unwrap(), 1 << 20);
-    let mut groups = Vec::new();
+    // Each is sealed where the one before it was.
+    let (mut groups, rooms) = (Vec::new(), Rooms::default());
     for at in 0..40 {
         let kind = if at % 8 == 7 { KIND_INNER } else { u8::from(at % 4 == 3) };
         groups.extend(packer.push(frame(at * 10..at * 10 + 4, kind, 16 << 10, &mut random)));
@@ -49,7 +50,7 @@ fn frames_are_collected_up_to_the_size_of_an_object() {
     let (mut seen, mut ids) = (Vec::new(), std::collections::BTreeSet::new());
     for (at, group) in groups.into_iter().enumerate() {
         let (kind, len) = (group.kind, group.len());
-        let sealed = seal(&master(), ManifestNumber(9), group, Drawn::draw(&mut random));
+        let sealed = seal(&master(), ManifestNumber(9), group, Drawn::draw(&mut random), &rooms);
         let step = if at < full { FULL_STEP } else { LAST_STEP };
         assert!(sealed.bytes.len().is_multiple_of(step) && sealed.bytes.len() < len + 2 * step);
         assert!(ids.insert(sealed.object.object), "every object has an id of its own");
@@ -76,7 +77,7 @@ fn frames_are_collected_up_to_the_size_of_an_object() {
 /// Frames of a power of two fill an object: what its directory adds does not cost another frame.
 #[test]
 fn padding_of_full_objects_stays_below_one_percent() {
-    let mut random = seeded(6);
+    let (mut random, rooms) = (seeded(6), Rooms::default());
     for (chunks, len) in [(4, 64 << 10), (16, 64 << 10), (7, 30_011), (1, 100)] {
         let mut packer = Packer::new(POOL, Class::ZERO, 16 << 20);
         let mut at = 0;
@@ -87,7 +88,7 @@ fn padding_of_full_objects_stays_below_one_percent() {
             at += chunks;
         };
         let stored = full.packed_len;
-        let sealed = seal(&master(), ManifestNumber(9), full, Drawn::draw(&mut random));
+        let sealed = seal(&master(), ManifestNumber(9), full, Drawn::draw(&mut random), &rooms);
         let (total, limit) = (sealed.bytes.len() as f64, if len == 100 { 2.0 } else { 1.02 });
         assert!(total <= stored as f64 * limit, "{chunks} of {len}: {total} for {stored}");
     }

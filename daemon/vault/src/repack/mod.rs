@@ -23,7 +23,7 @@ use thiserror::Error;
 use crate::chain::{self, ChainError, Opened};
 use crate::format::{FormatFault, Manifest, Name, Place};
 use crate::ids::{Entry, Fullness, Ids, IdsError};
-use crate::pack::Drawn;
+use crate::pack::{Drawn, Rooms};
 use crate::random::Random;
 use crate::ship::{Leftovers, Locks, ShipError, index};
 use crate::store::{Store, StoreError};
@@ -148,7 +148,9 @@ pub async fn repack<S: Store, W: Work>(
     let classes = victims.values().map(|full| full.object.class).collect();
     let from = opened.newest.number;
     let leftovers = Leftovers::look(store, &opened.master, from, &classes, &ids.objects()).await?;
-    let mut moves = moves::Moves { store, opened, id_key, order, work, repacked: &mut repacked };
+    let rooms = Rooms::default();
+    let mut moves =
+        moves::Moves { store, opened, id_key, order, work, rooms, repacked: &mut repacked };
     let places = moves.all(&moving, &leftovers, random).await?;
     entries
         .extend(moving.iter().map(|entry| Entry { place: places[&spot(&entry.place)], ..*entry }));

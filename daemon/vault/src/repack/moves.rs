@@ -10,7 +10,7 @@ use super::{Order, RepackError, Repacked, Spot, name_of, spot};
 use crate::chain::Opened;
 use crate::format::{Class, FormatFault, LEVEL, Name, ObjectKey, ObjectRef, Place, pack};
 use crate::ids::Entry;
-use crate::pack::{Drawn, Group, Packer, SourceChunk, SourceFrame, seal};
+use crate::pack::{Drawn, Group, Packer, Rooms, SourceChunk, SourceFrame, seal};
 use crate::random::Random;
 use crate::ship::Leftovers;
 use crate::store::{Settled, Store, StoreError, Until, settle};
@@ -26,6 +26,7 @@ pub(super) struct Moves<'a, S, W> {
     pub id_key: &'a IdKey,
     pub order: &'a Order,
     pub work: &'a W,
+    pub rooms: Rooms,
     pub repacked: &'a mut Repacked,
 }
 
@@ -152,8 +153,8 @@ impl<S: Store, W: Work> Moves<'_, S, W> {
         }
         let until = self.order.locks.of(group.class);
         let (master, shipment) = (Arc::clone(&self.opened.master), self.opened.next);
-        let drawn = Drawn::draw(random);
-        let sealed = self.work.run(move || seal(&master, shipment, group, drawn)).await;
+        let (drawn, rooms) = (Drawn::draw(random), self.rooms.clone());
+        let sealed = self.work.run(move || seal(&master, shipment, group, drawn, &rooms)).await;
         create(self.store, &sealed.object, &sealed.bytes, until).await?;
         self.repacked.sent += 1;
         self.repacked.sent_bytes += sealed.bytes.len() as u64;

@@ -17,7 +17,7 @@ use super::error::{ShipError, SourceError};
 use super::types::Locks;
 use crate::format::{FramePlace, Name, ObjectChunk, ObjectKind, ObjectRef};
 use crate::keys::MasterKey;
-use crate::pack::{Drawn, Group, Sealed, SourceFrame, seal};
+use crate::pack::{Drawn, Group, Rooms, Sealed, SourceFrame, seal};
 use crate::store::{Settled, Store, StoreError, settle};
 use crate::units::ManifestNumber;
 use crate::work::Work;
@@ -60,6 +60,7 @@ pub(super) struct Lanes<'a> {
     /// Objects may be sent so many at a time.
     streams: Arc<Semaphore>,
     reading: Option<Read<'a>>,
+    rooms: Rooms,
 }
 
 /// What every object on its way needs.
@@ -88,6 +89,7 @@ impl<'a> Lanes<'a> {
             sealing: Arc::default(),
             streams: Arc::new(Semaphore::new(streams.max(1))),
             reading: None,
+            rooms: Rooms::default(),
         }
     }
 
@@ -177,10 +179,11 @@ impl<'a> Lanes<'a> {
         drawn: Drawn,
     ) {
         let (sealing, streams) = (Arc::clone(&self.sealing), Arc::clone(&self.streams));
+        let rooms = self.rooms.clone();
         sealing.fetch_add(1, Ordering::Relaxed);
         self.lanes.push(Box::pin(async move {
             let master = Arc::clone(way.master);
-            let sealed = way.work.run(move || seal(&master, shipment, group, drawn)).await;
+            let sealed = way.work.run(move || seal(&master, shipment, group, drawn, &rooms)).await;
             // Nobody closes it.
             let _stream = streams.acquire().await;
             sealing.fetch_sub(1, Ordering::Relaxed);

@@ -83,6 +83,20 @@ impl SealedObject {
         chunks: &[ObjectChunk],
         random: &mut impl Random,
     ) -> Self {
+        Self::seal_in(Vec::new(), master, shape, frames, chunks, random)
+    }
+
+    /// As [`seal`](Self::seal), in the memory of an object that is no longer needed: fresh memory costs
+    /// as much as the cipher.
+    #[must_use]
+    pub(crate) fn seal_in<B: AsRef<[u8]>>(
+        mut bytes: Vec<u8>,
+        master: &MasterKey,
+        shape: &Shape,
+        frames: Vec<PlainFrame<B>>,
+        chunks: &[ObjectChunk],
+        random: &mut impl Random,
+    ) -> Self {
         assert_fits(shape, &frames, chunks);
         let frame_count = frames.len();
         let object = ObjectId::draw(random);
@@ -91,7 +105,9 @@ impl SealedObject {
         let unpadded = object_len(frame_count, chunks.len(), packed_len);
         let padding = padding_len(unpadded, shape.pad_to);
         assert!(unpadded + padding <= OBJECT_LEN_MAX, "an object has a greatest length");
-        let mut bytes = vec![0; unpadded + padding];
+        // What is in there is sealed already, and everything but the padding is written below.
+        bytes.resize(unpadded + padding, 0);
+        bytes[unpadded..].fill(0);
         let mut head = RawHead::read_from_bytes(&[0; HEAD_LEN]).expect("size is asserted");
         head.magic = U32::new(MAGIC);
         head.version = U16::new(VERSION);

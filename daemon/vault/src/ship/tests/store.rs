@@ -11,10 +11,12 @@ use bytes::Bytes;
 use crate::store::{
     Created, DirectoryStore, Listing, MemoryStore, Store, StoreError, StoreFault, Until,
 };
+use crate::testing::world::World;
 
 enum Inner<'a> {
     Memory(&'a MemoryStore),
     Directory(&'a DirectoryStore),
+    World(&'a World),
 }
 
 /// What becomes of requests.
@@ -68,6 +70,12 @@ impl Kept for MemoryStore {
 impl Kept for DirectoryStore {
     fn kept(&self) -> TestStore<'_> {
         TestStore::new(Inner::Directory(self))
+    }
+}
+
+impl Kept for World {
+    fn kept(&self) -> TestStore<'_> {
+        TestStore::new(Inner::World(self))
     }
 }
 
@@ -151,6 +159,7 @@ macro_rules! inner {
             match $self.inner {
                 Inner::Memory(store) => store.$call($($argument),*).await,
                 Inner::Directory(store) => store.$call($($argument),*).await,
+                Inner::World(store) => store.$call($($argument),*).await,
             }
         }
     };
