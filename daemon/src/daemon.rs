@@ -152,6 +152,11 @@ impl Daemon {
         self.store.pool.call(|pool| async move { pool.points() }).await.map_err(of_closed)
     }
 
+    /// Lets go of the point that was read last: what is held open does not go.
+    pub fn close_point(&self) {
+        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// The point, open for reading.
     pub async fn open_point(&self, id: PointId) -> Result<OpenPoint, Failure> {
         let known = |opened: &Option<(PointId, OpenPoint)>| {

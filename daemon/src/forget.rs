@@ -111,6 +111,7 @@ impl Daemon {
         points: &[PointInfo],
         at_once: bool,
     ) -> Result<UnixNanos, Failure> {
+        self.close_point();
         let (ids, now) = (ids(points), self.store.pool.now());
         let days = i64::from(self.settings.trash_days);
         let window = if at_once { 0 } else { days * 86_400 * SECOND };

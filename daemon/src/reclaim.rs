@@ -42,6 +42,7 @@ async fn run(daemon: &Daemon, job: JobId, why: Why) -> Result<ReclaimResult, Fai
         tracing::warn!(job, error = chain(&error), "start not noted");
     }
     daemon.jobs.log(job, format!("started: {}", why.words()));
+    daemon.close_point();
     let began = Instant::now();
     let done = reclaim(daemon, job, why).await;
     daemon.show_points().await;

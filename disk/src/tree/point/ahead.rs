@@ -51,8 +51,14 @@ impl<S: ContentStore + 'static> PointReader<S> {
     pub(super) fn read_ahead(&self, entry: &Entry, offset: u64, end: u64) {
         let next = self.ahead.borrow_mut().next(&entry.path, offset, end, entry.size());
         let Some((from, upto)) = next else { return };
-        let (tree, entry) = (Rc::clone(&self.tree), entry.clone());
-        self.tree.store().ahead(async move { parts(&tree, &entry, from, upto).await });
+        // The store may keep what is coming, and the tree has the store: strong, both would stay for ever.
+        let (tree, entry) = (Rc::downgrade(&self.tree), entry.clone());
+        self.tree.store().ahead(async move {
+            match tree.upgrade() {
+                Some(tree) => parts(&tree, &entry, from, upto).await,
+                None => Vec::new(),
+            }
+        });
     }
 }
 
