@@ -103,7 +103,7 @@ impl Store for World {
                 let mut at = salt;
                 listing.entries.retain(|_| {
                     at += 1;
-                    at % one_in != 0
+                    !at.is_multiple_of(one_in)
                 });
             }
             Telling::Invents if folder != "m/" && after.is_empty() => {
