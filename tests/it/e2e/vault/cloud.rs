@@ -173,7 +173,7 @@ fn deleting_takes_a_credential_of_its_own() {
     assert_eq!((number(&dry, "objects"), dry["dry_run"].as_bool()), (0, Some(true)), "{dry}");
     let done = appliance.ask(&args[..5]).ok();
     assert_eq!((number(&done, "objects"), number(&done, "locked")), (0, 0), "{done}");
-    assert!(server.take_counts().get(&Kind::Delete).is_none());
+    assert!(!server.take_counts().contains_key(&Kind::Delete));
 }
 
 /// A store that says it locks and does not is found out when the vault is added.
