@@ -4,7 +4,6 @@
 
 mod month;
 mod time;
-mod vaults;
 
 use super::budget::Inlet;
 use super::outbox::Outbox;
