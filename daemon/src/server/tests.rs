@@ -4,6 +4,7 @@
 
 mod month;
 mod time;
+mod vaults;
 
 use super::budget::Inlet;
 use super::outbox::Outbox;
