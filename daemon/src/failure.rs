@@ -236,27 +236,27 @@ codes! {
     DemoFailed = "0901", Failed, "a step of the demonstration did not give what it must",
         "the step printed last says which; with --keep its directory stays for a look";
 
-    VaultUnknown = "1001", Failed, "no vault has this name",
+    VaultUnknown = "2001", Failed, "no vault has this name",
         "`keelhold vault status` shows them";
-    VaultUnreachable = "1002", Failed, "the vault's store does not answer",
+    VaultUnreachable = "2002", Failed, "the vault's store does not answer",
         "local protection goes on; shipping is tried again by itself. Check the network and --endpoint";
-    VaultRefused = "1003", Refused, "the vault's store refuses",
+    VaultRefused = "2003", Refused, "the vault's store refuses",
         "check the credential and its rights: create, read and list, and with locks retention; the message names what was refused";
-    VaultPlace = "1004", Failed, "the vault's place is not there or cannot be used",
+    VaultPlace = "2004", Failed, "the vault's place is not there or cannot be used",
         "make the bucket, container or directory, or correct the URL";
-    VaultForeign = "1005", Refused, "the place holds another vault than this one",
+    VaultForeign = "2005", Refused, "the place holds another vault than this one",
         "correct the URL; to go on with a vault of another appliance, adopt it on an empty state directory";
-    VaultNewer = "1006", Refused, "the vault was written by a newer version",
+    VaultNewer = "2006", Refused, "the vault was written by a newer version",
         "bring this appliance to that version";
-    VaultKey = "1007", Refused, "this does not open the vault",
+    VaultKey = "2007", Refused, "this does not open the vault",
         "give the kit or the passphrase of this vault; the message says which it was made for";
-    VaultKeyInvalid = "1008", Usage, "the kit or the passphrase cannot be used",
+    VaultKeyInvalid = "2008", Usage, "the kit or the passphrase cannot be used",
         "the message names the line or the rule; a passphrase has at least 16 characters, 5 of them different";
-    VaultRollback = "1009", Refused, "the vault is older than what was seen before",
+    VaultRollback = "2009", Refused, "the vault is older than what was seen before",
         "somebody brought back an old state, or it is a copy; nothing is written to it. Look at the store's versions, then add it under another name if this is meant";
-    VaultDamaged = "1010", Failed, "something in the vault is missing or damaged",
+    VaultDamaged = "2010", Failed, "something in the vault is missing or damaged",
         "see `keelhold vault verify NAME --whole`; what the pool still has is shipped again";
-    VaultFull = "1011", Failed, "the vault's store has no room or takes nothing",
+    VaultFull = "2011", Failed, "the vault's store has no room or takes nothing",
         "make room there; shipping goes on by itself";
     VaultClock = "1012", Failed, "the store says that this computer's clock is wrong",
         "set the clock of this computer";
@@ -327,7 +327,7 @@ impl Failure {
     #[must_use]
     pub fn from_wire(wire: WireFailure) -> Self {
         let known = Code::ALL.iter().find(|code| code.number() == wire.code);
-        // Numbers from 1000 on are the agent's.
+        // Numbers from 1000 to 1999 are the agent's.
         let code = *known.unwrap_or(&Code::AgentFailed);
         Self { code, label: wire.code, message: wire.message, hint: wire.hint }
     }
@@ -386,6 +386,8 @@ mod tests {
     fn numbers_are_unique_and_ascending() {
         let numbers: Vec<_> = Code::ALL.iter().map(|code| code.number()).collect();
         assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
+        let agents = numbers.iter().find(|number| number.starts_with("KH-E1"));
+        assert_eq!(agents, None, "the agent's failures would be taken for this one");
     }
 
     #[test]

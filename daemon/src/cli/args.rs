@@ -570,8 +570,9 @@ mod tests {
     #[test]
     fn what_is_not_built_is_wrong_usage() {
         for args in [
-            &["vault", "prune", "x"][..],
-            &["serve", "--web", "x"],
+            &["serve", "--web", "x"][..],
+            &["vault", "prune"],
+            &["vault", "move", "x"],
             &["point", "pin", "x"],
             &["pool", "drain-disk"],
             &["pool", "replace-disk", "x"],

@@ -72,7 +72,7 @@ fn an_empty_machine_takes_over_restores_and_goes_on() {
     // Nothing can be backed up to it yet, and it says so.
     appliance.agent_connected();
     let refused = appliance.ask(&["backup", "m/t", "--wait"]);
-    assert_eq!(refused.error(4), "KH-E1017");
+    assert_eq!(refused.error(4), "KH-E2017");
     assert!(appliance.ask(&["status"]).json["at_risk"].as_bool().unwrap());
 
     // A pool is made beside the running daemon, which takes it up.
@@ -125,8 +125,8 @@ fn any_two_of_three_shares_open_it_and_one_does_not() {
         let vault = url(&place);
         appliance.ask(&[&["adopt", "--vault", &vault], args].concat()).error(4)
     };
-    assert_eq!(refused(&["--kit", &shares[0]]), "KH-E1007");
-    assert_eq!(refused(&["--kit", &old]), "KH-E1007", "the kit printed before was replaced");
+    assert_eq!(refused(&["--kit", &shares[0]]), "KH-E2007");
+    assert_eq!(refused(&["--kit", &old]), "KH-E2007", "the kit printed before was replaced");
     let args = ["adopt", "--vault", &url(&place), "--kit", &shares[2], &shares[0]];
     let _ = appliance.ask(&args).ok();
     appliance.start_daemon();

@@ -161,7 +161,7 @@ fn deleting_takes_a_credential_of_its_own() {
         "the lock's probe"
     );
     let no = appliance.ask(&["vault", "prune", "v"]).error(2);
-    assert_eq!(no, "KH-E1018");
+    assert_eq!(no, "KH-E2018");
     let open = scratch.path().join("open");
     fs::write(&open, server.credential("prune")).unwrap();
     let open = text(&open);
@@ -188,8 +188,8 @@ fn a_store_that_does_not_keep_locks_is_not_called_locked() {
         let args = ["vault", "add", "v", "--url", "s3://vault/one", "--endpoint", &at];
         let args = [&args[..], &["--credential", &secret]].concat();
         let lease = [&args[..], &["--lease", "30d"]].concat();
-        assert_eq!(appliance.ask(&lease).error(4), "KH-E1019");
-        assert_eq!(appliance.ask(&[&args[..], &["--lease", "1d"]].concat()).error(2), "KH-E1021");
+        assert_eq!(appliance.ask(&lease).error(4), "KH-E2019");
+        assert_eq!(appliance.ask(&[&args[..], &["--lease", "1d"]].concat()).error(2), "KH-E2021");
         let added = appliance.ask(&args).ok();
         let said = added["findings"].to_string();
         assert!(said.contains("does not keep them"), "{said}");

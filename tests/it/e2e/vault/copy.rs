@@ -71,7 +71,7 @@ fn a_copy_is_a_vault_of_its_own_and_goes_on_where_it_was() {
     let again = appliance.ask(&["vault", "copy", "v", "w"]).ok();
     assert_eq!((number(&again, "points"), number(&again, "chunks")), (0, 0), "{again}");
     assert_eq!(appliance.ask(&["vault", "copy", "v", "v"]).error(2), "KH-E0003");
-    assert_eq!(appliance.ask(&["vault", "copy", "v", "x"]).error(1), "KH-E1001");
+    assert_eq!(appliance.ask(&["vault", "copy", "v", "x"]).error(1), "KH-E2001");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_move_lets_go_what_the_other_vault_was_proved_to_have() {
     let middle = damaged.len() / 2;
     damaged[middle] ^= 1;
     fs::write(&object, damaged).unwrap();
-    assert_eq!(appliance.ask(&["vault", "move", "v", "w"]).error(1), "KH-E1010");
+    assert_eq!(appliance.ask(&["vault", "move", "v", "w"]).error(1), "KH-E2010");
     assert_eq!(number(&vault(&appliance, "v"), "points"), 3);
     fs::write(&object, bytes).unwrap();
     let moved = appliance.ask(&["vault", "move", "v", "w"]).ok();
