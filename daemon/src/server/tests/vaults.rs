@@ -7,7 +7,8 @@ use crate::api::types::{GroupText, GroupTexts, Job, JobResult, NewVault, PruneRe
 use crate::audit::Actor;
 
 const DAY: i64 = 86_400 * 1_000_000_000;
-const DAYS: u64 = 40;
+/// Points that nobody's schedule asked for are kept for thirty days: most of these go.
+const DAYS: u64 = 100;
 const FILES: u64 = 30;
 const FILE_LEN: usize = 30_000;
 
