@@ -258,25 +258,25 @@ codes! {
         "see `keelhold vault verify NAME --whole`; what the pool still has is shipped again";
     VaultFull = "2011", Failed, "the vault's store has no room or takes nothing",
         "make room there; shipping goes on by itself";
-    VaultClock = "1012", Failed, "the store says that this computer's clock is wrong",
+    VaultClock = "2012", Failed, "the store says that this computer's clock is wrong",
         "set the clock of this computer";
-    VaultBusy = "1013", Refused, "somebody else writes to the vault",
+    VaultBusy = "2013", Refused, "somebody else writes to the vault",
         "one appliance ships to a vault; stop the other one, or give each a vault of its own";
-    VaultEmpty = "1014", Failed, "there is no vault at this place",
+    VaultEmpty = "2014", Failed, "there is no vault at this place",
         "correct the URL; `keelhold vault add` makes a new one";
-    VaultNoPoints = "1015", Failed, "the recovery point is in no vault that can be read now",
+    VaultNoPoints = "2015", Failed, "the recovery point is in no vault that can be read now",
         "see `keelhold vault status`";
-    VaultUrl = "1016", Usage, "this is no place of a vault",
+    VaultUrl = "2016", Usage, "this is no place of a vault",
         "write file:///DIR, s3://BUCKET/PREFIX or az://CONTAINER/PREFIX";
-    NoPoolYet = "1017", Refused, "this appliance was adopted from a vault and has no pool yet",
+    NoPoolYet = "2017", Refused, "this appliance was adopted from a vault and has no pool yet",
         "make one with `keelhold pool create --disk PATH:SIZE`; backups go on then";
-    VaultCredential = "1018", Usage, "the credential cannot be used",
+    VaultCredential = "2018", Usage, "the credential cannot be used",
         "README.md shows what such a file looks like; chmod 600 it, and name it with --credential";
-    VaultLocks = "1019", Refused, "the vault's store does not keep objects locked",
+    VaultLocks = "2019", Refused, "the vault's store does not keep objects locked",
         "switch on Object Lock (S3) or version-level immutability (Azure) of the bucket, or add the vault with --lease none";
-    VaultPruneMuch = "1020", Refused, "this would delete more of the vault than is usual",
+    VaultPruneMuch = "2020", Refused, "this would delete more of the vault than is usual",
         "look at it with --dry-run; if it is meant, add --yes";
-    LeaseInvalid = "1021", Usage, "this is no lease",
+    LeaseInvalid = "2021", Usage, "this is no lease",
         "write none, expiry, or days as 30d: 7d at least";
 }
 
